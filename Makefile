@@ -1,0 +1,41 @@
+# Every target makes its own environment from the pinned lock first.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: setup check test test-all bench demo clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say make setup PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@# compiled once here, so that every command starts fast even where Python is told to write no bytecode
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $(READY)
+
+check: setup
+	@$(BIN)/python -m compileall -q bessemer
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py tests/test_budgets.py tests/test_light.py
+	$(BIN)/python -m pytest --doctest-modules bessemer/core bessemer/engine bessemer/evaluate
+
+test: check
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: check
+	$(BIN)/python -m pytest -n 2
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+demo: setup
+	@$(BIN)/python -m compileall -q bessemer
+	$(BIN)/bessemer run recipes/sentiment.yaml
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,1 @@
+"""One way to change a network for training a file."""

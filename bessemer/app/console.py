@@ -1,0 +1,147 @@
+"""Console: events as bars with rate and time left, notes, and tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from bessemer.app.rehearse import Forecast
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Bars:
+    """A listener that draws progress bars on a terminal and prints plain lines elsewhere."""
+
+    def __init__(self, console: Console = err) -> None:
+        self.console = console
+        self.progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[facts]}"), console=console, transient=True)
+        self.tasks: dict[str, tuple[TaskID, float, str]] = {}
+
+    def __enter__(self) -> Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, kind: str, data: dict[str, Any]) -> None:
+        """Show one event."""
+        handler = getattr(self, f"_{kind}", None)
+        if handler is not None:
+            handler(data)
+
+    def _progress_start(self, data: dict[str, Any]) -> None:
+        task = self.progress.add_task(data["label"], total=data["total"], count="", facts="")
+        self.tasks[data["label"]] = (task, time.monotonic(), data["unit"])
+
+    def _progress(self, data: dict[str, Any]) -> None:
+        task, started, unit = self.tasks[data["label"]]
+        rate = data["done"] / max(1e-9, time.monotonic() - started)
+        total = f"/{data['total']:,}" if data["total"] else ""
+        facts = "  ".join(f"{name} {value:.4g}" for name, value in list(data["facts"].items())[:3])
+        self.progress.update(task, completed=data["done"], count=f"{data['done']:,}{total} {unit}, {rate:,.1f}/s", facts=facts)
+
+    def _progress_end(self, data: dict[str, Any]) -> None:
+        task, _, _ = self.tasks.pop(data["label"])
+        self.progress.remove_task(task)
+
+    def _stage_start(self, data: dict[str, Any]) -> None:
+        self.console.print(Text(f"▸ {data['stage']}", style="bold"))
+
+    def _stage_end(self, data: dict[str, Any]) -> None:
+        self.console.print(Text(f"  done in {duration(data['seconds'])} → {data['folder']}", style="green"))
+
+    def _stage_cached(self, data: dict[str, Any]) -> None:
+        self.console.print(Text(f"✓ {data['stage']}: up to date", style="dim"))
+
+    def _note(self, data: dict[str, Any]) -> None:
+        self.console.print(Text(f"  {data['message']}"))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them.
+
+    >>> duration(754), duration(3.21), duration(7300)
+    ('12 min 34 s', '3.2 s', '2 h 2 min')
+    """
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.1f} s"
+
+
+def size(count: float) -> str:
+    """Return bytes as a person says them.
+
+    >>> size(90_900_000), size(512)
+    ('90.9 MB', '512 B')
+    """
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def score(entry: dict[str, Any]) -> str:
+    """Return a value with its 95% interval."""
+    if entry.get("value") is None:
+        return "undefined"
+    if entry.get("low") is None:
+        return f"{entry['value']:.4f}"
+    return f"{entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; numbers stand to the right."""
+    drawn = Table(title=Text(title), title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        drawn.add_column(Text(column), justify="left" if index == 0 else "right")
+    for row in rows:
+        drawn.add_row(*(Text(str(item)) for item in row))
+    out.print(drawn)
+
+
+def results(scores: dict[str, Any], latency: dict[str, Any]) -> None:
+    """Print the forms table and the paired comparisons of an evaluation."""
+    rows = []
+    for name, item in scores["forms"].items():
+        metrics, timed = item["metrics"], latency.get(name)
+        rows.append((name, score(metrics["accuracy"]), score(metrics["recall"]), score(metrics["f1"]), size(item["size_bytes"]),
+                     f"{timed['median']:.2f} ({timed['p95']:.2f})" if timed else "–"))
+    first = next(iter(scores["forms"].values()))
+    table(f"{scores['split']}: {first['rows']:,} rows, value [95% interval], recall and F1 macro; latency of one row, raw text in",
+          ("form", "accuracy", "recall", "F1", "size", "ms median (p95)"), rows)
+    pairs(scores["pairs"])
+
+
+def pairs(found: Sequence[dict[str, Any]]) -> None:
+    """Print paired comparisons."""
+    for pair in found:
+        entry = pair["accuracy"]
+        out.print(Text(f"{pair['a']} against {pair['b']}: accuracy {entry['difference']:+.4f} [{entry['low']:+.4f}, {entry['high']:+.4f}]"
+                       f" on the same {pair['rows']:,} rows: {entry['verdict']}"))
+
+
+def forecast(found: Forecast) -> None:
+    """Print what a rehearsal found."""
+    rows = [(stage.stage, "fails" if stage.problem else duration(stage.seconds), "–" if stage.problem else size(stage.disk_bytes))
+            for stage in found.stages]
+    table("rehearsal: what the real run needs", ("stage", "time", "disk"), rows)
+    if found.problems:
+        for problem in found.problems:
+            err.print(Text(f"✗ {problem}", style="red"))
+        return
+    out.print(Text(f"in all: {duration(found.seconds)}, memory {size(found.memory_bytes)}, disk {size(found.disk_bytes)} at most "
+                   f"({size(found.free_disk_bytes)} free)"))

@@ -1,0 +1,217 @@
+"""The command line. Every command ends by saying what to do next; a user's mistake is one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bessemer.core.errors import Interrupted, UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  help="Raw data in, a large model out: one recipe, one command.")
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/NAME.")]
+
+
+@app.command()
+def run(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="[key.path=value]...", help="Settings in place of the recipe's.")]
+        = None,
+        until: Annotated[str | None, typer.Option(help="The last stage to run.")] = None) -> None:
+    """Run a recipe: only what changed is computed; stopped at any moment, it goes on where it stopped."""
+    from bessemer.api import run as run_recipe
+    from bessemer.app import console
+    from bessemer.core.events import Events
+
+    with console.Bars() as bars:
+        try:
+            result = run_recipe(recipe, *(overrides or []), until=until, events=Events([bars]))
+        except Interrupted as stopped:
+            words = " ".join(["bessemer run", str(recipe), *(overrides or []), *(["--until", until] if until else [])])
+            raise Interrupted(f"{stopped}; to go on from there: {words}", stopped.signal_number) from None
+    _show(result.root)
+    _next(result.root)
+
+
+def _show(root: Path) -> None:
+    from bessemer.app import console
+
+    for file in sorted(root.glob("*/scores.json")):
+        results = json.loads((file.parent / "results.json").read_text(encoding="utf-8"))
+        console.results(json.loads(file.read_text(encoding="utf-8")), results["latency_ms"])
+
+
+def _next(root: Path) -> None:
+    from bessemer.app.console import out
+
+    if (root / "report.html").is_file():
+        out.print(f"report: {root / 'report.html'}")
+    lines = [f"bessemer run {root / 'recipe.yaml'}"]
+    if any(root.glob("*/predictor.json")):
+        lines = [f'bessemer predict {root} "a text of yours"', f"bessemer evaluate {root} --data FILE", f"tensorboard --logdir {root}"]
+    out.print("next:")
+    for line in lines:
+        out.print(f"  {line}", markup=False)
+
+
+@app.command()
+def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
+         overrides: Annotated[list[str] | None, typer.Argument(metavar="[key.path=value]...")] = None) -> None:
+    """Rehearse every stage on a handful of rows: what would fail, and the time, memory and disk of the real run."""
+    from bessemer.app import console
+    from bessemer.app.rehearse import rehearse
+    from bessemer.core.events import Events
+    from bessemer.core.recipe import load_recipe
+
+    made = load_recipe(recipe, overrides or [])
+    with console.Bars() as bars:
+        found = rehearse(made, Events([bars]))
+    console.forecast(found)
+    if found.problems:
+        console.out.print("next: mend what is named above, then: bessemer plan " + str(recipe))
+        raise typer.Exit(2)
+    console.out.print("next: " + " ".join(["bessemer run", str(recipe), *(overrides or [])]), markup=False)
+
+
+@app.command()
+def init(data: Annotated[Path, typer.Argument(help="Your file: CSV, TSV, JSONL, Parquet or label<TAB>text lines.")],
+         target: Annotated[str | None, typer.Option(help="The column to learn.")] = None,
+         force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False) -> None:
+    """Look at a file and write a commented recipe for it into the current folder."""
+    from bessemer.app.console import out
+    from bessemer.app.starter import write_recipe
+
+    file, found = write_recipe(data, target, force)
+    for line in found:
+        out.print(line, markup=False)
+    out.print(f"wrote {file}\nnext:\n  bessemer plan {file}\n  bessemer run {file}", markup=False)
+
+
+@app.command()
+def predict(run: RunArgument,
+            texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...")] = None,
+            file: Annotated[Path | None, typer.Option(help="A file of rows to predict.")] = None,
+            output: Annotated[Path | None, typer.Option(help="Where to write them: .csv, .jsonl or .parquet.")] = None,
+            form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
+    """Predict texts, or every row of a file."""
+    from bessemer.app.answers import predict_file, show_predictions
+    from bessemer.core.artifact import explained
+
+    if bool(texts) == (file is not None):
+        raise UserError("give texts to predict, or --file FILE, one of the two")
+    with explained(output or Path.cwd()):
+        if file is not None:
+            predict_file(run, file, output, form)
+        else:
+            if output is not None:
+                raise UserError("--output goes with --file; texts are answered on the screen")
+            show_predictions(run, list(texts or []), form)
+
+
+@app.command()
+def evaluate(run: RunArgument, data: Annotated[Path, typer.Option(help="A file of labelled rows.")],
+             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
+    """Score a finished model on another file: every metric with its 95% interval."""
+    from bessemer.app.answers import show_evaluation
+
+    show_evaluation(run, data, form)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Bring a run's report up to date."""
+    _stages(run, ("report",))
+
+
+@app.command()
+def export(run: RunArgument) -> None:
+    """Bring a run's export up to date: one folder that predicts without torch."""
+    _stages(run, ("compress", "export"))
+
+
+def _stages(root: Path, kinds: tuple[str, ...]) -> None:
+    from bessemer.app import console
+    from bessemer.app.answers import with_stages
+    from bessemer.core.events import Events
+    from bessemer.core.run import Options, execute
+
+    recipe, last = with_stages(root, kinds)
+    with console.Bars() as bars:
+        result = execute(recipe, Events([bars]), Options(until=last, root=root))
+    console.out.print(f"{last}: {result.stages[last].folder}")
+    _next(root)
+
+
+@app.command()
+def datasets(action: Annotated[str | None, typer.Argument(metavar="[get]")] = None,
+             name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None) -> None:
+    """List the catalogue of real data and weights; `get NAME` fetches one."""
+    from bessemer.app.answers import get_dataset, list_datasets
+
+    if action is None:
+        list_datasets()
+    elif action == "get" and name:
+        get_dataset(name)
+    else:
+        raise UserError("expected `bessemer datasets` or `bessemer datasets get NAME`")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from bessemer.app.answers import recipe_schema
+
+    json.dump(recipe_schema(), sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+@app.command()
+def doctor(run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder, whose checksums are verified.")] = None
+           ) -> None:
+    """Check the machine, the installation and a run's folder."""
+    from bessemer.app.console import out
+    from bessemer.app.doctor import examine
+
+    findings = list(examine(run))
+    for item in findings:
+        out.print(f"{'✓' if item.good else '✗'} {item.what}: {item.state}", markup=False, style=None if item.good else "red")
+    if not all(item.good for item in findings):
+        out.print("next: mend what is marked ✗")
+        raise typer.Exit(2)
+    out.print("next: bessemer datasets, or bessemer init FILE --target COLUMN")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from bessemer import __version__
+
+        typer.echo(f"bessemer {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False
+             ) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line and return its exit code; console script entry point."""
+    try:
+        app(args=arguments, prog_name="bessemer")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

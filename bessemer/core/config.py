@@ -1,0 +1,226 @@
+"""Configuration: frozen pydantic models, plain YAML, overrides, and errors that name the key.
+
+A field that holds a plug-in is declared as `Annotated[Config, Pick("models")]`: in YAML it is a mapping with a `kind:`, whose remaining keys
+are checked against that plug-in's own config class.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import core_schema
+
+from bessemer.core.errors import UserError, nearest
+
+_READS: contextvars.ContextVar[set[tuple[type, str]] | None] = contextvars.ContextVar("reads", default=None)
+
+
+class Config(BaseModel):
+    """A frozen configuration; an unknown key is an error; every read of a field can be recorded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        reads = _READS.get()
+        if reads is not None and not name.startswith("_"):
+            reads.add((type(self), name))
+        return value
+
+
+@dataclass(frozen=True)
+class Pick:
+    """`Annotated[Config, Pick("models")]`: a field that holds any plug-in of a folder."""
+
+    folder: str
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        """Validate by the registry, dump with the `kind`, and list every plug-in in the JSON Schema."""
+        dump = core_schema.plain_serializer_function_ser_schema(lambda config: dump_plugin(self.folder, config))
+        return core_schema.no_info_plain_validator_function(
+            lambda value: make(self.folder, value), serialization=dump,
+            metadata={"pydantic_js_functions": [_json_schema(self.folder)]})
+
+
+def _json_schema(folder: str) -> Any:
+    def schema(_core: Any, _handler: Any) -> dict[str, Any]:
+        return {"anyOf": plugin_schemas(folder)}
+
+    return schema
+
+
+def plugin_schemas(folder: str) -> list[dict[str, Any]]:
+    """Return the JSON Schema of every plug-in of a folder, with its `kind` as a constant."""
+    from bessemer.core import registry
+
+    found = []
+    for name, item in sorted(registry.plugins(folder).items()):
+        schema = inline(item.config.model_json_schema())
+        schema["properties"] = {"kind": {"const": name}, **schema.get("properties", {})}
+        schema["required"] = ["kind", *schema.get("required", [])]
+        schema["title"] = name
+        found.append(schema)
+    return found
+
+
+def inline(schema: Any, definitions: dict[str, Any] | None = None) -> Any:
+    """Return a JSON Schema with its `$defs` put in place (our configs are trees, never recursive)."""
+    if isinstance(schema, list):
+        return [inline(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    definitions = {**(definitions or {}), **schema.get("$defs", {})}
+    if "$ref" in schema:
+        target = inline(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+        return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return {key: inline(value, definitions) for key, value in schema.items() if key != "$defs"}
+
+
+def make(folder: str, value: Any) -> Config:
+    """Build a plug-in's config from `{kind: name, …}`, from `name`, or return a config as it is."""
+    from bessemer.core import registry
+
+    if isinstance(value, Config):
+        registry.plugin_of(folder, value)
+        return value
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        raise ValueError(f"expected a mapping with a 'kind', one of: {', '.join(sorted(registry.plugins(folder)))}")
+    try:
+        chosen = registry.plugin(folder, value["kind"])
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    try:
+        return chosen.config.model_validate({key: item for key, item in value.items() if key != "kind"})
+    except ValidationError as error:
+        raise ValueError(str(explain(error, chosen.name, chosen.config))) from None
+
+
+def dump_plugin(folder: str, config: Any) -> dict[str, Any] | None:
+    """Return the plain form of a plug-in's config, its `kind` first."""
+    from bessemer.core import registry
+
+    if config is None:
+        return None
+    return {"kind": registry.plugin_of(folder, config).name, **config.model_dump(mode="json")}
+
+
+def walk(config: Any, path: str = "") -> Iterator[tuple[str, Config]]:
+    """Yield every config of a tree with its dotted path, the root first."""
+    if isinstance(config, Config):
+        yield path, config
+        for name, value in config.__dict__.items():
+            yield from walk(value, f"{path}.{name}" if path else name)
+    elif isinstance(config, dict):
+        for name, value in config.items():
+            yield from walk(value, f"{path}.{name}" if path else str(name))
+    elif isinstance(config, (list, tuple)):
+        for index, value in enumerate(config):
+            yield from walk(value, f"{path}.{index}" if path else str(index))
+
+
+class ReadTracker:
+    """Context manager that records which configuration keys are read; `unread(config)` lists those set but never read.
+
+    A key is known by its class and name, so that reading a copy of a config counts.
+    """
+
+    def __enter__(self) -> ReadTracker:
+        self.reads: set[tuple[type, str]] = set()
+        self._token = _READS.set(self.reads)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _READS.reset(self._token)
+
+    def unread(self, config: Config) -> list[str]:
+        """Return the dotted paths of keys that the user set and nobody read."""
+        return [f"{path}.{name}" if path else name for path, part in walk(config)
+                for name in sorted(part.__pydantic_fields_set__) if (type(part), name) not in self.reads]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 2e-5 as a number (YAML 1.2)."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, (str, int, float, bool)):
+            raise yaml.YAMLError(f"line {line}: a key must be plain text")
+        if key in seen:
+            raise yaml.YAMLError(f"line {line}: the key '{key}' is given twice (first in line {seen[key]})")
+        seen[key] = line
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9]+)|[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)$"), list("-+0123456789."))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML safely; a syntax error is a UserError that names the line."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{where}{line}: this is not valid YAML ({problem})") from None
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of at most 1 MB."""
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"there is no file '{path}'; expected a recipe (YAML)")
+    if file.stat().st_size > 1_000_000:
+        raise UserError(f"'{path}' has {file.stat().st_size:,} bytes; a recipe has at most 1,000,000: is this a data file?")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    return parse_yaml(text, str(path))
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> UserError:
+    """Turn a pydantic error into one sentence that names the key, the value and what was expected."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path) or "the top level"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{where}: unknown key '{key}'{nearest(path[-1], _known_fields(error, path, model))}{more}")
+    if first["type"] == "missing":
+        return UserError(f"{where}: the key '{key}' is missing{more}")
+    given = first.get("input")
+    shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:] if message else message
+    return UserError(f"{where}: '{key}': {message}{shown}{more}")
+
+
+def _known_fields(error: ValidationError, path: list[str], model: type[BaseModel] | None) -> list[str]:
+    if model is None:
+        return []
+    current: Any = model
+    for part in path[:-1]:
+        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        annotation = field.annotation if field else None
+        choices = [annotation, *getattr(annotation, "__args__", ())]
+        current = next((item for item in choices if isinstance(item, type) and issubclass(item, BaseModel)), None)
+        if current is None:
+            return []
+    return list(current.model_fields)

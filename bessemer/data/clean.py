@@ -1,0 +1,275 @@
+"""From sources to clean rows in one Parquet file on disk: reading, choosing, cleaning; what fails goes to quarantine.
+
+The clean file's columns: `row_id` (int64, position among the rows read, all sources in order), `source` (int32), `row` (int64,
+its number in the source), `split` (string or null), one column for each input and target, and `weight` where one is asked for.
+Memory holds one chunk at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bessemer.core.errors import UserError
+from bessemer.core.types import Chunk, Source
+from bessemer.data.columns import OneType, texts
+from bessemer.data.quarantine import Quarantine
+from bessemer.data.rows import split_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Clean = Callable[["pa.Array"], "tuple[pa.Array, pa.Array]"]
+INTERNAL = ("row_id", "source", "row", "split", "weight", "overlap")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One source and what is taken of it.
+
+    Attributes:
+        source: the rows.
+        where: column -> the values that it may have.
+        rename: column in the file -> its name here.
+        split: the split of all its rows, or None.
+    """
+
+    source: Source
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rename: dict[str, str] = field(default_factory=dict)
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of each column.
+
+    Attributes:
+        inputs: input column -> its modality's clean.
+        targets: target column -> its modality's clean.
+        weight: the column of row weights, or None.
+        split: the column that names a row's split, or None.
+        rehearsal: read at most about this many bytes of each source; None reads everything.
+    """
+
+    inputs: dict[str, Clean]
+    targets: dict[str, Clean]
+    weight: str | None = None
+    split: str | None = None
+    rehearsal: int | None = None
+
+    def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """Return the columns to read, in order, each once."""
+        extra = [name for name in (self.weight, self.split) if name]
+        return tuple(dict.fromkeys([*self.inputs, *self.targets, *extra, *feed_where]))
+
+
+@dataclass
+class Count:
+    """What became of one source's rows.
+
+    Attributes:
+        name: of the source.
+        rows_in: rows read.
+        not_selected: rows that `where` left out.
+        kept: rows in the clean file.
+    """
+
+    name: str
+    rows_in: int = 0
+    not_selected: int = 0
+    kept: int = 0
+
+
+class _Faults:
+    """Why rows of a chunk are rejected: the first reason found for each."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[str, str, str | None]] = {}
+
+    def enter(self, why: pa.Array, name: str, values: pa.Array) -> None:
+        """Enter one column's reasons (null where a value is fine) where a row has none yet."""
+        import pyarrow.compute as pc
+
+        if why.null_count < len(why):
+            for place in pc.indices_nonzero(why.is_valid()).to_pylist():
+                value = values[place].as_py()
+                self.found.setdefault(place, (why[place].as_py(), f"column '{name}'", None if value is None else str(value)))
+
+
+class _Cleaner:
+    """Cleans chunk after chunk; counts rows and watches that labels keep one type."""
+
+    def __init__(self, plan: Plan, quarantine: Quarantine) -> None:
+        self.plan, self.quarantine, self.next_id = plan, quarantine, 0
+        self.types = {name: OneType(name) for name in plan.targets}
+
+    def table(self, chunk: Chunk, position: int, feed: Feed, count: Count) -> pa.Table:
+        """Return a chunk's clean rows."""
+        import numpy as np
+        import pyarrow as pa
+
+        if chunk.rejected is not None and len(chunk.rejected):
+            bad = chunk.rejected
+            self.quarantine.add(count.name, bad["row"].combine_chunks(), _short(bad["reason"].to_pylist()),
+                                bad["reason"].combine_chunks(), bad["content"].combine_chunks())
+            count.rows_in += len(bad)
+        table, numbers = chunk.table, chunk.numbers
+        ids = np.arange(self.next_id, self.next_id + len(table), dtype=np.int64)
+        self.next_id += len(table)
+        count.rows_in += len(table)
+        if feed.where and len(table):
+            chosen = _chosen(table, feed.where)
+            count.not_selected += int((~chosen).sum())
+            table, numbers, ids = table.filter(pa.array(chosen)), numbers[chosen], ids[chosen]
+        faults = _Faults()
+        columns = self._columns(table, numbers, count.name, faults)
+        splits = self._splits(table, numbers, feed, count.name)
+        places = np.array(sorted(faults.found), np.int64)
+        found = [faults.found[place] for place in places.tolist()]
+        self.quarantine.add(count.name, numbers[places], [item[0] for item in found], [item[1] for item in found],
+                            [item[2] for item in found])
+        kept = np.ones(len(table), bool)
+        kept[places] = False
+        result = pa.table({"row_id": ids, "source": pa.repeat(pa.scalar(position, pa.int32()), len(table)),
+                           "row": pa.array(numbers, pa.int64()), "split": splits, **columns}).filter(pa.array(kept))
+        count.kept += len(result)
+        return result
+
+    def _columns(self, table: pa.Table, numbers: np.ndarray, source: str, faults: _Faults) -> dict[str, pa.Array]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        clean: dict[str, pa.Array] = {}
+        absent = pa.array([bool(self.plan.targets)] * len(table), pa.bool_())
+        for name, function in self.plan.targets.items():
+            clean[name], why = function(self.types[name].open(table[name], numbers, source))
+            nothing = pc.fill_null(pc.equal(why, "missing"), False)
+            absent = pc.and_(absent, nothing)
+            faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
+        for name, function in self.plan.inputs.items():
+            clean[name], why = function(texts(table[name]))
+            faults.enter(why, name, texts(table[name]))
+        why = pc.if_else(absent, pa.scalar("missing label"), pa.scalar(None, pa.string()))
+        faults.enter(why, ", ".join(self.plan.targets), texts(table[next(iter(self.plan.inputs or self.plan.targets))]))
+        if self.plan.weight:
+            raw = texts(table[self.plan.weight])
+            clean["weight"], why = _weights(raw, self.plan.weight)
+            faults.enter(why, self.plan.weight, raw)
+        order = [*self.plan.inputs, *self.plan.targets, *(["weight"] if self.plan.weight else [])]
+        return {name: clean[name] for name in order}
+
+    def _splits(self, table: pa.Table, numbers: np.ndarray, feed: Feed, source: str) -> pa.Array:
+        import pyarrow as pa
+
+        if feed.split:
+            return pa.repeat(feed.split, len(table))
+        if not self.plan.split:
+            return pa.nulls(len(table), pa.string())
+        values = texts(table[self.plan.split]).cast(pa.string()).dictionary_encode()
+        names = []
+        for code, value in enumerate(values.dictionary.to_pylist()):
+            name = split_name(value)
+            if name is None:
+                row = numbers[values.indices.to_pylist().index(code)]
+                raise UserError(f"row {row} of '{source}': the split column '{self.plan.split}' holds '{value}'; expected train, "
+                                "validation or test")
+            names.append(name)
+        if values.null_count:
+            row = numbers[values.is_null().to_pylist().index(True)]
+            raise UserError(f"row {row} of '{source}': the split column '{self.plan.split}' is empty; expected train, validation "
+                            "or test")
+        return pa.DictionaryArray.from_arrays(values.indices, pa.array(names, pa.string())).dictionary_decode()
+
+
+def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
+          each: Callable[[int], None]) -> list[Count]:
+    """Write the clean rows of all feeds to a Parquet file and return what became of each feed's rows.
+
+    Args:
+        feeds: the sources, in order.
+        plan: what becomes of each column.
+        file: the Parquet file to write.
+        quarantine: takes the rows that fail.
+        each: called with the number of rows after each chunk.
+    """
+    import pyarrow.parquet as pq
+
+    cleaner, counts, writer = _Cleaner(plan, quarantine), [], None
+    try:
+        for position, (feed, name) in enumerate(zip(feeds, _names(feeds), strict=True)):
+            count = Count(name)
+            counts.append(count)
+            for chunk in _limited(_renamed(feed), plan.rehearsal):
+                table = cleaner.table(chunk, position, feed, count)
+                writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=False)
+                writer.write_table(table)
+                each(len(chunk.table))
+    finally:
+        if writer is not None:
+            writer.close()
+    return counts
+
+
+def _names(feeds: list[Feed]) -> list[str]:
+    """Return the sources' names, numbered where two are alike."""
+    names = [feed.source.name for feed in feeds]
+    return [name if names.count(name) == 1 else f"{name} (source {position + 1})" for position, name in enumerate(names)]
+
+
+def _renamed(feed: Feed) -> Iterator[Chunk]:
+    for chunk in feed.source.read():
+        names = [feed.rename.get(name, name) for name in chunk.table.column_names]
+        yield Chunk(chunk.table.rename_columns(names), chunk.numbers, chunk.rejected)
+
+
+def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
+    """Yield chunks, the last one cut, until about `limit` bytes have been seen."""
+    import pyarrow.compute as pc
+
+    done = 0
+    for chunk in chunks:
+        size = chunk.table.nbytes
+        if limit is None or done + size <= limit or not len(chunk.table):
+            done += size
+            yield chunk
+            continue
+        rows = max(1, int(len(chunk.table) * (limit - done) / size))
+        rejected = chunk.rejected
+        if rejected is not None:
+            rejected = rejected.filter(pc.less_equal(rejected["row"], int(chunk.numbers[rows - 1])))
+        yield Chunk(chunk.table.slice(0, rows), chunk.numbers[:rows], rejected)
+        return
+
+
+def _chosen(table: pa.Table, where: dict[str, tuple[str, ...]]) -> np.ndarray:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chosen = np.ones(len(table), bool)
+    for name, values in where.items():
+        column = texts(table[name]).cast(pa.string())
+        chosen &= pc.is_in(column, value_set=pa.array(values, pa.string())).to_numpy(zero_copy_only=False)
+    return chosen
+
+
+def _weights(values: pa.Array, name: str) -> tuple[pa.Array, pa.Array]:
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        found = values.cast(pa.float32()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"the weight column '{name}' holds something that is no number ({error}); weights are numbers of 0 or "
+                        "more") from None
+    bad = ~(np.isfinite(found) & (found >= 0))
+    return pa.array(found), pa.array(np.where(bad, "weight is no number of 0 or more", None), pa.string())
+
+
+def _short(reasons: list[str]) -> list[str]:
+    """Return the categories of reading errors: numbers in them would make each a reason of its own."""
+    return ["wrong number of fields" if reason.startswith("expected ") else reason for reason in reasons]

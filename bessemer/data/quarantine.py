@@ -1,0 +1,61 @@
+"""Quarantine: every row that is not used, with where it came from and why, as one Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+SHOWN = 500
+
+
+class Quarantine:
+    """Context manager that writes rejected rows: source, row, reason (short), detail, content (first 500 characters)."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.count = 0
+        self.reasons: dict[str, dict[str, int]] = {}
+
+    def __enter__(self) -> Quarantine:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.schema = pa.schema([("source", pa.string()), ("row", pa.int64()), ("reason", pa.string()),
+                                 ("detail", pa.string()), ("content", pa.string())])
+        self.writer = pq.ParquetWriter(self.file, self.schema, compression="zstd")
+        return self
+
+    def add(self, source: str, rows: Sequence[int] | np.ndarray | pa.Array, reasons: Sequence[str] | pa.Array,
+            details: Sequence[str] | pa.Array, contents: Sequence[str | None] | pa.Array) -> None:
+        """Set rows of one source aside; the sequences have equal lengths."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not len(rows):
+            return
+        shown = pc.utf8_slice_codeunits(pa.array(contents, pa.string()), 0, SHOWN)
+        table = pa.table([pa.repeat(source, len(rows)), pa.array(rows, pa.int64()), pa.array(reasons, pa.string()),
+                          pa.array(details, pa.string()), shown], schema=self.schema)
+        self.writer.write_table(table)
+        self.count += len(rows)
+        counts = self.reasons.setdefault(source, {})
+        for entry in table["reason"].value_counts().to_pylist():
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+
+    def top(self, limit: int = 3) -> str:
+        """Return the most frequent reasons as words."""
+        total: dict[str, int] = {}
+        for counts in self.reasons.values():
+            for reason, count in counts.items():
+                total[reason] = total.get(reason, 0) + count
+        best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return ", ".join(f"{reason} ({count:,} rows)" for reason, count in best)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.writer.close()

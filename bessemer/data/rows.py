@@ -1,0 +1,175 @@
+"""What every source shares: its settings, the list of its files, and lines of bytes read in bounded memory."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from bessemer.core.config import Config
+from bessemer.core.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK = 4 << 20
+SHOWN = 200
+_NAMES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+          "dev": "validation", "development": "validation", "test": "test", "testing": "test"}
+
+
+class Rows(Config):
+    """Settings that every kind of source has."""
+
+    split: str | None = None
+    """The split that all its rows belong to: train, validation or test; only with `split: {kind: given}`."""
+    where: dict[str, tuple[str, ...]] = {}
+    """Column -> values: a row is used only where each of these columns has one of its values."""
+    rename: dict[str, str] = {}
+    """Column in the file -> its name in this recipe."""
+    columns: tuple[str, ...] | None = None
+    """The columns to read; those that the recipe names by default."""
+
+
+def split_name(value: str) -> str | None:
+    """Return train, validation or test for one of their usual names (`dev`, `val`, …), or None.
+
+    >>> split_name("Dev")
+    'validation'
+    """
+    return _NAMES.get(value.strip().lower())
+
+
+def expand(path: str | tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the files that a path, several, or patterns with `*` name, each pattern's in order of name."""
+    found: list[Path] = []
+    for entry in (path,) if isinstance(path, str) else path:
+        if any(sign in entry for sign in "*?[") and not Path(entry).exists():
+            matches = sorted(Path(item) for item in glob.glob(entry, recursive=True) if Path(item).is_file())
+            if not matches:
+                raise UserError(f"no file matches '{entry}'; correct the path in the recipe")
+            found += matches
+        else:
+            found.append(_checked(Path(entry)))
+    if not found:
+        raise UserError("a source has an empty list of paths; name at least one file")
+    return tuple(found)
+
+
+def _checked(file: Path) -> Path:
+    if file.is_dir():
+        raise UserError(f"'{file}' is a folder, not a file; name a file in it, or all of them: '{file}/*'")
+    if not file.exists():
+        names = [item.name for item in file.parent.iterdir()] if file.parent.is_dir() else []
+        hint = nearest(file.name, names) if "mean" in nearest(file.name, names) else ""
+        raise UserError(f"there is no file '{file}'{hint or '; correct the path in the recipe'}")
+    return file
+
+
+def open_checked(file: Path, kind: str, *, text: bool = True) -> BinaryIO:
+    """Open a data file; one that is empty, may not be read, or (where text is expected) is binary is a UserError."""
+    try:
+        stream = file.open("rb")
+    except PermissionError:
+        raise UserError(f"there is no permission to read '{file}'; change its rights (chmod u+r)") from None
+    head = stream.read(65536)
+    stream.seek(0)
+    problem = _problem(head, kind) if text or not head else None
+    if problem:
+        stream.close()
+        raise UserError(f"'{file}' {problem}")
+    return stream
+
+
+def _problem(head: bytes, kind: str) -> str | None:
+    if not head.removeprefix(b"\xef\xbb\xbf").strip():
+        return f"is empty; expected {kind} with at least one row"
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "is UTF-16 text; save it as UTF-8"
+    if b"\x00" in head:
+        return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
+    return None
+
+
+def missing_column(name: str, known: Iterable[str], file: Path) -> UserError:
+    """Return the error for a column that a file does not have: with the nearest name and the file's columns."""
+    names = list(known)
+    shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+    hint = nearest(name, names) if "mean" in nearest(name, names) else ""
+    return UserError(f"'{file}' has no column '{name}'{hint or ';'} its columns are: {shown}")
+
+
+@dataclass
+class Lines:
+    """Some lines of a file.
+
+    Attributes:
+        numbers: 1-based line numbers of `lines`.
+        lines: without their line ends; empty lines are left out.
+        long: (line number, its first bytes) of lines longer than allowed.
+    """
+
+    numbers: list[int] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    long: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+def read_lines(stream: BinaryIO, max_bytes: int, block: int = BLOCK) -> Iterator[Lines]:
+    """Yield a file's lines block by block; never holds more than `max_bytes` + `block` bytes of it."""
+    number, rest, skipped = 1, b"", False
+    while True:
+        data = stream.read(block)
+        if number == 1 and not rest:
+            data = data.removeprefix(b"\xef\xbb\xbf")
+        parts = (rest + data).split(b"\n")
+        rest = parts.pop()
+        if not data and rest:
+            parts, rest = [rest], b""
+        found = Lines()
+        for part in parts:
+            if skipped:
+                skipped = False  # the end of a line that was rejected already
+            elif len(part) > max_bytes:
+                found.long.append((number, part[:SHOWN]))
+            elif part.strip():
+                found.lines.append(part[:-1] if part.endswith(b"\r") else part)
+                found.numbers.append(number)
+            number += 1
+        if skipped:
+            rest = b""
+        elif len(rest) > max_bytes:
+            found.long.append((number, rest[:SHOWN]))
+            rest, skipped = b"", True
+        yield found
+        if not data:
+            return
+
+
+def decode(lines: list[bytes]) -> tuple[pa.Array, list[int]]:
+    """Return lines as strings, and the positions of those that are not valid UTF-8 (empty strings in the result)."""
+    import pyarrow as pa
+
+    raw = pa.array(lines, pa.binary())
+    try:
+        return raw.cast(pa.string()), []
+    except pa.ArrowInvalid:
+        bad = []
+        for position, line in enumerate(lines):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                bad.append(position)
+        wrong = set(bad)
+        return pa.array([b"" if i in wrong else line for i, line in enumerate(lines)], pa.binary()).cast(pa.string()), bad
+
+
+def rejects(rows: Iterable[tuple[int, str, bytes | str]]) -> pa.Table:
+    """Return a table of rejected rows from (number, reason, content)."""
+    import pyarrow as pa
+
+    found = sorted(rows, key=lambda row: row[0])
+    shown = [row[2].decode("utf-8", "replace") if isinstance(row[2], bytes) else row[2] for row in found]
+    return pa.table({"row": pa.array([row[0] for row in found], pa.int64()),
+                     "reason": pa.array([row[1] for row in found], pa.string()), "content": pa.array(shown, pa.string())})

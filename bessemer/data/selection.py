@@ -1,0 +1,236 @@
+"""Which clean rows are used, and in which split: duplicates and conflicts out, then sampling, then the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bessemer.core.errors import UserError
+from bessemer.data import duplicates
+from bessemer.data.quarantine import SHOWN, Quarantine
+from bessemer.data.split import SPLITS, Population, Splitter, order
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+SAMPLING = 1_002
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides.
+
+    Attributes:
+        inputs: columns whose equality makes a duplicate.
+        targets: columns of labels; the first one stratifies.
+        splitter: how rows are divided.
+        seed: of the run.
+        limit: rows to keep, or None.
+        duplicates: `"remove"` or `"keep"`.
+        conflicts: `"remove"` or `"keep"`.
+        scratch: folder for temporary files.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    splitter: Splitter
+    seed: int
+    limit: int | None
+    duplicates: str
+    conflicts: str
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was decided.
+
+    Attributes:
+        row_ids: int64 [N], rows that are used, rising.
+        splits: int8 [N], the position in SPLITS of each.
+        overlap: bool [N], rows of validation and test whose inputs also occur in training; None where nothing was kept twice.
+        names: of the sources.
+        rows_out: int64 [sources], rows used of each.
+        unsampled: int64 [sources], rows that `limit` left out.
+        labels: split -> target label -> rows (of the first target), for people.
+        overlaps: split -> rows that overlap with training.
+        kept_duplicates: duplicates that stayed.
+        kept_conflicts: rows of conflicting labels that stayed.
+        notes: lines for people.
+    """
+
+    row_ids: np.ndarray
+    splits: np.ndarray
+    overlap: np.ndarray | None
+    names: list[str]
+    rows_out: np.ndarray
+    unsampled: np.ndarray
+    labels: dict[str, dict[str, int]]
+    overlaps: dict[str, int] = field(default_factory=dict)
+    kept_duplicates: int = 0
+    kept_conflicts: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def split_of(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return the split of each row, -1 where it is not used; int8 [n]."""
+        import numpy as np
+
+        places = np.minimum(np.searchsorted(self.row_ids, row_ids), len(self.row_ids) - 1)
+        found: np.ndarray = np.where(self.row_ids[places] == row_ids, self.splits[places], -1).astype(np.int8)
+        return found
+
+    def overlap_of(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return whether each used row overlaps with training, bool [n]."""
+        import numpy as np
+
+        assert self.overlap is not None
+        found: np.ndarray = self.overlap[np.searchsorted(self.row_ids, row_ids)]
+        return found
+
+
+def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -> Selection:
+    """Decide about every clean row; duplicates and conflicts go to quarantine.
+
+    Args:
+        file: the clean Parquet file.
+        names: of the sources, by number.
+        quarantine: takes what is removed.
+        rules: what decides.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    twins = duplicates.find(file, list(rules.inputs), list(rules.targets), names, rules.scratch)
+    given = rules.splitter.given
+    out = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string()), "detail": pa.array([], pa.string())})
+    kept_conflicts, kept_duplicates = twins.conflicts, twins.duplicates
+    if rules.conflicts == "remove" and not given:
+        out = pa.concat_tables([out, _because(twins.conflicts, "conflicting labels")])
+        kept_conflicts = twins.conflicts.slice(0, 0)
+    if rules.duplicates == "remove" and not given:
+        rest = ~np.isin(twins.duplicates["row_id"].to_numpy(), out["row_id"].to_numpy())
+        out = pa.concat_tables([out, _because(twins.duplicates.filter(pa.array(rest)), "duplicate")])
+        kept_duplicates = twins.duplicates.slice(0, 0)
+    _set_aside(file, out.sort_by("row_id"), names, quarantine, rules.inputs)
+    rows = twins.rows.filter(pa.array(~np.isin(twins.rows["row_id"].to_numpy(), out["row_id"].to_numpy())))
+    if not len(rows):
+        raise UserError(f"every row was set aside, so there is nothing to learn from: {quarantine.top()}")
+    rows, dropped = _sample(rows, rules)
+    splits, notes = rules.splitter.assign(_population(rows, twins, rules))
+    overlap = _overlap(rows["key"].to_numpy(), splits) if given or len(kept_duplicates) or len(kept_conflicts) else None
+    if given and len(kept_duplicates) + len(kept_conflicts):
+        notes = [*notes, f"the given splits hold {len(kept_duplicates):,} duplicates and {len(kept_conflicts):,} rows of "
+                         "conflicting labels, which stay as they are"]
+    sources = _sources(file)
+    return Selection(
+        row_ids=rows["row_id"].to_numpy(), splits=splits, overlap=overlap, names=names, notes=notes,
+        rows_out=_per_source(sources, rows["row_id"].to_numpy(), len(names)),
+        unsampled=_per_source(sources, dropped, len(names)), labels=_labels(rows, splits, twins, rules),
+        overlaps={} if overlap is None else {SPLITS[code]: int(overlap[splits == code].sum()) for code in (1, 2)},
+        kept_duplicates=len(kept_duplicates), kept_conflicts=len(kept_conflicts))
+
+
+def _because(table: pa.Table, reason: str) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({"row_id": table["row_id"], "reason": pa.array([reason] * len(table), pa.string()),
+                     "detail": table["detail"].cast(pa.string())})
+
+
+def _set_aside(file: Path, out: pa.Table, names: list[str], quarantine: Quarantine, inputs: tuple[str, ...]) -> None:
+    """Write removed rows with their first input to quarantine, a batch at a time."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    gone = out["row_id"].to_numpy()
+    if not len(gone):
+        return
+    with pq.ParquetFile(file) as clean:
+        for batch in clean.iter_batches(batch_size=8192, columns=["row_id", "source", "row", inputs[0]], use_threads=False):
+            found = batch.filter(pa.array(np.isin(batch.column("row_id").to_numpy(), gone)))
+            places = np.searchsorted(gone, found.column("row_id").to_numpy())
+            for source in np.unique(found.column("source").to_numpy()):
+                mask = pc.equal(found.column("source"), pa.scalar(int(source), pa.int32()))
+                part, why = found.filter(mask), out.take(pa.array(places)).filter(mask)
+                shown = pc.utf8_slice_codeunits(part.column(inputs[0]).cast(pa.string()), 0, SHOWN)
+                quarantine.add(names[int(source)], part.column("row"), why["reason"].combine_chunks(),
+                               why["detail"].combine_chunks(), shown)
+
+
+def _sample(rows: pa.Table, rules: Rules) -> tuple[pa.Table, np.ndarray]:
+    """Return the rows that `limit` keeps, in their order, and the ids of the others."""
+    import numpy as np
+    import pyarrow as pa
+
+    splits = _given(rows)
+    free = np.flatnonzero(splits == 0) if rules.splitter.given else np.arange(len(rows))
+    if rules.limit is None or rules.limit >= len(free):
+        return rows, np.array([], np.int64)
+    keep = np.ones(len(rows), bool)
+    keep[free[order(rows["key"].to_numpy()[free], rules.seed, SAMPLING)[rules.limit:]]] = False
+    return rows.filter(pa.array(keep)), rows["row_id"].to_numpy()[~keep]
+
+
+def _given(rows: pa.Table) -> np.ndarray:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    codes = pc.index_in(rows["split"].cast(pa.string()), value_set=pa.array(SPLITS))
+    return np.asarray(pc.fill_null(codes, -1).to_numpy(), np.int8)
+
+
+def _population(rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> Population:
+    import numpy as np
+
+    names: tuple[str, ...] = ("all rows",)
+    strata = np.zeros(len(rows), np.int32)
+    if rules.targets:
+        names = (*twins.labels[rules.targets[0]], "no label")
+        strata = rows["code0"].to_numpy().astype(np.int32)
+        strata = np.where(strata < 0, len(names) - 1, strata)
+        if len(np.unique(strata)) == 1:
+            raise UserError(f"the target '{rules.targets[0]}' has only one label ('{names[int(strata[0])]}') in all {len(rows):,} "
+                            "rows, so there is nothing to tell apart; expected at least two")
+    return Population(rows["key"].to_numpy(), strata, _given(rows), names, rules.seed)
+
+
+def _overlap(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    found: np.ndarray = (splits > 0) & np.isin(keys, keys[splits == 0])
+    return found
+
+
+def _labels(rows: pa.Table, splits: np.ndarray, twins: duplicates.Twins, rules: Rules) -> dict[str, dict[str, int]]:
+    import numpy as np
+
+    result: dict[str, dict[str, int]] = {}
+    for code, name in enumerate(SPLITS):
+        if not rules.targets:
+            result[name] = {"rows": int((splits == code).sum())}
+            continue
+        labels = twins.labels[rules.targets[0]]
+        codes = rows["code0"].to_numpy()[splits == code]
+        counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+        result[name] = {label: int(count) for label, count in zip(labels, counts, strict=True)}
+    return result
+
+
+def _sources(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return row ids and source numbers of all clean rows, in order."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file, columns=["row_id", "source"], use_threads=False)
+    return table["row_id"].to_numpy(), table["source"].to_numpy()
+
+
+def _per_source(sources: tuple[np.ndarray, np.ndarray], row_ids: np.ndarray, count: int) -> np.ndarray:
+    import numpy as np
+
+    found: np.ndarray = np.bincount(sources[1][np.searchsorted(sources[0], row_ids)], minlength=count)
+    return found

@@ -1,0 +1,1 @@
+"""Where rows come from: one kind of file (or the catalogue) a module."""

@@ -1,0 +1,50 @@
+"""A data set of the catalogue: fetched once, its checksum verified, then read from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import field_validator
+
+from bessemer.core.errors import UserError, nearest
+from bessemer.core.fetch import fetch
+from bessemer.core.registry import plugin, register
+from bessemer.core.types import Chunk, DataSet, Source
+from bessemer.data.rows import Rows
+
+
+class Catalogue(Rows):
+    """Rows of a data set that `bessemer datasets` lists."""
+
+    name: str
+    """Its name in the catalogue."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            plugin("datasets", value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+@register("data/sources", "catalogue")
+def source(config: Catalogue) -> Source:
+    """Return the rows of a data set of the catalogue; it is fetched when they are first read."""
+    entry = plugin("datasets", config.name)
+    data_set: DataSet = entry.function(entry.config())
+    if data_set.read is None:
+        raise UserError(f"'{config.name}' in the catalogue is {data_set.kind}, not rows; choose another with 'bessemer datasets'")
+    reader = data_set.read
+
+    def read() -> Iterator[Chunk]:
+        for chunk in reader(fetch(data_set.resource)):
+            for name in config.columns or ():
+                if name not in chunk.table.column_names:
+                    raise UserError(f"the data set '{config.name}' has no column '{name}'"
+                                    f"{nearest(name, chunk.table.column_names)}")
+            table = chunk.table.select(list(config.columns)) if config.columns is not None else chunk.table
+            yield Chunk(table, chunk.numbers, chunk.rejected)
+
+    return Source(config.name, (), read)

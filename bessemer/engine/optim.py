@@ -1,0 +1,48 @@
+"""Optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from bessemer.engine.config import TrainingConfig
+
+
+def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser over the trainable parameters; vectors (biases, normalisation) are not decayed.
+
+    Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
+    """
+    trainable = [item for item in network.parameters() if item.requires_grad]
+    groups = [
+        {"params": [item for item in trainable if item.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [item for item in trainable if item.ndim < 2], "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if config.optim == "sgd":
+        momentum = 0.9 if config.momentum is None else config.momentum
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum)
+    betas = (0.9 if config.adam_beta1 is None else config.adam_beta1, 0.999 if config.adam_beta2 is None else config.adam_beta2)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+
+
+def make_schedule(config: TrainingConfig, total_steps: int) -> Callable[[int], float]:
+    """Return step (from 0) -> learning rate: a linear warm-up, then the decay that the config names.
+
+    The warm-up takes ceil(warmup_ratio x total) steps and the decay reaches zero at `total_steps`, as in transformers.
+    """
+    warmup = math.ceil(config.warmup_ratio * total_steps)
+    kind, peak = config.lr_scheduler_type, config.learning_rate
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return peak * step / max(1, warmup)
+        if kind == "constant":
+            return peak
+        done = (step - warmup) / max(1, total_steps - warmup)
+        if kind == "cosine":
+            return peak * max(0.0, 0.5 * (1 + math.cos(math.pi * done)))
+        return peak * max(0.0, 1 - done)
+
+    return rate

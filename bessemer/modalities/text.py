@@ -1,0 +1,113 @@
+"""Text: cleaned of what nobody sees, cut into tokens, framed and padded in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from bessemer.core.config import Config, Pick
+from bessemer.core.errors import UserError
+from bessemer.core.registry import plugin_of, register
+from bessemer.core.schema import Column
+from bessemer.core.types import Codec, Modality
+from bessemer.modalities import tokens
+from bessemer.modalities.tokens import Tokens
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONTROL = r"[\x{0}-\x{8}\x{E}-\x{1F}\x{7F}-\x{84}\x{86}-\x{9F}\x{AD}\x{200B}\x{2060}\x{FEFF}\x{FFFE}]"
+SPACE = r"\t\n\v\f\r \x{85}\pZ"
+LINES = rf"[{SPACE}]*[\n\r\x{{85}}\x{{2028}}\x{{2029}}][{SPACE}]*"
+SPACES = r"[\t\v\f \pZ]+"
+
+
+class Text(Config):
+    """A column of running text."""
+
+    tokenizer: Annotated[Config, Pick("modalities/tokenizers")] = "wordpiece"
+    """Where the vocabulary comes from: trained here (wordpiece) or a pretrained model's."""
+    unicode_form: Literal["NFC", "NFKC", "NFD", "NFKD", "none"] = "NFC"
+    """Unicode normal form that all text is brought to."""
+    max_chars: Annotated[int, Field(ge=1)] = 20_000
+    """A longer text is set aside."""
+    min_chars: Annotated[int, Field(ge=1)] = 1
+    """A shorter text is set aside."""
+    max_length: Annotated[int, Field(ge=8, le=100_000)] = 128
+    """Tokens a row, special ones included, unless a task says otherwise; what is beyond is cut in batches, never on disk."""
+
+    def outside(self) -> tuple[Path, ...]:
+        """Return the files that the tokenizer is read from."""
+        return _tokens(self).files()
+
+
+def _tokens(config: Text) -> Tokens:
+    made: Tokens = plugin_of("modalities/tokenizers", config.tokenizer).function(config.tokenizer)
+    return made
+
+
+@register("modalities", "text")
+def text(config: Text) -> Modality:
+    """Return the functions of a column of text."""
+
+    def clean(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = tidy(values, config.unicode_form)
+        length = pc.utf8_length(found)
+        nothing = pa.scalar(None, pa.string())
+        why = pc.if_else(pc.greater(length, config.max_chars), f"text longer than {config.max_chars} characters", nothing)
+        why = pc.if_else(pc.less(length, config.min_chars), f"text shorter than {config.min_chars} characters", why)
+        why = pc.if_else(pc.equal(length, 0), "empty text", why)
+        return found, pc.if_else(found.is_null(), pa.scalar("missing"), why)
+
+    def fit(arrays: Iterator[pa.Array], seed: int, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
+        tokenizer = _tokens(config).make(array.drop_null().to_pylist() for array in arrays)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        return (), tokens.info_of(tokenizer, f"'{folder.name}'", config.max_length)
+
+    def load(column: Column, folder: Path) -> Codec:
+        from tokenizers import Tokenizer
+
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise UserError(f"'{folder}' has no tokenizer.json for the column '{column.name}'; run the recipe again to make it")
+        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        info = tokens.info_of(tokenizer, f"column '{column.name}'", config.max_length)
+
+        def encode(values: pa.Array) -> dict[str, pa.Array]:
+            import pyarrow.compute as pc
+
+            ids, starts = tokens.encode(tokenizer, pc.fill_null(tidy(values, config.unicode_form), "").to_pylist())
+            return {"ids": ids, "starts": starts}
+
+        return Codec(encode=encode, collate=lambda stored, limit: tokens.collate(stored, limit or config.max_length, info),
+                     length="ids", info=info)
+
+    return Modality(clean=clean, fit=fit, load=load, roles=("input",))
+
+
+def tidy(values: pa.Array, form: str) -> pa.Array:
+    """Return text in a Unicode normal form, without control and invisible characters, and trimmed.
+
+    Each run of spaces becomes one space, or one line end where it holds one. Null stays null; doing it twice changes nothing.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_nested(values.type):
+        raise UserError(f"a column of type {values.type} cannot be read as text; expected text or numbers")
+    found = values.cast(pa.string())
+    found = pc.replace_substring_regex(found, CONTROL, "")
+    if form != "none":
+        found = pc.utf8_normalize(found, form)
+    found = pc.replace_substring_regex(found, LINES, "\n")
+    found = pc.replace_substring_regex(found, SPACES, " ")
+    return pc.utf8_trim_whitespace(found)

@@ -1,0 +1,1 @@
+"""Where a text column's tokenizer comes from: one way a file."""

@@ -1,0 +1,103 @@
+"""Tokenizers of any family through one set of names: special tokens, sentence starts, and batches of ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from tokenizers import Tokenizer
+
+NAMES = {"pad": ("[PAD]", "<pad>"), "unk": ("[UNK]", "<unk>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"),
+         "mask": ("[MASK]", "<mask>")}
+SENTENCE_END = re.compile(r"[。！？…；\n]+[\"'”’」』）)\]]*\s*|[.!?;]+[\"'”’)\]]*\s+")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Where a column's tokenizer comes from.
+
+    Attributes:
+        make: (clean training texts, list by list, read once) -> tokenizer.
+        files: files outside the run that it is read from.
+    """
+
+    make: Callable[[Iterator[list[str]]], Tokenizer]
+    files: Callable[[], tuple[Path, ...]]
+
+
+def special_ids(tokenizer: Tokenizer, where: str) -> dict[str, int]:
+    """Return `pad_token_id`, `unk_token_id`, `cls_token_id`, `sep_token_id`, `mask_token_id`; one missing is a UserError."""
+    found = {}
+    for role, names in NAMES.items():
+        ids = [tokenizer.token_to_id(name) for name in names]
+        known = [number for number in ids if number is not None]
+        if not known:
+            raise UserError(f"the tokenizer of {where} has no token {' or '.join(names)}; expected one of BERT's or RoBERTa's kind")
+        found[f"{role}_token_id"] = known[0]
+    return found
+
+
+def info_of(tokenizer: Tokenizer, where: str, max_length: int) -> dict[str, Any]:
+    """Return what models need to know: vocabulary size, ids of special tokens, the default length."""
+    ids = special_ids(tokenizer, where)
+    added = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    return {"vocab_size": size, **ids, "special_token_ids": sorted({*ids.values(), *added}), "max_length": max_length}
+
+
+def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[pa.Array, pa.Array]:
+    """Return each text's token ids without special tokens, and the token at which each sentence starts (the first is 0).
+
+    Returns:
+        list<int32> [N] ids and list<int32> [N] starts; a text without tokens has neither.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    ends = [[match.end() for match in SENTENCE_END.finditer(text)] for text in texts]
+    several = [bool(found) and found[0] < len(text) for found, text in zip(ends, texts, strict=True)]
+    quick = iter(tokenizer.encode_batch_fast([t for t, many in zip(texts, several, strict=True) if not many],
+                                             add_special_tokens=False))
+    slow = iter(tokenizer.encode_batch([t for t, many in zip(texts, several, strict=True) if many], add_special_tokens=False))
+    ids, starts = [], []
+    for found, many in zip(ends, several, strict=True):
+        row = next(slow if many else quick)
+        ids.append(row.ids)
+        if many and row.ids:
+            last = np.array([end for _, end in row.offsets])
+            firsts = np.unique(np.searchsorted(last, np.array([0, *found]), side="right"))
+            starts.append(firsts[firsts < len(row.ids)].tolist())
+        else:
+            starts.append([0] if row.ids else [])
+    return pa.array(ids, pa.list_(pa.int32())), pa.array(starts, pa.list_(pa.int32()))
+
+
+def collate(stored: Mapping[str, pa.Array], max_length: int, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return `[CLS] tokens [SEP]` of B rows, cut to `max_length` and padded to the longest: int64 [B, L] each."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = stored["ids"]
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    size_B = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    flat = lists.flatten().to_numpy()
+    start_B = np.cumsum(size_B) - size_B
+    kept_B = np.minimum(size_B, max_length - 2)
+    length = int(kept_B.max(initial=0)) + 2
+    place_BL = np.arange(length)[None, :]
+    inside_BL = (place_BL >= 1) & (place_BL <= kept_B[:, None])
+    ids_BL = np.full((len(size_B), length), info["pad_token_id"], np.int64)
+    ids_BL[:, 0] = info["cls_token_id"]
+    ids_BL[np.arange(len(size_B)), kept_B + 1] = info["sep_token_id"]
+    ids_BL[inside_BL] = flat[(start_B[:, None] + place_BL - 1)[inside_BL]]
+    return {"input_ids": ids_BL, "attention_mask": (place_BL < kept_B[:, None] + 2).astype(np.int64),
+            "token_type_ids": np.zeros_like(ids_BL)}

@@ -1,0 +1,211 @@
+"""Gather: from finished artifacts to the values that a report and a model card show."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core import artifact
+from bessemer.core.artifact import TIMINGS, Manifest
+from bessemer.core.errors import UserError
+
+if TYPE_CHECKING:
+    from bessemer.report import data as shown
+
+PACKAGES = ("bessemer", "torch", "transformers", "tokenizers", "onnxruntime", "scikit-learn", "pyarrow", "duckdb", "numpy")
+QUARANTINE_SHOWN = 20
+CURVE_POINTS = 400
+
+
+def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.ReportData:
+    """Read what the stages found.
+
+    Args:
+        root: the run's folder.
+        stages: stage name -> its artifact's folder, in the recipe's order.
+        timings: whether to show what a clock or a host decided; a model card does not.
+    """
+    from bessemer.report import data as shown
+
+    manifests = {name: _manifest(folder) for name, folder in stages.items()}
+    scores = _first(stages, manifests, "evaluate", "scores.json")
+    latency = _latency(stages, manifests) if timings else {}
+    parts: dict[str, Any] = {}
+    if scores is not None:
+        parts.update(_scores(scores, latency, _final(manifests, scores)))
+    prepared = next((name for name, item in manifests.items() if item.kind == "prepare"), None)
+    if prepared is not None:
+        parts.update(_data(stages[prepared], manifests[prepared]))
+    parts["curves"] = tuple(_curve(name, stages[name], item) for name, item in manifests.items()
+                            if (stages[name] / "curves.jsonl").is_file())
+    recipe = root / "recipe.yaml"
+    if timings:
+        parts["stages"] = tuple(_cost(name, folder) for name, folder in stages.items())
+        parts["host"] = _host(stages)
+        parts["environment"] = _versions()
+        parts["commands"] = _commands(root)
+    if recipe.is_file() and timings:
+        parts["recipe"] = recipe.read_text(encoding="utf-8")
+    return shown.ReportData(title=root.name, card=_card(manifests), **parts)
+
+
+def _manifest(folder: Path) -> Manifest:
+    manifest = artifact.load_manifest(folder)
+    if manifest is None:
+        raise UserError(f"'{folder}' is no finished artifact; run the recipe again")
+    return manifest
+
+
+def _first(stages: Mapping[str, Path], manifests: Mapping[str, Manifest], kind: str, file: str) -> dict[str, Any] | None:
+    name = next((name for name, item in manifests.items() if item.kind == kind), None)
+    if name is None:
+        return None
+    found: dict[str, Any] = json.loads((stages[name] / file).read_text(encoding="utf-8"))
+    return found
+
+
+def _latency(stages: Mapping[str, Path], manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    found = _first(stages, manifests, "evaluate", "results.json")
+    return found["latency_ms"] if found else {}
+
+
+def _final(manifests: Mapping[str, Manifest], scores: Mapping[str, Any]) -> str:
+    """Return the form that the run delivers: the export's, else the first compressed, else the first scored."""
+    exported = next((str(item.facts["form"]) for item in manifests.values() if item.kind == "export"), None)
+    lossy = next((name for name, item in scores["forms"].items() if item["lossy"]), None)
+    return next(name for name in (exported, lossy, scores["reference"]) if name in scores["forms"])
+
+
+def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -> dict[str, Any]:
+    from bessemer.report import data as shown
+
+    reference = scores["reference"]
+    base = latency.get(reference, {}).get("median")
+    forms = []
+    for name, item in scores["forms"].items():
+        timed = latency.get(name, {})
+        metrics = item["metrics"]
+        forms.append(shown.Form(
+            name=name, accuracy=shown.Value(**metrics["accuracy"]), recall=shown.Value(**metrics["recall"]),
+            f1=shown.Value(**metrics["f1"]), size_bytes=item["size_bytes"], latency_median_ms=timed.get("median"),
+            latency_p95_ms=timed.get("p95"), speedup=base / timed["median"] if base and timed.get("median") else None,
+            final=name == final, note=f"stage {item['stage']}"))
+    pairs = tuple(shown.Comparison(
+        question=_question(pair, scores), a=pair["a"], b=pair["b"], a_value=pair[metric]["a"], b_value=pair[metric]["b"], metric=metric,
+        difference=shown.Value(value=pair[metric]["difference"], low=pair[metric]["low"], high=pair[metric]["high"]),
+        p=pair.get("mcnemar_p") if metric == "accuracy" else None, verdict=pair[metric]["verdict"])
+        for pair in scores["pairs"] for metric in ("accuracy", "f1"))
+    item = scores["forms"][final]
+    sheet = {key: value for key, value in item.items() if key in shown.Evaluation.model_fields}
+    return {"forms": tuple(forms), "comparisons": pairs, "evaluation": shown.Evaluation.model_validate(sheet),
+            "split": scores["split"], "looks": scores["test_looks"] or None, "overlaps": _overlaps(item),
+            "examples": tuple(_example(entry) for entry in scores["examples"]["predictions"]),
+            "errors": tuple(_example(entry) for entry in scores["examples"]["errors"])}
+
+
+def _question(pair: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
+    a, b = scores["forms"][pair["a"]], scores["forms"][pair["b"]]
+    if b["stage"] == a["stage"] or b["lossy"] or b["form"].startswith("onnx"):
+        return f"What does the form {pair['b']} lose?"
+    return f"Is stage {a['stage']} better than stage {b['stage']}?"
+
+
+def _example(entry: Mapping[str, Any]) -> shown.Example:
+    from bessemer.report import data as shown
+
+    return shown.Example(text=entry["text"], predicted=entry["prediction"], confidence=entry["probability"], truth=entry["truth"])
+
+
+def _overlaps(item: Mapping[str, Any]) -> tuple[shown.Overlap, ...]:
+    from bessemer.report import data as shown
+
+    without = item.get("without_overlap")
+    if not without:
+        return ()
+    return tuple(shown.Overlap(
+        metric=metric, everything=shown.Value(**item["metrics"][metric]), distinct=shown.Value(**without["metrics"][metric]),
+        rows=item["rows"], overlapping=item["rows"] - without["rows"]) for metric in ("accuracy", "f1"))
+
+
+def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    from bessemer.report import data as shown
+
+    facts = manifest.facts
+    funnel = tuple(shown.Funnel(source=item["name"], rows_in=item["rows_in"], rejected=item["rejected"], rows_out=item["rows_out"])
+                   for item in facts["funnel"]["sources"])
+    counts = facts["funnel"]["splits"]
+    splits = tuple(shown.Split(name=name, rows=int(facts["rows"][name]), labels=counts.get(name, {})) for name in facts["rows"])
+    return {"funnel": funnel, "splits": splits, "quarantine": _quarantine(folder),
+            "data_name": ", ".join(item.source for item in funnel)}
+
+
+def _quarantine(folder: Path) -> tuple[shown.Quarantined, ...]:
+    import pyarrow.parquet as parquet
+
+    from bessemer.report import data as shown
+
+    file = folder / "quarantine.parquet"
+    if not file.is_file():
+        return ()
+    table = next(parquet.ParquetFile(file).iter_batches(QUARANTINE_SHOWN, columns=["source", "row", "reason", "content"]), None)
+    if table is None:
+        return ()
+    return tuple(shown.Quarantined(**{**row, "content": row["content"] or ""}) for row in table.to_pylist())
+
+
+def _curve(name: str, folder: Path, manifest: Manifest) -> shown.Curve:
+    from bessemer.report import data as shown
+
+    points = [json.loads(line) for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
+    step = max(1, len(points) // CURVE_POINTS)
+    kept = [point for index, point in enumerate(points) if index % step == 0 or any(key.startswith("validation") for key in point)]
+    alarm = manifest.facts.get("overfitting")
+    return shown.Curve(stage=name, points=tuple(kept), alarm=alarm["message"] if alarm else "", best_step=manifest.facts["best_step"])
+
+
+def _timings(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / TIMINGS).read_text(encoding="utf-8"))
+    return found
+
+
+def _cost(name: str, folder: Path) -> shown.Stage:
+    from bessemer.report import data as shown
+
+    timings = _timings(folder)
+    return shown.Stage(name=name, seconds=timings["seconds"], peak_memory_bytes=timings["peak_memory_bytes"],
+                       disk_bytes=artifact.folder_size(folder))
+
+
+def _host(stages: Mapping[str, Path]) -> dict[str, str]:
+    return {key: str(value) for key, value in _timings(list(stages.values())[-1])["host"].items()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commands(root: Path) -> tuple[shown.Command, ...]:
+    from bessemer.report import data as shown
+
+    run = f"runs/{root.name}" if root.parent.name == "runs" else root.name
+    return (shown.Command(command=f'bessemer predict {run} "a text of yours"', about="ask the delivered form"),
+            shown.Command(command=f"bessemer evaluate {run} --data FILE", about="score it on other labelled rows"),
+            shown.Command(command=f"bessemer doctor {run}", about="verify every checksum"))
+
+
+def _card(manifests: Mapping[str, Manifest]) -> shown.Card:
+    from bessemer.report import data as shown
+
+    sentences = [f"Stage {name}: task {item.facts['task']}, {item.facts['rows']:,} rows, {item.facts['steps']:,} steps, "
+                 f"{item.facts['parameters']:,} parameters ({item.facts['trainable_parameters']:,} trained)."
+                 for name, item in manifests.items() if "trainable_parameters" in item.facts]
+    return shown.Card(training=" ".join(sentences), tags=("bessemer",))

@@ -1,0 +1,83 @@
+"""export: one folder that predicts without torch: graphs, weights, tokenizer, labels, preprocessing and the model card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bessemer.core.errors import GuardError, UserError
+from bessemer.core.recipe import StageConfig
+from bessemer.core.registry import register
+from bessemer.core.run import RunContext
+
+CHECKED_ROWS = 64
+
+
+class Export(StageConfig):
+    """The folder to ship."""
+
+    needs: ClassVar[tuple[str, ...]] = ("data", "model", "compressed", "scores")
+
+    data: str = "prepare"
+    """The prepared data; some validation rows check the folder."""
+    model: str = "finetune"
+    """The trained network, whose weights go along in Hugging Face's layout."""
+    compressed: str = "compress"
+    """The compress stage whose graphs go along."""
+    scores: str | None = None
+    """An evaluate stage whose numbers the model card shows."""
+    form: str | None = None
+    """The form that predicts by default; the first of `compressed` otherwise."""
+
+
+@register("stages", "export")
+def export(config: Export, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
+    """Assemble the folder and check that each form answers bit for bit what the compress stage's form answered."""
+    from bessemer.core.forms import read_forms, write_forms
+    from bessemer.stages.compress import copy_files
+
+    source, network = inputs["compressed"], inputs["model"]
+    graphs = read_forms(source)
+    chosen = config.form or graphs[0].name
+    if chosen not in [form.name for form in graphs]:
+        raise UserError(f"form: '{config.compressed}' has no form '{chosen}'; it has {', '.join(form.name for form in graphs)}")
+    copy_files(network, out)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(network / name, out / name)
+    for form in graphs:
+        for file in form.files:
+            shutil.copyfile(source / file, out / file)
+    trained = read_forms(network)
+    ordered = sorted(graphs, key=lambda form: form.name != chosen)
+    write_forms(out, tuple([*ordered, *trained]))
+    parity = _check(config, inputs, out, tuple(ordered), run)
+    (out / "README.md").write_text(_card(config, inputs, run), encoding="utf-8")
+    return {"form": chosen, "forms": [form.name for form in [*ordered, *trained]], "identical_rows": parity}
+
+
+def _check(config: Export, inputs: Mapping[str, Path], out: Path, forms: tuple[Any, ...], run: RunContext) -> int:
+    from bessemer.core.forms import open_form
+    from bessemer.stages.compress import validation_rows
+
+    table, _ = validation_rows(inputs["data"], CHECKED_ROWS)
+    for form in forms:
+        run.check()
+        before = open_form(inputs["compressed"], form.name).predict(table).probabilities
+        after = open_form(out, form.name).predict(table).probabilities
+        if before.tobytes() != after.tobytes():
+            raise GuardError(f"the exported form {form.name} does not answer bit for bit what '{config.compressed}' answered on "
+                             f"{table.num_rows} validation rows; delete the export folder and run again, and report this if it "
+                             "persists")
+    return table.num_rows
+
+
+def _card(config: Export, inputs: Mapping[str, Path], run: RunContext) -> str:
+    from bessemer.report.card import model_card
+    from bessemer.stages._gather import gather
+
+    found = {config.data: inputs["data"], config.model: inputs["model"], config.compressed: inputs["compressed"]}
+    if config.scores is not None:
+        found[config.scores] = inputs["scores"]
+    return model_card(gather(run.root, found, timings=False))
