@@ -1,1 +1,1 @@
-"""compress"""
+"""Ways to make an exported graph smaller and faster. One kind a file."""

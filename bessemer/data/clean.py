@@ -267,7 +267,7 @@ def _weights(values: pa.Array, name: str) -> tuple[pa.Array, pa.Array]:
         raise UserError(f"the weight column '{name}' holds something that is no number ({error}); weights are numbers of 0 or "
                         "more") from None
     bad = ~(np.isfinite(found) & (found >= 0))
-    return pa.array(found), pa.array(np.where(bad, "weight is no number of 0 or more", None), pa.string())
+    return pa.array(found), pa.array(["weight is no number of 0 or more" if wrong else None for wrong in bad], pa.string())
 
 
 def _short(reasons: list[str]) -> list[str]:

@@ -74,15 +74,15 @@ def find(file: Path, inputs: list[str], targets: list[str], names: list[str], sc
                            f"FROM (SELECT DISTINCT t{i} AS label FROM keyed WHERE t{i} IS NOT NULL)")
             labels[target] = [row[0] for row in opened.execute(f"SELECT label FROM labels{i} ORDER BY code").fetchall()]
         opened.execute(_conflicts(len(targets)))
-        duplicates = opened.execute(
+        duplicates = opened.sql(
             "SELECT row_id, 'duplicate of ' || name || ' row ' || first_row AS detail FROM (SELECT row_id, "
             "first_value(row) OVER same AS first_row, first_value(source) OVER same AS first_source, "
             "row_number() OVER same AS n FROM keyed WINDOW same AS (PARTITION BY k, t ORDER BY row_id)) "
             "JOIN names ON names.source = first_source WHERE n > 1 ORDER BY row_id").to_arrow_table()
-        conflicts = opened.execute("SELECT row_id, detail FROM keyed JOIN conflicting USING (k) ORDER BY row_id").to_arrow_table()
+        conflicts = opened.sql("SELECT row_id, detail FROM keyed JOIN conflicting USING (k) ORDER BY row_id").to_arrow_table()
         codes = "".join(f", coalesce(labels{i}.code, -1) AS code{i}" for i in range(len(targets)))
         joins = "".join(f" LEFT JOIN labels{i} ON labels{i}.label = t{i}" for i in range(len(targets)))
-        rows = opened.execute(f"SELECT row_id, (k & 9223372036854775807)::BIGINT AS key, split{codes} FROM keyed{joins} "
+        rows = opened.sql(f"SELECT row_id, (k & 9223372036854775807)::BIGINT AS key, split{codes} FROM keyed{joins} "
                               "ORDER BY row_id").to_arrow_table()
     return Twins(rows, duplicates, conflicts, labels)
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def lines(file: Path) -> Iterator[tuple[pa.Array, int]]:
-    """Yield the lines of a UTF-8 file in blocks of about 1 MB: (string array, 0-based number of its first line).
+    r"""Yield the lines of a UTF-8 file in blocks of about 1 MB: (string array, 0-based number of its first line).
 
     Every line is kept, empty ones too. The bytes are pinned by checksum: none of the catalogue's files has the separator
-    `\\x01` or a bare carriage return.
+    `\x01` or a bare carriage return.
     """
     from pyarrow import csv
 
@@ -64,11 +64,12 @@ def labelled_lines(file: Path, split: str, skip: int) -> Iterator[Chunk]:
         split: what the split column says.
         skip: lines of the header.
     """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     for block, first in lines(file):
-        numbers = pa.array(range(first + 1, first + 1 + len(block)), pa.int64())
+        numbers = pa.array(np.arange(first + 1, first + 1 + len(block)))
         header = max(0, skip - first)
         raw, numbers = block[header:], numbers[header:]
         label = pc.replace_substring_regex(raw, pattern=r"\t.*$", replacement="")

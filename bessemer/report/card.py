@@ -6,6 +6,8 @@ Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from bessemer.report import show
@@ -32,10 +34,10 @@ def front_matter(data: ReportData) -> dict[str, Any]:
     metrics = [{"type": name, "name": name, "value": round(value.value, 6)}
                for name, value in _metrics(data).items() if value.value is not None]
     if metrics:
-        data_set = {"name": data.data_name or data.title, "type": _slug(data.data_name or data.title),
-                    "split": data.split}
+        name = _line(data.data_name or data.title)
+        data_set = {"name": name, "type": _slug(name), "split": _line(data.split)}
         results = {"task": {"type": data.task}, "dataset": data_set, "metrics": metrics}
-        found["model-index"] = [{"name": data.title, "results": [results]}]
+        found["model-index"] = [{"name": _line(data.title), "results": [results]}]
     return {name: value for name, value in found.items() if value}
 
 
@@ -50,12 +52,17 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "data"
 
 
+def _line(words: str) -> str:
+    """Put words on one line: a `---` on a line of its own would end the front matter."""
+    return " ".join(show.clean(words).split())
+
+
 def _cell(words: str) -> str:
     """Make untrusted words harmless in a Markdown table: one line, no markup, no cell border."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(show.clean(words).split())).replace("&", "&amp;")
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(_line(words), quote=False))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
@@ -71,14 +78,14 @@ def _evaluation(data: ReportData) -> list[str]:
     if data.evaluation and data.evaluation.metrics:
         rows = [(name, show.plain(value.value), show.bounds(value) or show.ABSENT)
                 for name, value in data.evaluation.metrics.items()]
-        parts += [f"On {show.whole(data.evaluation.rows)} rows of the {data.split} split, with 95% bootstrap intervals.",
+        parts += [f"On {show.whole(data.evaluation.rows)} rows of the {data.split} split, 95% bootstrap intervals.",
                   _table(("metric", "value", "95% interval"), rows)]
     if data.forms:
         head = ("form", "accuracy", "recall", "F1", "size", "latency", "speed to torch fp32")
         parts.append(_table(head, [_form_row(form) for form in data.forms]))
-    parts += [f"- {_cell(row.question)} {row.metric}, {_cell(row.a)} − {_cell(row.b)}: "
-              f"{show.signed(row.difference.value)} {show.bounds(row.difference)}: {row.verdict}."
-              for row in data.comparisons]
+    parts += ["\n".join(f"- {_cell(row.question)} {row.metric}, {_cell(row.a)} − {_cell(row.b)}: "
+                        f"{show.signed(row.difference.value)} {show.bounds(row.difference)}: {_cell(row.verdict)}."
+                        for row in data.comparisons)] if data.comparisons else []
     if data.looks is not None:
         parts.append(f"Looks at the {data.split} split before these numbers, this one included: {data.looks}.")
     return parts
@@ -92,8 +99,8 @@ def _data(data: ReportData) -> list[str]:
         parts.append(_table(("split", "rows"), [(_cell(split.name), show.whole(split.rows)) for split in data.splits]))
     read, kept = sum(row.rows_in for row in data.funnel), sum(row.rows_out for row in data.funnel)
     if data.funnel:
-        parts.append(f"Of {show.whole(read)} rows read, {show.whole(kept)} were kept; the others are in quarantine, each "
-                     "with its reason.")
+        parts.append(f"Of {show.whole(read)} rows read, {show.whole(kept)} were kept; the others are in quarantine, "
+                     "each with its reason.")
     labels = data.evaluation.labels if data.evaluation else ()
     if labels:
         parts.append("Labels: " + ", ".join(_cell(label) for label in labels[:50]) + ".")
@@ -113,15 +120,15 @@ def model_card(data: ReportData) -> str:
 
     head = yaml.safe_dump(front_matter(data), sort_keys=False, allow_unicode=True, width=1000)
     card = data.card
-    use = card.intended_use or ("Assigning one of the labels below to a text like those that it was trained on. Not for "
-                                "decisions about people without a person in between.")
+    use = card.intended_use or ("Assigning one of the labels below to a text like those that it was trained on. Not "
+                                "for decisions about people without a person in between.")
     sections = [
         ("Intended use", [use]), ("Data", _data(data)), ("Training", [card.training] if card.training else []),
         ("Evaluation", _evaluation(data)),
         ("Limitations", ["\n".join(f"- {sentence}" for sentence in (*card.limitations, *ALWAYS))]),
         ("How to use", [f"```python\n{card.usage or USAGE}\n```"]),
     ]
-    body = [f"# {_cell(data.title)}", *([data.summary] if data.summary else [])]
+    body = [f"# {_cell(data.title)}", *([_cell(data.summary)] if data.summary else [])]
     for title, parts in sections:
         if parts:
             body += [f"## {title}", *parts]

@@ -62,7 +62,7 @@ def headlines(data: ReportData) -> tuple[Headline, ...]:
 
 
 def _difference(found: Comparison) -> Headline:
-    return Headline(label=f"{found.metric}, {found.a} − {found.b}", value=show.signed(found.difference.value),
+    return Headline(label=f"{found.metric} against {found.b}", value=show.signed(found.difference.value),
                     note=f"{show.bounds(found.difference)} · paired",
                     tone={"better": "good", "worse": "bad"}.get(found.verdict, ""))
 
@@ -83,8 +83,10 @@ def panels(curve: Curve) -> list[tuple[str, str]]:
         drawn = [line for name in names if (line := _line(curve, name)) is not None]
         if drawn:
             label = f"{title} of {curve.stage} by step"
-            chart = svg.lines(drawn, label, ("step", title.lower()), curve.best_step if title != "Learning rate" else None)
-            found.append((title, chart))
+            mark = None if title == "Learning rate" else curve.best_step
+            chart = svg.lines(drawn, label, ("step", ""), mark)
+            alone = len(drawn) == 1 and title in ("Loss", "Scores")  # no legend then: the title names the line
+            found.append((drawn[0].name.capitalize() if alone else title, chart))
     return found
 
 

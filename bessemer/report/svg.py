@@ -97,10 +97,16 @@ def tick_text(value: float) -> str:
     return f"{value:g}"
 
 
+def extent(words: str) -> float:
+    """Return about how wide a key is drawn, in units of the picture; East Asian signs count double."""
+    return 7.0 * sum(2 if ord(sign) > 0x2E80 else 1 for sign in words)
+
+
 def svg(width: float, height: float, label: str, body: list[str]) -> str:
     """Wrap a drawing; `label` is what a screen reader says."""
     name = escape(clean(label))
-    return (f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{name}">'
+    return (f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" style="max-width:{1.25 * width:g}px" role="img" '
+            f'aria-label="{name}">'
             + "".join(body) + "</svg>")
 
 
@@ -147,7 +153,7 @@ def legend(names: Sequence[tuple[str, str, bool]], right: float, y: float) -> li
     x = right
     for name, colour, dashed in reversed(names):
         shown = clip(name, 28)
-        x -= 6.6 * sum(2 if ord(sign) > 0x2E80 else 1 for sign in shown) + 6
+        x -= extent(shown) + 6
         body.append(text(x, y + 4, shown, "key"))
         body.append(stroke("line", [(x - 22, y), (x - 6, y)], colour, dashed))
         x -= 34
@@ -169,7 +175,7 @@ def lines(drawn: Sequence[Line], label: str, names: tuple[str, str], mark: float
     if min(ys) >= 0 and low < 0.25 * high:
         low = 0.0
     ends = (min(xs), max(xs)) if max(xs) > min(xs) else span(xs)
-    frame = Frame(ends, (low, high), labels=names)
+    frame = Frame(ends, (low, high), 440, 240, labels=names)
     body = axes(frame)
     if mark is not None and frame.x[0] <= mark <= frame.x[1]:
         x = frame.across(mark)
@@ -197,9 +203,11 @@ def heat_map(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     if len(order) > MAX_CELLS:  # the classes that most rows belong to; the caller's table has all of them
         order = sorted(sorted(order, key=lambda code: -sum(counts[code]))[:MAX_CELLS])
     num = len(order)
-    cell, left, top = max(30.0, min(110.0, 380 / num)), 120.0, 54.0
+    cell, top = max(30.0, min(110.0, 380 / num)), 54.0
+    left = 24.0 + max(40.0, *(extent(clip(labels[code], 15)) for code in order))
     width, height = left + cell * num + 10, top + cell * num + 12
-    body = [text(left + cell * num / 2, 14, "predicted", "name", "middle"), text(8, 14, "true", "name")]
+    body = [text(left + cell * num / 2, 14, "predicted", "name", "middle"),
+            text(left - 10, top - 12, "true", "name", "end")]
     for place, code in enumerate(order):
         total = sum(counts[code])
         at = left + cell * (place + 0.5)
@@ -269,8 +277,8 @@ def reliability(found: Sequence[tuple[float, float, float, float, int]]) -> str:
 def whiskers(rows: Sequence[tuple[str, float, float | None, float | None, bool]], name: str) -> str:
     """Draw (label, value, low, high, highlighted) as dots with 95% intervals, one under another."""
     ends = [end for _, value, low, high, _ in rows for end in (value, low, high) if end is not None]
-    width, left, step = 680.0, 210.0, 34.0
-    frame = Frame(span(ends, 0.08), (0, 1), width, 34 + step * len(rows) + 22, left=left, right=84, top=16, bottom=40)
+    width, left, step = 760.0, 24.0 + max(extent(clip(row[0], 30)) for row in rows), 34.0
+    frame = Frame(span(ends, 0.08), (0, 1), width, 28 + step * len(rows) + 36, left=left, right=84, top=16, bottom=50)
     floor = frame.height - frame.bottom + 6
     body = []
     for value in ticks(*frame.x):

@@ -96,7 +96,7 @@ def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -
     pairs = tuple(shown.Comparison(
         question=_question(pair, scores), a=pair["a"], b=pair["b"], a_value=pair[metric]["a"], b_value=pair[metric]["b"], metric=metric,
         difference=shown.Value(value=pair[metric]["difference"], low=pair[metric]["low"], high=pair[metric]["high"]),
-        p=pair.get("mcnemar_p") if metric == "accuracy" else None, verdict=pair[metric]["verdict"])
+        p=pair["mcnemar"]["p"] if metric == "accuracy" else None, verdict=pair[metric]["verdict"])
         for pair in scores["pairs"] for metric in ("accuracy", "f1"))
     item = scores["forms"][final]
     sheet = {key: value for key, value in item.items() if key in shown.Evaluation.model_fields}

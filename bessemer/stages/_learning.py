@@ -84,9 +84,11 @@ def fetched(name: str, run: RunContext) -> Path:
     return fetch(item.resource) / item.folder
 
 
-def build_network(config: Config, spec: BuildSpec, run: RunContext) -> tuple[Network, Model]:
+def build_network(config: Config, spec: BuildSpec, run: RunContext) -> Network:
     """Build a network with seeded initial weights; catalogue weights are fetched first."""
     import torch
+
+    from bessemer.models.pretrained import longest_input
 
     model: Model = plugin_of("models", config).function(config)
     if model.build is None:
@@ -94,9 +96,14 @@ def build_network(config: Config, spec: BuildSpec, run: RunContext) -> tuple[Net
     name = getattr(config, "name", None)
     if name is not None and spec.weights is None:
         spec = replace(spec, weights=fetched(name, run))
+    longest = model.max_length if spec.weights is None else longest_input(spec.weights)
+    column = spec.schema.only(Role.INPUT, "text")
+    if longest is not None and int(column.modality["max_length"]) > longest:
+        raise UserError(f"the column '{column.name}' is prepared with max_length {column.modality['max_length']}, but the model reads "
+                        f"{longest} tokens at most; lower max_length in prepare, or raise the model's max_position_embeddings")
     torch.manual_seed(run.seed)
     network: Any = model.build(spec)
-    return network, model
+    return network
 
 
 def batch_shape(config: TrainingConfig, spec: TaskSpec) -> BatchShape:

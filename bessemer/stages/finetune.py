@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -102,13 +103,13 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     validation, part = learning.rehearsed(full, run)
     task = learning.make_task(config.task, spec)
     labels = spec.schema.by_role(Role.TARGET)[0].labels
-    network, _ = learning.build_network(_model(config, inputs), BuildSpec(
+    network = learning.build_network(_model(config, inputs), BuildSpec(
         spec.schema, spec.codec.info, task.heads, labels, inputs.get("init")), run)
     adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
     metric = config.metric_for_best_model or "accuracy"
-    checked = learning.make_task(config.task, validation)
+    checked = learning.make_task(config.task, replace(validation, fitted_on=spec))
     score = learning.scorer(network, checked, validation, run, _measure)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metric not in LESS_IS_BETTER),
               validation_part=part, train_part=learning.train_part(run))

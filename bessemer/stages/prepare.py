@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bessemer.core.config import Config, Pick, dump_plugin
+from bessemer.core.config import Config, Pick, dump_plugin, make
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
@@ -27,7 +27,7 @@ from bessemer.data import clean as cleaning
 from bessemer.data import selection
 from bessemer.data.clean import INTERNAL, Feed, Plan
 from bessemer.data.quarantine import Quarantine
-from bessemer.data.rows import Rows, split_name
+from bessemer.data.rows import split_name
 from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS, Splitter
@@ -48,7 +48,7 @@ class Prepare(StageConfig):
     """Column -> what it is (category); none for text without labels."""
     weight: str | None = None
     """The column of row weights, numbers of 0 or more."""
-    split: Annotated[Config, Pick("data/splits")] = "stratified"
+    split: Annotated[Config, Pick("data/splits")] = Field(default_factory=lambda: make("data/splits", "stratified"))
     """How rows are divided: random, stratified or given."""
     duplicates: Literal["remove", "keep"] = "remove"
     """Rows that repeat an earlier row, inputs and labels; those of given splits always stay."""
@@ -151,7 +151,7 @@ def _clean(work: _Work, splitter: Splitter, quarantine: Quarantine) -> list[clea
         return cleaning.clean(feeds, plan, work.clean, quarantine, each)
 
 
-def _feed(config: Rows, plan: Plan) -> Feed:
+def _feed(config: Any, plan: Plan) -> Feed:
     """Return one source with the columns that the recipe asks for."""
     where = {config.rename.get(name, name): values for name, values in config.where.items()}
     split = split_name(config.split) if config.split else None
@@ -268,7 +268,7 @@ def _with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema
 
 def _funnel(counts: list[cleaning.Count], quarantine: Quarantine, chosen: Selection, written: dict[str, int]) -> dict[str, Any]:
     """Return what became of every row, and refuse to go on where one was lost."""
-    sources = []
+    sources: list[dict[str, Any]] = []
     for position, count in enumerate(counts):
         rejected = dict(sorted(quarantine.reasons.get(count.name, {}).items()))
         rows_out = int(chosen.rows_out[position])
@@ -279,8 +279,9 @@ def _funnel(counts: list[cleaning.Count], quarantine: Quarantine, chosen: Select
                              "Bessemer, please report it")
         sources.append({"name": count.name, "rows_in": count.rows_in, "rows_out": rows_out, "not_selected": count.not_selected,
                         "not_sampled": unsampled, "rejected": rejected})
-    if sum(written.values()) != sum(source["rows_out"] for source in sources):
-        raise GuardError(f"{sum(written.values()):,} rows were written, {sum(source['rows_out'] for source in sources):,} expected; "
+    expected = sum(source["rows_out"] for source in sources)
+    if sum(written.values()) != expected:
+        raise GuardError(f"{sum(written.values()):,} rows were written, {expected:,} expected; "
                          "this is a fault of Bessemer, please report it")
     return {"sources": sources, "splits": chosen.labels, "overlap": chosen.overlaps,
             "kept_duplicates": chosen.kept_duplicates, "kept_conflicts": chosen.kept_conflicts}

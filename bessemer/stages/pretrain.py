@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -45,10 +46,10 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     count = max(1, min(whole.count - 1, round(whole.count * config.held_out)))
     held, spec = learning.part_of(whole, np.sort(order[:count])), learning.part_of(whole, np.sort(order[count:]))
     task = learning.make_task(config.task, spec)
-    network, _ = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run)
+    network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run)
     held, part = learning.rehearsed(held, run)
     job = Job(network, task, config, learning.batch_shape(config, spec), run,
-              learning.scorer(network, learning.make_task(config.task, held), held, run),
+              learning.scorer(network, learning.make_task(config.task, replace(held, fitted_on=spec)), held, run),
               (config.metric_for_best_model or "loss", config.metric_for_best_model is not None
                and not config.metric_for_best_model.endswith("loss")),
               validation_part=part, train_part=learning.train_part(run))

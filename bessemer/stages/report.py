@@ -25,7 +25,7 @@ class Report(StageConfig):
 @register("stages", "report")
 def report(config: Report, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write `report.html`; the same artifacts give the same bytes."""
-    from bessemer.report.page import render
+    from bessemer.report.html import render
     from bessemer.stages._gather import gather
 
     found = {name: inputs[f"stages.{index}"] for index, name in enumerate(config.stages)}

@@ -21,8 +21,9 @@ BATCH = (torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.int64), torc
 def network() -> Bert:
     """A seeded classifier without dropout."""
     torch.manual_seed(0)
-    return Bert(BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-                           max_position_embeddings=8, initializer_range=0.3), ("classification",), 2).eval()
+    shape = BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+                       max_position_embeddings=8, initializer_range=0.3)
+    return Bert(shape, ("classification",), 2).eval()
 
 
 def adaptation(name: str, **settings: Any) -> Adaptation:
@@ -43,7 +44,7 @@ def train(net: Bert, steps: int = 5) -> None:
 
 @pytest.mark.parametrize("name", sorted(registry.plugins("adapt")))
 def test_contract(name: str, tmp_path: Path) -> None:
-    """Step 0 equals the base; frozen parameters never move; merged equals trained; merged has the base's own tensors."""
+    """Step 0 equals the base; what is frozen never moves; merged equals trained, with the base's own tensors."""
     base, net, chosen = network(), network(), adaptation(name)
     chosen.apply(net)
     with torch.no_grad():
@@ -71,7 +72,8 @@ def test_head() -> None:
     adaptation("head").apply(net)
     assert trained_names(net) == {"classifier.weight", "classifier.bias"}
     adaptation("head", pooler=True).apply(net)
-    assert trained_names(net) == {"classifier.weight", "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    assert trained_names(net) == {"classifier.weight", "classifier.bias", "bert.pooler.dense.weight",
+                                  "bert.pooler.dense.bias"}
 
 
 def test_lora_places() -> None:
@@ -89,11 +91,12 @@ def test_lora_places() -> None:
     train(net)
     chosen.merge(net)
     changed = {name for name, item in net.named_parameters() if not torch.equal(item, base.get_parameter(name))}
-    assert changed == {f"bert.encoder.layer.{index}.{part}.weight" for index in (0, 1)
-                       for part in ("attention.self.value", "intermediate.dense")} | {"classifier.weight", "classifier.bias"}
+    expected = {f"bert.encoder.layer.{index}.{part}.weight" for index in (0, 1)
+                for part in ("attention.self.value", "intermediate.dense")}
+    assert changed == expected | {"classifier.weight", "classifier.bias"}
 
 
 def test_lora_unknown_module() -> None:
     """A name that fits nothing lists those that do."""
-    with pytest.raises(UserError, match="no linear layer's name ends with 'q_proj'; known are: .*self.query, self.value"):
+    with pytest.raises(UserError, match="ends with 'q_proj'; known are: .*self.query, self.value"):
         adaptation("lora", target_modules=("q_proj",)).apply(network())

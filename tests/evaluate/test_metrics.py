@@ -41,7 +41,8 @@ def reference(name: str, truth: np.ndarray, prob: np.ndarray, weight: np.ndarray
         if prob.shape[1] == 2:
             return sk.roc_auc_score(truth, prob[:, 1], sample_weight=weight)
         present = [code for code in codes if 0 < (truth == code).sum() < len(truth)]
-        return float(np.mean([sk.roc_auc_score(truth == code, prob[:, code], sample_weight=weight) for code in present]))
+        return float(np.mean([sk.roc_auc_score(truth == code, prob[:, code], sample_weight=weight)
+                              for code in present]))
     base, _, average = name.rpartition("_")
     score = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}[base]
     with warnings.catch_warnings():

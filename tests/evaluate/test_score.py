@@ -49,7 +49,8 @@ def test_accuracy_interval_is_as_wide_as_the_binomial_says() -> None:
     prob[:400] = [0.2, 0.8]
     found = score(truth, prob, ("no", "yes"), seed=1)
     half = 1.96 * (0.8 * 0.2 / 2000) ** 0.5
-    assert found["metrics"]["accuracy"]["high"] - found["metrics"]["accuracy"]["low"] == pytest.approx(2 * half, rel=0.1)
+    accuracy = found["metrics"]["accuracy"]
+    assert accuracy["high"] - accuracy["low"] == pytest.approx(2 * half, rel=0.1)
     assert found["metrics"]["roc_auc"] == {"value": None, "low": None, "high": None} and found["roc"] == []
 
 

@@ -28,7 +28,8 @@ def rows(count: int, num_labels: int, seed: int) -> tuple[list[str], list[int]]:
     return texts, codes
 
 
-def spec_of(folder: Path, train: tuple[list[str], list[int]], valid: tuple[list[str], list[int]], labels: int) -> FitSpec:
+def spec_of(folder: Path, train: tuple[list[str], list[int]], valid: tuple[list[str], list[int]],
+            labels: int) -> FitSpec:
     """Tables in two chunks."""
 
     def chunks(given: tuple[list[str], list[int]]) -> Iterator[pa.Table]:
@@ -51,7 +52,7 @@ def fit(spec: FitSpec, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("num_labels", [2, 3])
 @pytest.mark.parametrize("analyzer", ["word", "char_wb"])
 def test_equals_scikit_learn(num_labels: int, analyzer: str, tmp_path: Path) -> None:
-    """Saved and loaded, the probabilities are those of the plain pipeline, bit for bit in float32; unlabelled rows skipped."""
+    """Saved and loaded, the probabilities are the plain pipeline's, bit for bit in float32; unlabelled rows skipped."""
     train, valid, test = (rows(count, num_labels, seed) for count, seed in ((80, 0), (30, 1), (20, 2)))
     with_gaps = ([*train[0], "good bad"], [*train[1], -1])
     facts = fit(spec_of(tmp_path, with_gaps, valid, num_labels), analyzers=(analyzer,), c=(4.0,))

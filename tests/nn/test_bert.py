@@ -34,7 +34,7 @@ def network(heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> Bert:
     found = Bert(CONFIG, heads, len(labels), labels).eval()
     with torch.no_grad():
         for parameter in found.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape)
+            parameter.add_(torch.randn(parameter.shape), alpha=0.3)
     return found
 
 
@@ -62,7 +62,7 @@ def test_padding_changes_nothing() -> None:
 
 
 def test_opens_with_auto_model(tmp_path: Path) -> None:
-    """AutoModelForSequenceClassification opens the folder: equal logits, label names, no tensor missing or left over."""
+    """AutoModelForSequenceClassification opens the folder: equal logits, label names, every tensor used."""
     ours = network(("classification",), ("bad", "良い", "so so"))
     save_network(ours, tmp_path)
     theirs, info = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
@@ -82,7 +82,8 @@ def test_pretraining_heads_equal_transformers(tmp_path: Path) -> None:
     with torch.no_grad():
         hidden = ours.encode(ids, mask, types)
         expected = theirs.eval()(ids, mask, types)
-        torch.testing.assert_close(ours.mlm_logits(hidden[:, 1]), expected.prediction_logits[:, 1], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours.mlm_logits(hidden[:, 1]), expected.prediction_logits[:, 1], atol=1e-5,
+                                   rtol=1e-4)
         torch.testing.assert_close(ours.nsp_logits(ours.pool(hidden)), expected.seq_relationship_logits, atol=1e-5,
                                    rtol=1e-4)
 
@@ -107,7 +108,7 @@ def test_initial_weights() -> None:
     ours = Bert(BertConfig(vocab_size=2000, hidden_size=64, num_attention_heads=4), ("mlm",))
     words = ours.bert.embeddings.word_embeddings.weight
     assert abs(words[1:].std().item() - 0.02) < 0.0005 and not words[0].any()
-    assert not ours.bert.encoder.layer[0].attention.self.query.bias.any()  # type: ignore[union-attr]
+    assert not ours.get_parameter("bert.encoder.layer.0.attention.self.query.bias").any()
     assert torch.equal(ours.bert.embeddings.LayerNorm.weight, torch.ones(64))
 
 
@@ -166,7 +167,8 @@ def test_pickles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_network(ours, tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save(dict(ours.tensors()), tmp_path / "pytorch_model.bin")
-    assert torch.equal(load_network(tmp_path, ("classification",)).tensors()["classifier.weight"], ours.classifier.weight)
+    again = load_network(tmp_path, ("classification",))
+    assert torch.equal(again.tensors()["classifier.weight"], ours.classifier.weight)
     torch.save({"x": _Evil()}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="a pickle can run code"):
         load_network(tmp_path, ("classification",))
@@ -190,8 +192,9 @@ def test_export_runs_in_onnxruntime(tmp_path: Path) -> None:
     ours = network(("classification",), ("a", "b"))
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=20)}
     file = tmp_path / "model.onnx"
-    torch.onnx.export(ours, batch(), str(file), dynamo=True, input_names=["input_ids", "attention_mask", "token_type_ids"],
-                      output_names=["logits"], dynamic_shapes=(shape, shape, shape), verbose=False)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    torch.onnx.export(ours, batch(), str(file), dynamo=True, input_names=names, output_names=["logits"],
+                      dynamic_shapes=(shape, shape, shape), verbose=False)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     for num_rows, length in ((1, 4), (5, 20), (3, 9)):
         arguments = batch(num_rows, length)

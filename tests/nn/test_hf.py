@@ -50,7 +50,7 @@ def test_classifier_equals_transformers(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))
 def test_masked_model_equals_transformers(family: str, tmp_path: Path) -> None:
-    """Vocabulary logits at selected positions equal the whole model's; the result starts a classifier of the same trunk."""
+    """Vocabulary logits at selected positions equal the whole model's; a classifier starts from the same trunk."""
     torch.manual_seed(0)
     theirs = transformers.AutoModelForMaskedLM.from_config(CONFIGS[family]).eval()
     theirs.save_pretrained(tmp_path)

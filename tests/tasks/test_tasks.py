@@ -36,7 +36,7 @@ def collate(columns: Any, max_length: int | None) -> dict[str, np.ndarray]:
 
 
 def table(num_rows: int = 40, single: bool = False) -> pa.Table:
-    """Rows whose token ids tell the row: 5 + row % 50, in sentences of 1 to 5 tokens; every third row has one sentence."""
+    """Rows whose token ids tell the row: 5 + row % 50, in sentences of 1 to 5 tokens; each third row has one."""
     rng = np.random.default_rng(0)
     ids, starts = [], []
     for row in range(num_rows):
@@ -73,8 +73,8 @@ def task_of(name: str, spec: TaskSpec, **settings: Any) -> Task:
 def network(*heads: str) -> Bert:
     """A seeded network without dropout."""
     torch.manual_seed(0)
-    shape = BertConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-                       max_position_embeddings=64, initializer_range=0.3)
+    shape = BertConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                       intermediate_size=16, max_position_embeddings=64, initializer_range=0.3)
     return Bert(shape, heads, 3 if "classification" in heads else 0).eval()
 
 
@@ -94,7 +94,7 @@ def dense(batch: Batch) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", sorted(registry.plugins("tasks")))
 def test_contract(name: str) -> None:
-    """Every task: the same batch twice is equal bit for bit; the loss is finite, has a graph, lowers by gradient steps."""
+    """Every task: the same batch twice is equal bit for bit; the loss is finite, has a graph, falls by training."""
     spec = spec_of(table())
     task = task_of(name, spec)
     assert task.costs.shape == (40,) and task.costs.dtype == np.int64 and task.costs.max() <= spec.max_length
@@ -152,7 +152,7 @@ def test_masking_statistics() -> None:
     assert hidden.min() > MASK and abs(len(positions) / (ids > MASK).sum() - 0.15) < 0.01
     masked, kept = (shown == MASK), (shown == hidden)
     assert abs(masked.float().mean() - 0.8) < 0.02 and abs(kept.float().mean() - 0.1) < 0.02
-    assert shown[~masked].min() > MASK and shown[~masked & ~kept].unique().numel() > 50
+    assert shown[~masked].min() > MASK and len(set(shown[~masked & ~kept].tolist())) > 50
     short = pa.table({"row_id": np.arange(300), "post.ids": pa.array([[9]] * 300, pa.list_(pa.int32()))})
     assert task_of("mlm", spec_of(short)).batch(np.arange(300), 0).inputs["post"]["masked_positions"].tolist() == [
         1 + 3 * row for row in range(300)]

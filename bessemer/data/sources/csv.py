@@ -210,6 +210,8 @@ def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, s
 
 def _explain(error: Exception, file: Path, done: int, limit: int) -> UserError:
     text = str(error)
+    if "cannot infer number of columns" in text:
+        return UserError(f"'{file}' has a header but no rows; expected at least one")
     if "straddl" not in text:
         return UserError(f"'{file}', after data row {done}: this is not valid CSV ({text.splitlines()[0]})")
     with file.open("rb") as stream:

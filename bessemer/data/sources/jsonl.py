@@ -53,12 +53,14 @@ def _read(file: Path, config: JsonLines) -> Iterator[Chunk]:
     import pyarrow as pa
 
     seen: set[str] = set()
-    wanted, keys, any_row = config.columns, (), False
+    keys: tuple[str, ...] = ()
+    wanted, any_row = config.columns, False
     with open_checked(file, "JSON lines") as stream, duckdb.connect() as database:
         database.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         for found in rows.read_lines(stream, config.max_row_bytes):
             text, bad = rows.decode(found.lines)
-            whole, problems = _objects(database, text)
+            good, problems = _objects(database, text)
+            whole = np.array(good, np.int64)
             rejected: list[tuple[int, str, bytes | str]] = [
                 (number, f"line longer than {config.max_row_bytes} bytes", head) for number, head in found.long]
             wrong = set(bad)

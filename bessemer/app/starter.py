@@ -1,0 +1,140 @@
+"""The first recipe: look at a file and write a commented recipe that runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bessemer.core.artifact import explained, write_atomic
+from bessemer.core.config import dump_plugin
+from bessemer.core.errors import UserError
+from bessemer.core.recipe import make_recipe
+from bessemer.core.config import parse_yaml
+
+if TYPE_CHECKING:
+    from bessemer.data.inspect import Found, Inspection
+
+SMALL, MIDDLE = 2_000, 20_000
+WEIGHTS = "minilm"
+CHARS_A_TOKEN = {True: 3.5, False: 1.2}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the recipe is built on.
+
+    Attributes:
+        text: the column to learn from.
+        target: the column to learn.
+        latin: whether most letters are of the Latin script, for which the catalogue has pretrained weights.
+        max_length: tokens a row.
+        epochs: passes of fine-tuning.
+    """
+
+    text: Found
+    target: Found
+    latin: bool
+    max_length: int
+    epochs: int
+
+
+def write_recipe(data: Path, target: str | None, force: bool) -> tuple[Path, list[str]]:
+    """Write `<name>.yaml` for a file into the current folder; return it and what was found, line by line."""
+    from bessemer.data.inspect import inspect
+
+    found = inspect(data, target)
+    if found.target is None:
+        columns = ", ".join(column.name for column in found.columns)
+        raise UserError(f"none of the columns of '{data}' looks like a label ({columns}); name one with --target COLUMN")
+    choice = _choose(found)
+    name = re.sub(r"[^\w\-]+", "-", data.stem).strip("-") or "data"
+    file = Path(f"{name}.yaml")
+    if file.exists() and not force:
+        raise UserError(f"'{file}' is there already; delete it, or say --force to write over it")
+    text = _text(name, found, choice)
+    make_recipe(parse_yaml(text, str(file)), str(file))  # what is written can be read
+    with explained(Path.cwd()):
+        write_atomic(file, text)
+    return file, _told(data, found, choice)
+
+
+def _choose(found: Inspection) -> Choice:
+    texts = [column for column in found.columns if column.name in found.inputs]
+    text = max(texts, key=lambda column: column.lengths.get("p50", 0))
+    target = next(column for column in found.columns if column.name == found.target)
+    latin = text.latin >= 0.8
+    tokens = text.lengths.get("p95", 128) / CHARS_A_TOKEN[latin] + 2
+    length = next((size for size in (32, 64, 128, 256) if tokens <= size), 256)
+    rows = found.rows
+    return Choice(text, target, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
+
+
+def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
+    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at"]
+    for column in found.columns:
+        use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
+        shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])
+        lines.append(f"  {column.name}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
+                     + (f": {shown}" if use == "target" else ""))
+    return lines
+
+
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+
+
+def _text(name: str, found: Inspection, choice: Choice) -> str:
+    source = {key: value for key, value in (dump_plugin("data/sources", found.source) or {}).items() if key in ("kind", "path")}
+    balanced = min(choice.target.counts.values(), default=1) * 3 >= max(choice.target.counts.values(), default=1)
+    model = f"{{kind: pretrained, name: {WEIGHTS}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
+    tokenizer = f"{{kind: pretrained, name: {WEIGHTS}}}" if choice.latin else "{kind: wordpiece, vocab_size: 8000}"
+    start = "model" if choice.latin else "init"
+    pretrain = "" if choice.latin else f"""  pretrain:                            # learns the language from the training text, without labels
+    model: {model}
+    task: {{kind: mlm}}
+    num_train_epochs: {max(8, choice.epochs)}
+    learning_rate: 5.0e-4
+"""
+    stages = ["prepare", *([] if choice.latin else ["pretrain"]), "finetune", "baseline", "compress", "evaluate", "export"]
+    return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
+#   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
+#   bessemer run {name}.yaml         does it all
+#   bessemer run {name}.yaml finetune.learning_rate=3e-5    runs again only what that changes
+name: {_flow(name).splitlines()[0]}
+seed: 0
+stages:
+  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
+    sources:
+      - {_flow(source)}
+    inputs:
+      {_key(choice.text.name)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
+    targets:
+      {_key(choice.target.name)}: {{kind: category}}
+    split: {{kind: stratified, validation: 0.1, test: 0.15}}
+{pretrain}  finetune:                            # learns the target; the best validation weights are kept
+    {start}: {model if choice.latin else "pretrain"}
+    num_train_epochs: {choice.epochs}
+    learning_rate: {"5.0e-5" if choice.latin else "2.0e-4"}
+    early_stopping_patience: 3
+    task: {{kind: classification, class_weights: {"none" if balanced else "balanced"}}}
+    adaptation: full                   # or head, or {{kind: lora, r: 8}}
+  baseline:                            # the classical model that a network has to beat
+    kind: finetune
+    model: {{kind: tfidf_linear}}
+  compress: {{}}                         # ONNX, and int8 of it
+  evaluate:                            # one look at the test rows scores every form
+    models: [finetune, baseline, compress]
+  export:                              # a folder that predicts without torch
+    scores: evaluate
+  report:
+    stages: [{", ".join(stages)}]
+"""
+
+
+def _key(name: str) -> str:
+    """Return a column's name as a YAML key on one line."""
+    return yaml.safe_dump({name: 0}, allow_unicode=True, width=10_000, default_flow_style=True).strip()[1:-4].strip()

@@ -1,0 +1,38 @@
+"""Whether two forms of one model answer the same. N rows, C classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bessemer.core.errors import GuardError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def assert_close(reference: np.ndarray, other: np.ndarray, tolerance: float = 1e-4, what: str = "the exported form") -> None:
+    """Raise a GuardError that names the largest difference and its row (1-based), unless all of [N, C] are within `tolerance`.
+
+    A value that is no finite number is never close to anything.
+    """
+    import numpy as np
+
+    if reference.shape != other.shape:
+        raise GuardError(f"{what}: shape {list(other.shape)} instead of {list(reference.shape)}")
+    gap_NC = np.abs(reference.astype(np.float64) - other.astype(np.float64))
+    gap_NC[~np.isfinite(gap_NC)] = np.inf
+    if gap_NC.size and gap_NC.max() > tolerance:
+        row = int(gap_NC.reshape(len(gap_NC), -1).max(axis=1).argmax())
+        raise GuardError(f"{what}: the largest difference is {gap_NC.max():.3g}, in row {row + 1}; at most {tolerance:g} is allowed")
+
+
+def agreement(reference: np.ndarray, other: np.ndarray) -> float:
+    """Return the part of N rows (0 to 1) whose most probable class is the same; 1 without rows.
+
+    >>> import numpy as np
+    >>> agreement(np.array([[.9, .1], [.2, .8]]), np.array([[.6, .4], [.7, .3]]))
+    0.5
+    """
+    if reference.shape != other.shape:
+        raise ValueError(f"shapes {reference.shape} and {other.shape} differ")
+    return float((reference.argmax(axis=1) == other.argmax(axis=1)).mean()) if len(reference) else 1.0

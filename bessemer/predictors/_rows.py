@@ -1,0 +1,128 @@
+"""What every predictor of text shares: raw rows -> clean text -> batches of ids -> logits -> probabilities. No torch here.
+
+Legend: N rows, B rows in a batch, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bessemer.core.errors import GuardError, UserError, nearest
+from bessemer.core.schema import Column, Role, Schema
+from bessemer.core.types import Codec, Predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+MAX_ROWS, MAX_TOKENS = 32, 4096
+
+
+@dataclass(eq=False)
+class NetworkPredictor:
+    """A network that scores batches of token ids, whatever runs it.
+
+    Attributes:
+        schema: of the data that it was trained on.
+        form: name of the form.
+        codec: of the input column.
+        max_length: longest input in tokens; what is beyond is cut, as in training.
+        predict_batch: ({input_ids, attention_mask, token_type_ids}, each int64 [B, L]) -> float32 logits [B, C].
+        rows_at_once: most rows of a batch; 1 where a row's answer would depend on its neighbours.
+    """
+
+    schema: Schema
+    form: str
+    codec: Codec
+    max_length: int
+    predict_batch: Callable[[dict[str, np.ndarray]], np.ndarray]
+    rows_at_once: int = MAX_ROWS
+
+    def predict(self, rows: pa.Table) -> Predictions:
+        """Return the probabilities of raw rows, in their order; rows are scored sorted by length, so that little is padding."""
+        import numpy as np
+
+        labels = class_names(self.schema)
+        ids = self.codec.encode(clean_texts(rows, input_column(self.schema)))["ids"]
+        cost_N = np.minimum(np.diff(ids.offsets.to_numpy()) + 2, self.max_length)
+        logits_NC = np.zeros((len(ids), len(labels)), np.float32)
+        for chosen_B in batches(cost_N, self.rows_at_once):
+            logits_NC[chosen_B] = self.predict_batch(self.codec.collate({"ids": ids.take(chosen_B)}, self.max_length))
+        broken = np.flatnonzero(~np.isfinite(logits_NC).all(axis=1))
+        if len(broken):
+            raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row {broken[0] + 1}; its "
+                             "weights are damaged: train or export it again")
+        return Predictions(labels, softmax(logits_NC))
+
+
+def input_column(schema: Schema) -> Column:
+    """Return the column that is read."""
+    return schema.only(Role.INPUT, "text")
+
+
+def class_names(schema: Schema) -> tuple[str, ...]:
+    """Return the class names of the target in code order."""
+    target = schema.only(Role.TARGET, "category")
+    if len(target.labels) < 2:
+        raise UserError(f"the schema has {len(target.labels)} label(s) for the target '{target.name}'; a classifier needs two or "
+                        "more: this folder holds no trained classifier")
+    return target.labels
+
+
+def clean_texts(rows: pa.Table, column: Column) -> pa.Array:
+    """Return the column's clean texts [N] by the modality's own cleaning.
+
+    A missing column, a missing value or an empty text is a UserError: nothing can be said about nothing, and a silent guess
+    would look like an answer.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.modalities import modality_of
+
+    found = rows.column_names.count(column.name)
+    if found == 0:
+        raise UserError(f"the rows have no column '{column.name}', which the model reads{nearest(column.name, rows.column_names)}")
+    if found > 1:
+        raise UserError(f"the rows have {found} columns named '{column.name}'; the model reads one: rename or remove the others")
+    values = rows.column(column.name).combine_chunks()
+    if pa.types.is_nested(values.type):
+        raise UserError(f"the column '{column.name}' has type {values.type}; expected text or numbers")
+    try:
+        clean, _ = modality_of(column).clean(values)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"the column '{column.name}' of type {values.type} cannot be read as text "
+                        f"({str(error).splitlines()[0]}); give UTF-8 text") from None
+    # Limits of length guard the training data; here a long text is cut and a short one is answered.
+    empty = pc.equal(pc.fill_null(pc.utf8_length(clean), 0), 0)
+    first = pc.index(empty, True).as_py()
+    if first >= 0:
+        what = "is missing" if clean[first].as_py() is None else "is empty"
+        raise UserError(f"row {first + 1}: the value of the column '{column.name}' {what}; every row to predict needs a text: "
+                        "leave this row out")
+    return clean
+
+
+def batches(cost_N: np.ndarray, max_rows: int) -> Iterator[np.ndarray]:
+    """Yield the positions of rows, shortest first, in batches of at most `max_rows` rows and MAX_TOKENS tokens with padding."""
+    import numpy as np
+
+    order_N = np.argsort(cost_N, kind="stable")
+    start = 0
+    for stop in range(1, len(order_N) + 1):
+        full = stop == len(order_N) or stop - start == max_rows
+        if full or (stop - start + 1) * int(cost_N[order_N[stop]]) > MAX_TOKENS:
+            yield order_N[start:stop]
+            start = stop
+
+
+def softmax(logits_NC: np.ndarray) -> np.ndarray:
+    """Return float32 probabilities [N, C], computed in float64."""
+    import numpy as np
+
+    exact_NC = logits_NC.astype(np.float64)
+    power_NC = np.exp(exact_NC - exact_NC.max(axis=1, keepdims=True, initial=-np.inf))
+    result: np.ndarray = (power_NC / power_NC.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result

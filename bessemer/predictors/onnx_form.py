@@ -1,0 +1,82 @@
+"""A graph run by ONNX Runtime: what is shipped. Neither torch nor transformers is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from bessemer.core.config import Config
+from bessemer.core.errors import UserError
+from bessemer.core.registry import register
+from bessemer.core.schema import Schema
+from bessemer.core.types import Predictor
+from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, class_names, input_column
+
+if TYPE_CHECKING:
+    import numpy as np
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUT = "logits"
+# A graph says in its own metadata how many rows it may score at once.
+ROWS_AT_ONCE = "rows_at_once"
+
+
+class OnnxForm(Config):
+    """A folder with an ONNX graph."""
+
+    file: str
+    """The graph, relative to the folder."""
+    max_length: Annotated[int, Field(ge=3)] = 128
+    """Longest input in tokens, special ones included; what is beyond is cut."""
+
+
+@register("predictors", "onnx")
+def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
+    """Return the function that opens the form of a folder."""
+
+    def open_folder(folder: Path, schema: Schema, form: str) -> Predictor:
+        from bessemer.modalities import codec_of
+
+        file = folder / config.file
+        session = open_session(file)
+        labels = class_names(schema)
+        names = [item.name for item in session.get_inputs()]
+        outputs = {item.name: item.shape for item in session.get_outputs()}
+        if sorted(names) != sorted(INPUTS) or OUTPUT not in outputs:
+            raise UserError(f"'{file}' is no graph that was exported here: it reads {', '.join(names)} and gives "
+                            f"{', '.join(outputs)}; expected {', '.join(INPUTS)} and {OUTPUT}")
+        if outputs[OUTPUT][-1] != len(labels):
+            raise UserError(f"'{file}' tells {outputs[OUTPUT][-1]} classes apart, the schema beside it names {len(labels)}; the two "
+                            "are not of the same run: export again")
+
+        def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
+            result: np.ndarray = session.run([OUTPUT], arrays)[0]
+            return result
+
+        rows = int(session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, MAX_ROWS))
+        codec = codec_of(input_column(schema), folder)
+        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, rows)
+
+    return open_folder
+
+
+def open_session(file: Path) -> Any:
+    """Return an ONNX Runtime session on the CPU, all its graph optimisations on; a missing or damaged file is a UserError."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    if not file.is_file():
+        raise UserError(f"there is no file '{file}', which predictor.json names; export again")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.InvalidArgument, state.NotImplemented, state.NoSuchFile,
+            state.NoModel, state.ModelLoaded, state.EPFail, state.RuntimeException) as error:
+        raise UserError(f"'{file}' is damaged or needs another version of ONNX Runtime ({str(error).splitlines()[0][:200]}); export "
+                        "again") from None

@@ -1,0 +1,49 @@
+"""The trained network itself, run by torch: the reference that every other form is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from bessemer.core.config import Config
+from bessemer.core.registry import register
+from bessemer.core.schema import Schema
+from bessemer.core.types import Predictor
+from bessemer.predictors._rows import NetworkPredictor, class_names, input_column
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class TorchForm(Config):
+    """A folder with config.json and model.safetensors."""
+
+    max_length: Annotated[int, Field(ge=3)] = 128
+    """Longest input in tokens, special ones included; what is beyond is cut."""
+
+
+@register("predictors", "torch")
+def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
+    """Return the function that opens the form of a folder."""
+
+    def open_folder(folder: Path, schema: Schema, form: str) -> Predictor:
+        import torch
+
+        from bessemer.modalities import codec_of
+        from bessemer.nn.checkpoint import load_network
+
+        network = load_network(folder, ("classification",), class_names(schema)).eval()
+
+        def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
+            with torch.inference_mode():
+                logits_BC = network(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+            result: np.ndarray = logits_BC.numpy()
+            return result
+
+        codec = codec_of(input_column(schema), folder)
+        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch)
+
+    return open_folder

@@ -1,0 +1,114 @@
+"""Recipes: what is wrong in one is said in one sentence that names the key."""
+
+from pathlib import Path
+
+import pytest
+
+from bessemer.core.errors import UserError
+from bessemer.core.recipe import load_recipe, make_recipe
+
+PREPARE = {"sources": [{"kind": "csv", "path": "a.csv"}], "inputs": {"t": {"kind": "text"}}, "targets": {"y": {"kind": "category"}}}
+
+
+def tree(**stages: object) -> dict[str, object]:
+    return {"name": "r", "stages": {"prepare": {**PREPARE}, **stages}}
+
+
+def test_unknown_key_gives_the_nearest() -> None:
+    with pytest.raises(UserError) as caught:
+        make_recipe(tree(finetune={"model": {"kind": "bert"}, "learing_rate": 1e-4}), "r.yaml")
+    assert str(caught.value) == ("r.yaml: 'stages': stages.finetune: finetune: unknown key 'learing_rate'; did you mean "
+                                 "'learning_rate'?")
+
+
+def test_unknown_top_level_key() -> None:
+    with pytest.raises(UserError, match="^r.yaml: unknown key 'sed'; did you mean 'seed'\\?"):
+        make_recipe({**tree(), "sed": 1}, "r.yaml")
+
+
+def test_wrong_type_names_key_and_value() -> None:
+    with pytest.raises(UserError, match=r"finetune: 'num_train_epochs': input should be a valid number.*, not 'many'"):
+        make_recipe(tree(finetune={"model": {"kind": "bert"}, "num_train_epochs": "many"}), "r.yaml")
+
+
+def test_unknown_plugin_gives_the_nearest() -> None:
+    with pytest.raises(UserError, match="there is no 'bret' among the models; did you mean 'bert'\\?"):
+        make_recipe(tree(finetune={"model": {"kind": "bret"}}), "r.yaml")
+
+
+def test_unknown_stage_kind() -> None:
+    with pytest.raises(UserError, match="stage 'fintune': there is no stage kind 'fintune'; did you mean 'finetune'\\?"):
+        make_recipe(tree(fintune={"model": {"kind": "bert"}}), "r.yaml")
+
+
+def test_circle_is_named() -> None:
+    recipe = make_recipe(tree(a={"kind": "finetune", "init": "b"}, b={"kind": "finetune", "init": "a"}), "r.yaml")
+    with pytest.raises(UserError, match="in a circle: a -> b -> a; break it"):
+        recipe.order()
+
+
+def test_missing_reference_gives_the_nearest() -> None:
+    recipe = make_recipe(tree(finetune={"data": "prepar", "model": {"kind": "bert"}}), "r.yaml")
+    with pytest.raises(UserError, match="stages.finetune.data: there is no stage 'prepar' and no folder of that name; did you mean 'prepare'"):
+        recipe.order()
+
+
+def test_order_follows_needs_not_text() -> None:
+    recipe = make_recipe({"name": "r", "stages": {"finetune": {"model": {"kind": "bert"}}, "prepare": PREPARE}}, "r.yaml")
+    assert recipe.order() == ["prepare", "finetune"]
+
+
+def test_overrides() -> None:
+    made = tree(finetune={"model": {"kind": "bert"}})
+    recipe = make_recipe(made, "r", ["finetune.learning_rate=3e-5", "seed=7", "finetune.model.hidden_size=96", "prepare.sources.0.path=b.csv"])
+    stage = recipe.stages["finetune"]
+    assert (stage.learning_rate, recipe.seed, stage.model.hidden_size) == (3e-5, 7, 96)
+    assert recipe.plain()["stages"]["prepare"]["sources"][0]["path"] == "b.csv"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("nonsense", "'nonsense' is no override; expected key.path=value"),
+    ("finetun.learning_rate=1", "there is no key or stage 'finetun'; did you mean 'finetune'"),
+    ("prepare.sources.5.path=x", "'5' is no position in the list"),
+])
+def test_bad_overrides(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_recipe(tree(finetune={"model": {"kind": "bert"}}), "r", [text])
+
+
+def test_plain_round_trip() -> None:
+    recipe = make_recipe(tree(finetune={"model": {"kind": "bert"}}), "r")
+    assert make_recipe(recipe.plain(), "again") == recipe
+
+
+def test_yaml_key_given_twice(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: r\nname: s\nstages: {}\n")
+    with pytest.raises(UserError, match="line 2: the key 'name' is given twice"):
+        load_recipe(file)
+
+
+def test_yaml_numbers(tmp_path: Path) -> None:
+    from bessemer.core.config import parse_yaml
+
+    assert parse_yaml("[2e-5, 1.0e-4, 1e5, .5, '2e-5']", "x") == [2e-5, 1e-4, 1e5, 0.5, "2e-5"]
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: !!python/object/apply:os.system ['touch pwned']\n")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(file)
+
+
+@pytest.mark.parametrize("content", [b"\x80abc", b"[1, 2", b"- a\n- b\n", b""])
+def test_files_that_are_no_recipe(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="r.yaml"):
+        load_recipe(file)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(UserError, match="there is no file 'nowhere.yaml'; expected a recipe"):
+        load_recipe("nowhere.yaml")
