@@ -168,11 +168,13 @@ def verify(folder: Path, manifest: Manifest, stamps: Stamps | None = None) -> No
                             "anew")
 
 
-def fingerprint(paths: Iterable[Path], stamps: Stamps) -> list[str]:
-    """Return the SHA-256 of files and of every file in folders, in order."""
+def fingerprint(paths: Iterable[Path | str], stamps: Stamps) -> list[str]:
+    """Return the SHA-256 of files and of every file in folders, and checksums (given as text) as they are, in order."""
     found = []
     for path in paths:
-        if path.is_dir():
+        if isinstance(path, str):
+            found.append(path)
+        elif path.is_dir():
             found += [f"{item.relative_to(path).as_posix()}:{stamps.sha256(item)}" for item in _files(path)]
         elif path.is_file():
             found.append(stamps.sha256(path))

@@ -23,8 +23,8 @@ class StageConfig(Config):
 
     needs: ClassVar[tuple[str, ...]] = ()
 
-    def outside(self) -> tuple[Path, ...]:
-        """Return the files and folders outside the run whose bytes decide the result."""
+    def outside(self) -> tuple[Path | str, ...]:
+        """Return what decides the result from outside the run: files and folders by their bytes, pinned checksums as they are."""
         return ()
 
 

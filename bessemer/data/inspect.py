@@ -20,7 +20,6 @@ SAMPLE = 20_000
 FEW = 100
 KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
          ".parquet": "parquet", ".pq": "parquet", ".txt": "lines"}
-TARGETS = ("label", "labels", "target", "class", "category", "sentiment", "y", "topic", "intent", "stars", "rating")
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Found:
         counts: of its values, the most frequent first, where they are few.
         lengths: quantiles of its length in characters (p50, p95, p100).
         numeric: whether every value is a number.
+        latin: part of its letters that are of the Latin script; 1 where it has none.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Found:
     counts: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     numeric: bool = False
+    latin: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,14 @@ def _look(name: str, column: pa.ChunkedArray) -> Found:
     else:
         kind = "text" if wordy >= 1 or lengths["p50"] > 40 else "other"
     counts: dict[str, Any] = {entry["values"]: entry["counts"] for entry in entries[:FEW]} if kind == "category" else {}
-    return Found(name, kind, len(entries), len(words) - len(present), counts, lengths, numeric)
+    letters, latin = (int(pc.sum(pc.count_substring_regex(present, pattern)).as_py()) for pattern in (r"\pL", r"\p{Latin}"))
+    return Found(name, kind, len(entries), len(words) - len(present), counts, lengths, numeric, latin / letters if letters else 1.0)
 
 
 def _guess(columns: tuple[Found, ...]) -> str | None:
-    """Return the category whose name is usual for a target, or else the last category, or None."""
-    fit = [column.name for column in columns if column.kind == "category" and column.distinct > 1]
-    usual = [name for known in TARGETS for name in fit if name.lower() == known]
-    return next(iter([*usual, *fit[-1:]]), None)
+    """Return the category with the fewest different values (of equals the last, where targets usually stand), or None."""
+    fit = [column for column in columns if column.kind == "category" and column.distinct > 1]
+    return min(reversed(fit), key=lambda column: column.distinct).name if fit else None
 
 
 def _check(path: Path, table: pa.Table, found: Found) -> None:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
-from bessemer.core.registry import register
+from bessemer.core.registry import plugin, register
 from bessemer.core.types import BuildSpec, Model
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ class Pretrained(Config):
         if (self.path is None) == (self.name is None):
             raise ValueError("give exactly one of 'path' (a local folder) and 'name' (weights of the catalogue)")
         return self
+
+
+    def outside(self) -> tuple[Path | str, ...]:
+        """Return the folder, or the pinned checksum of the catalogue's weights."""
+        if self.path is not None:
+            return (Path(self.path),)
+        entry = plugin("datasets", str(self.name))
+        return (entry.function(entry.config()).resource.sha256,)
 
 
 @register("models", "pretrained")

@@ -74,9 +74,9 @@ def _latency(stages: Mapping[str, Path], manifests: Mapping[str, Manifest]) -> d
 
 def _final(manifests: Mapping[str, Manifest], scores: Mapping[str, Any]) -> str:
     """Return the form that the run delivers: the export's, else the first compressed, else the first scored."""
-    exported = next((str(item.facts["form"]) for item in manifests.values() if item.kind == "export"), None)
-    lossy = next((name for name, item in scores["forms"].items() if item["lossy"]), None)
-    return next(name for name in (exported, lossy, scores["reference"]) if name in scores["forms"])
+    wanted = [str(item.facts["form"]) for item in manifests.values() if item.kind == "export"]
+    wanted += [name for name, item in scores["forms"].items() if item["lossy"]]
+    return next((name for name in wanted if name in scores["forms"]), str(scores["reference"]))
 
 
 def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
 
     facts = manifest.facts
     funnel = tuple(shown.Funnel(source=item["name"], rows_in=item["rows_in"], rejected=item["rejected"], rows_out=item["rows_out"])
-                   for item in facts["funnel"]["sources"])
-    counts = facts["funnel"]["splits"]
+                   for item in facts["sources"])
+    counts = facts["splits"]
     splits = tuple(shown.Split(name=name, rows=int(facts["rows"][name]), labels=counts.get(name, {})) for name in facts["rows"])
     return {"funnel": funnel, "splits": splits, "quarantine": _quarantine(folder),
             "data_name": ", ".join(item.source for item in funnel)}

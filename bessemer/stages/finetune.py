@@ -53,13 +53,14 @@ class Finetune(TrainingConfig):
 def finetune(config: Finetune, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Train and write a folder that predicts: weights, preprocessing, `predictor.json`, curves."""
     if config.model is not None:
-        model: Model = plugin_of("models", config.model).function(config.model)
+        chosen = plugin_of("models", config.model)
+        model: Model = chosen.function(config.model)
         if model.fit is not None:
-            return _fit_own(config, model, inputs, out, run)
+            return _fit_own(chosen.name, model, inputs, out, run)
     return _fit_network(config, inputs, out, run)
 
 
-def _fit_own(config: Finetune, model: Model, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
+def _fit_own(kind: str, model: Model, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Fit a model that is no network."""
     import shutil
     import time
@@ -81,7 +82,6 @@ def _fit_own(config: Finetune, model: Model, inputs: Mapping[str, Path], out: Pa
     part = float(run.input_manifests["data"].facts.get("rehearsal_part", 1.0))
     run.cost(Cost("fit", time.perf_counter() - started, part, 1.0))
     shutil.copyfile(data / "schema.json", out / "schema.json")
-    kind = plugin_of("models", config.model).name
     files = tuple(sorted(path.name for path in out.iterdir() if path.name != "schema.json"))
     write_forms(out, (Form(name=kind, predictor=make("predictors", "linear"), files=files),))
     return {**facts, "model": kind}

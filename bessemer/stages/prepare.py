@@ -84,14 +84,6 @@ class Prepare(StageConfig):
         made: Splitter = plugin_of("data/splits", self.split).function(self.split)
         return made
 
-    def outside(self) -> tuple[Path, ...]:
-        """Return the files that are read: sources and tokenizers."""
-        found: list[Path] = []
-        for config in [*self.sources, *self.inputs.values(), *self.targets.values()]:
-            if hasattr(config, "outside"):
-                found += config.outside()
-        return tuple(found)
-
 
 def _modality(config: Config) -> Modality:
     made: Modality = plugin_of("modalities", config).function(config)
@@ -131,9 +123,16 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     schema = _with_lengths(schema, codecs, out)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"rows": written, **funnel, "quarantined": quarantine.count, "notes": chosen.notes,
+    part = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
+    return {"rows": written, **funnel, **part, "quarantined": quarantine.count, "notes": chosen.notes,
             "columns": {column.name: column.facts for column in schema.columns},
             "bytes": sum(item.stat().st_size for item in out.rglob("*.arrow"))}
+
+
+def _part(config: Prepare, limit: int) -> float:
+    """Return the part of the sources' bytes that a rehearsal reads: files up to the limit are read whole."""
+    sizes = [path.stat().st_size for source in config.sources for path in getattr(source, "outside", tuple)() if isinstance(path, Path)]
+    return sum(min(size, limit) for size in sizes) / sum(sizes) if sum(sizes) else 1.0
 
 
 def _clean(work: _Work, splitter: Splitter, quarantine: Quarantine) -> list[cleaning.Count]:

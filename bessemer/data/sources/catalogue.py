@@ -29,11 +29,21 @@ class Catalogue(Rows):
         return value
 
 
+    def outside(self) -> tuple[str, ...]:
+        """Return the pinned checksum of the data set."""
+        return (_data_set(self).resource.sha256,)
+
+
+def _data_set(config: Catalogue) -> DataSet:
+    entry = plugin("datasets", config.name)
+    data_set: DataSet = entry.function(entry.config())
+    return data_set
+
+
 @register("data/sources", "catalogue")
 def source(config: Catalogue) -> Source:
     """Return the rows of a data set of the catalogue; it is fetched when they are first read."""
-    entry = plugin("datasets", config.name)
-    data_set: DataSet = entry.function(entry.config())
+    data_set = _data_set(config)
     if data_set.read is None:
         raise UserError(f"'{config.name}' in the catalogue is {data_set.kind}, not rows; choose another with 'bessemer datasets'")
     reader = data_set.read
