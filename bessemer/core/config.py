@@ -31,6 +31,8 @@ class Config(BaseModel):
         value = super().__getattribute__(name)
         reads = _READS.get()
         if reads is not None and not name.startswith("_"):
+            if name == "model_dump":
+                reads.update((type(self), field) for field in type(self).model_fields)
             reads.add((type(self), name))
         return value
 

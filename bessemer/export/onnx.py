@@ -74,8 +74,7 @@ def _trace(network: Network, opset: int) -> onnx.ModelProto:
 
 
 def _plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,
-                     dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-                     enable_gqa: bool = False) -> torch.Tensor:
+                     *positional: Any, **named: Any) -> torch.Tensor:
     """Return softmax(query key^T scale + mask) value [B, H, L, K] in as few operators as there can be.
 
     The exporter's own translation splits the scale and guards rows without any key by operators over [B, H, L, L], which ONNX
@@ -83,8 +82,10 @@ def _plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     """
     import torch
 
-    if is_causal or enable_gqa:
+    # torch's own order: dropout_p, is_causal; scale and enable_gqa by name. In evaluation there is no dropout.
+    if any(positional[1:]) or named.get("is_causal", False) or named.get("enable_gqa", False):
         raise UserError("causal and grouped attention are not exported; expected an encoder such as BERT")
+    scale = named.get("scale")
     scores_BHLL = (query @ key.transpose(-1, -2)) * (query.shape[-1] ** -0.5 if scale is None else scale)
     if attn_mask is not None:
         if attn_mask.dtype == torch.bool:

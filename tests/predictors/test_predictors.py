@@ -99,16 +99,16 @@ def test_no_rows_numbers_and_other_columns(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("table", "message"), [
-    (pa.table({"revew": ["x"]}).rename_columns(["reviews"]), "the rows have no column 'review', which the model reads$"),
-    (rows(["good", None]), "row 2: the value of the column 'review' is missing; every row to predict needs a text: leave this row out"),
+    (pa.table({"reviews": ["x"]}), "the rows have no column 'review', which the model reads; did you mean 'reviews'"),
+    (rows(["good", None]),
+     "row 2: the value of the column 'review' is missing; every row to predict needs a text: leave this row out"),
     (rows(["good", "bad", " \t "]), "row 3: the value of the column 'review' is empty; every row to predict needs a text"),
     (rows([["good"]]), "the column 'review' has type list<(item|element): string>; expected text or numbers"),
     (rows([b"\xff\xfe"]), "the column 'review' of type binary cannot be read as text"),
-    (pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["review", "review"]), "the rows have 2 columns named 'review'"),
+    (pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["review", "review"]),
+     "the rows have 2 columns named 'review'"),
 ])
 def test_bad_rows_are_named(folder: Path, table: pa.Table, message: str) -> None:
-    if "no column" in message:
-        message = "the rows have no column 'review', which the model reads; known are: reviews|did you mean 'reviews'"
     with pytest.raises(UserError, match=message):
         opened(folder, max_length=16).predict(table)
 
@@ -148,7 +148,8 @@ def fit_linear(folder: Path) -> None:
     schema = make_folder(folder)
     table = pa.table({"review": ["good film", "good day", "bad film", "bad day"] * 3, "mood": [1, 1, 0, 0] * 3})
     model = make("models", "tfidf_linear")
-    plugin_of("models", model).function(model).fit(FitSpec(schema, lambda: iter([table]), lambda: iter([table]), 0, folder))
+    spec = FitSpec(schema, lambda: iter([table]), lambda: iter([table]), 0, folder)
+    plugin_of("models", model).function(model).fit(spec)
 
 
 def test_linear_form_cleans_and_answers_as_the_fitted_model(tmp_path: Path) -> None:
