@@ -14,8 +14,16 @@ from rich.text import Text
 if TYPE_CHECKING:
     from bessemer.app.rehearse import Forecast
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+WIDTH = 140
+
+
+def _console(stderr: bool) -> Console:
+    """Return a console; where nobody looks (a file, a pipe) lines are wide instead of 80 columns."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+
+
+out, err = _console(False), _console(True)
 
 
 class Bars:
@@ -105,9 +113,10 @@ def score(entry: dict[str, Any]) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; numbers stand to the right."""
-    drawn = Table(title=Text(title), title_justify="left", header_style="bold")
+    out.print(Text(f"\n{title}", style="italic"))
+    drawn = Table(header_style="bold")
     for index, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="left" if index == 0 else "right")
+        drawn.add_column(Text(column), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         drawn.add_row(*(Text(str(item)) for item in row))
     out.print(drawn)

@@ -85,11 +85,21 @@ def rehearse(recipe: Recipe, events: Events, stop: Stop | None = None) -> Foreca
     with artifact.explained(root):
         probe = Path(tempfile.mkdtemp(prefix=".bessemer-plan-", dir=base))  # on the run's own disk: also checks that it can be written
     try:
-        stages = _stages(recipe, events, probe / recipe.name, stop)
+        stages = _stages(recipe, _quiet(events), probe / recipe.name, stop)
     finally:
         shutil.rmtree(probe, ignore_errors=True)
     return Forecast(tuple(stages), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, shutil.disk_usage(base).free,
                     _available_memory())
+
+
+def _quiet(events: Events) -> Events:
+    """Return events without those that only matter to a run whose folder stays."""
+
+    def tell(kind: str, data: dict[str, Any]) -> None:
+        if kind not in ("stage_cached", "stage_end"):
+            events.emit(kind, **data)
+
+    return Events([tell])
 
 
 def _existing(folder: Path) -> Path:

@@ -48,7 +48,10 @@ class Store:
             if current is None:
                 return None
         artifact.verify(place, current, self.stamps)
-        artifact.remove(self.work(name, key))
+        for path in (self.root / ".work").glob(f"{name}-*"):
+            if path.name[len(name) + 1:] != key[:12] and "-" in path.name[len(name) + 1:]:
+                continue  # another stage's, whose name begins alike
+            artifact.remove(path)
         self._publish(place, current)
         return current
 

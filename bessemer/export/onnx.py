@@ -91,7 +91,8 @@ def _plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
         if attn_mask.dtype == torch.bool:
             attn_mask = torch.where(attn_mask, 0.0, torch.finfo(torch.float32).min)
         scores_BHLL = scores_BHLL + attn_mask
-    return scores_BHLL.softmax(-1) @ value
+    result: torch.Tensor = scores_BHLL.softmax(-1) @ value
+    return result
 
 
 def _clean(model: onnx.ModelProto) -> onnx.ModelProto:

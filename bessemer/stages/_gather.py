@@ -102,8 +102,8 @@ def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -
     sheet = {key: value for key, value in item.items() if key in shown.Evaluation.model_fields}
     return {"forms": tuple(forms), "comparisons": pairs, "evaluation": shown.Evaluation.model_validate(sheet),
             "split": scores["split"], "looks": scores["test_looks"] or None, "overlaps": _overlaps(item),
-            "examples": tuple(_example(entry) for entry in scores["examples"]["predictions"]),
-            "errors": tuple(_example(entry) for entry in scores["examples"]["errors"])}
+            "examples": tuple(_example(entry) for entry in scores["examples"][final]["predictions"]),
+            "errors": tuple(_example(entry) for entry in scores["examples"][final]["errors"])}
 
 
 def _question(pair: Mapping[str, Any], scores: Mapping[str, Any]) -> str:

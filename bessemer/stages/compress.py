@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -47,6 +48,14 @@ class Compress(StageConfig):
     """Validation rows that are compared at most."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How far a lossy form may be from the trained network."""
+
+    min_agreement: float
+    max_accuracy_drop: float
+
+
 @register("stages", "compress")
 def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write the float graph, the compressed graphs, the preprocessing and `predictor.json`; check each against the network."""
@@ -80,12 +89,13 @@ def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCo
         forms.append(form(INT8 if chosen.name == "dynamic_int8" else f"onnx-{chosen.name}", file, True))
         run.check()
     write_forms(out, tuple([*forms[1:], forms[0]]))
-    table, truth = validation_rows(inputs["data"], REHEARSED_ROWS if run.rehearsal else config.rows)
+    table, truth = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
+    limits = Limits(config.min_agreement, config.max_accuracy_drop)
     reference = timed_predictions(network_folder, None, table, run)
     parity = {}
     for item in forms:
         found = timed_predictions(out, item.name, table, run)
-        parity[item.name] = check(item.name, item.lossy, reference, found, truth, None if run.rehearsal else config)
+        parity[item.name] = check(item.name, item.lossy, reference, found, truth, None if run.rehearsal else limits)
     return {"methods": methods, "parity": parity, "rows": len(truth)}
 
 
@@ -133,7 +143,7 @@ def _full_rows(run: RunContext, rows: int) -> int:
 
 
 def check(name: str, lossy: bool, reference: np.ndarray, found: np.ndarray, truth: np.ndarray,
-          limits: Compress | None) -> dict[str, float]:
+          limits: Limits | None) -> dict[str, float]:
     """Compare a form's probabilities with the trained network's: equal within 1e-4, or within the limits where it is lossy."""
     import numpy as np
 

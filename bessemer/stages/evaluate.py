@@ -72,7 +72,7 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     for name, (_, entry) in forms.items():
         scores["forms"][name] = {**entry, **scores["forms"][name]}
     scores.update({"split": config.split, "seed": run.seed, "test_looks": looks, "reference": next(iter(forms)),
-                   "examples": _examples(schema, table, truth, outputs[next(iter(forms))], labels)})
+                   "examples": {name: _examples(schema, table, truth, found, labels) for name, found in outputs.items()}})
     _write(out / "scores.json", scores)
     latency = _latency(forms, table, run)
     run.timing("latency_ms", latency)
