@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup check test test-all bench demo clean
+.PHONY: setup check test test-all bench demo reference clean
 
 setup: $(READY)
 
@@ -32,6 +32,11 @@ test-all: check
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# To a file of its own first, so that a failure leaves the page as it was.
+reference: setup
+	$(BIN)/python -m bessemer.app.reference > docs/reference.md.part
+	@mv docs/reference.md.part docs/reference.md
 
 demo: setup
 	@$(BIN)/python -m compileall -q bessemer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -110,7 +111,7 @@ def _type(annotation: Any, metadata: Any = ()) -> str:
 def _bounded(name: str, metadata: Any) -> str:
     if not name.endswith("number"):
         return name
-    bounds = [f"{sign} {getattr(item, key):g}" for key, sign in _BOUNDS for item in metadata if getattr(item, key, None) is not None]
+    bounds = [f"{sign} {getattr(item, key):,}" for key, sign in _BOUNDS for item in metadata if getattr(item, key, None) is not None]
     return " ".join([name, ", ".join(bounds)]).strip()
 
 
@@ -133,15 +134,18 @@ def _value(value: Any) -> str:
 
 
 def _command(name: str, command: Any) -> str:
-    usage = " ".join(["bessemer", name, *(_usage(item) for item in command.params if item.param_type_name == "argument")])
+    usage = " ".join(["bessemer", name, *(_usage(item) for item in command.params)])
     rows = [f"| `{_spelling(item)}` | {'*required*' if item.required else ''} | {_cell(item.help or '')} |"
             for item in command.params if item.param_type_name == "option" or item.help]
     table = "\n".join(["| argument | | meaning |", "|---|---|---|", *rows]) + "\n" if rows else ""
     return f"### bessemer {name}\n\n{_text(command.help)}\n\n```text\n{usage}\n```\n\n{table}"
 
 
-def _usage(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+def _usage(item: Any) -> str:
+    if item.param_type_name == "argument":
+        return str(item.metavar or item.name.upper())
+    option = item.opts[0] if item.is_flag else f"{item.opts[0]} {item.name.upper()}"
+    return option if item.required else f"[{option}]"
 
 
 def _spelling(item: Any) -> str:
@@ -149,11 +153,11 @@ def _spelling(item: Any) -> str:
 
 
 def _text(doc: str | None) -> str:
-    return inspect.cleandoc(doc or "").split("\n\n")[0].replace("\n", " ").replace("<", "\\<")
+    return _cell(inspect.cleandoc(doc or "").split("\n\n")[0])
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<T", "\\<T")
+    return re.sub(r"<(?=\w)", r"\\<", " ".join(text.split()).replace("|", "\\|"))  # "runs/<name>" would be taken for HTML
 
 
 def main() -> None:
