@@ -45,8 +45,8 @@ def main() -> None:
     base = taken["torch float32 eager"]
     rows = [(label, spread(values), spread([a / b for a, b in zip(base, values, strict=True)])) for label, values in taken.items()]
     record("int8", "Latency of int8", ("form", "ms, median (range)", "times faster than torch, same round"), rows,
-           f"minilm (6 x 384), batch 1, {LENGTH} tokens, {ROUNDS} rounds in turn after 5 to warm up. Sizes: ONNX float32 {sizes[0]:.1f} MB, "
-           f"int8 {sizes[1]:.1f} MB. Target: int8 ≥ 1.8 times faster than torch float32 eager.")
+           f"minilm (6 x 384), batch 1, {LENGTH} tokens, {ROUNDS} rounds in turn after 5 to warm up. Sizes: ONNX float32 "
+           f"{sizes[0]:.1f} MB, int8 {sizes[1]:.1f} MB. Target: int8 ≥ 1.8 times faster than torch float32 eager.")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def predict(run: RunArgument,
 
     if bool(texts) == (file is not None):
         raise UserError("give texts to predict, or --file FILE, one of the two")
-    with explained(output or Path.cwd()):
+    with explained(output or Path.cwd(), "choose another place with --output FILE"):
         if file is not None:
             predict_file(run, file, output, form)
         else:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 HEAVY = ("torch", "transformers", "duckdb", "sklearn", "pyarrow", "onnxruntime", "numpy", "tokenizers")
-FOLDERS = ("datasets", "data/sources", "data/splits", "modalities", "modalities/tokenizers", "models", "tasks", "adapt", "evaluate", "compress",
-           "export", "predictors", "stages")
+FOLDERS = ("datasets", "data/sources", "data/splits", "modalities", "modalities/tokenizers", "models", "tasks", "adapt", "evaluate",
+           "compress", "export", "predictors", "stages")
 
 
 def loaded_after(code: str) -> set[str]:

@@ -38,6 +38,8 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -
 
     if output is not None and output.suffix not in WRITERS:
         raise UserError(f"'{output}': predictions are written as {', '.join(WRITERS)}; choose one of these endings")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it (mkdir -p '{output.parent}')")
     model = Model.load(run, form)
     with Bars() as bars:
         found = _collect(model, file, bars)
@@ -99,15 +101,19 @@ def _write(found: pa.Table, output: Path | None) -> None:
         sys.stdout.flush()
         return
     part = output.with_name(f".{output.name}.part")
-    if output.suffix == ".csv":
-        csv.write_csv(found, part)
-    elif output.suffix == ".parquet":
-        parquet.write_table(found, part)
-    else:
-        import duckdb
+    try:
+        if output.suffix == ".csv":
+            csv.write_csv(found, part)
+        elif output.suffix == ".parquet":
+            parquet.write_table(found, part)
+        else:
+            import duckdb
 
-        duckdb.from_arrow(found).query("found", f"COPY (SELECT * FROM found) TO '{str(part).replace(chr(39), chr(39) * 2)}' (FORMAT json)")
-    part.rename(output)
+            place = str(part).replace("'", "''")
+            duckdb.from_arrow(found).query("found", f"COPY (SELECT * FROM found) TO '{place}' (FORMAT json)")
+        part.rename(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def show_evaluation(run: Path, data: Path, form: str | None) -> None:

@@ -33,7 +33,8 @@ class Bars:
         self.console = console
         self.progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), TextColumn("{task.fields[count]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[facts]}"), console=console, transient=True)
+            TimeElapsedColumn(), TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[facts]}"), console=console,
+            transient=True)
         self.tasks: dict[str, tuple[TaskID, float, str]] = {}
 
     def __enter__(self) -> Bars:
@@ -132,6 +133,11 @@ def results(scores: dict[str, Any], latency: dict[str, Any]) -> None:
     first = next(iter(scores["forms"].values()))
     table(f"{scores['split']}: {first['rows']:,} rows, value [95% interval], recall and F1 macro; latency of one row, raw text in",
           ("form", "accuracy", "recall", "F1", "size", "ms median (p95)"), rows)
+    for name, item in scores["forms"].items():
+        if "without_overlap" in item:
+            apart = item["without_overlap"]
+            out.print(Text(f"{name}: without the {item['rows'] - apart['rows']:,} rows that also occur in training: accuracy "
+                           f"{score(apart['metrics']['accuracy'])} on {apart['rows']:,} rows"))
     pairs(scores["pairs"])
 
 

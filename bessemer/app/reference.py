@@ -46,7 +46,7 @@ def render(command: Any) -> str:
         command: the command line as a click group, handed in because it stands on a higher floor.
     """
     parts = [
-        "# Reference\n\nMade from the code by `make reference`; do not edit. Types are those of YAML; *required* means that there is no default.\n",
+        "# Reference\n\nMade from the code by `make reference`; do not edit. Types are those of YAML; *required* means: no default.\n",
         "## Recipe\n\nThe top level of a recipe file.\n", _fields(Recipe),
     ]
     for folder, (title, use) in FOLDERS.items():

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bessemer.data.inspect import Found, Inspection
 
 SMALL, MIDDLE = 2_000, 20_000
-WEIGHTS = "minilm"
 CHARS_A_TOKEN = {True: 3.5, False: 1.2}
 
 
@@ -56,7 +55,7 @@ def write_recipe(data: Path, target: str | None, force: bool) -> tuple[Path, lis
         raise UserError(f"'{file}' is there already; delete it, or say --force to write over it")
     text = _text(name, found, choice)
     make_recipe(parse_yaml(text, str(file)), str(file))  # what is written can be read
-    with explained(Path.cwd()):
+    with explained(Path.cwd(), "change to another folder (cd FOLDER)"):
         write_atomic(file, text)
     return file, _told(data, found, choice)
 
@@ -89,10 +88,10 @@ def _flow(value: Any) -> str:
 def _text(name: str, found: Inspection, choice: Choice) -> str:
     source = {key: value for key, value in (dump_plugin("data/sources", found.source) or {}).items() if key in ("kind", "path")}
     balanced = min(choice.target.counts.values(), default=1) * 3 >= max(choice.target.counts.values(), default=1)
-    model = f"{{kind: pretrained, name: {WEIGHTS}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
-    tokenizer = f"{{kind: pretrained, name: {WEIGHTS}}}" if choice.latin else "{kind: wordpiece, vocab_size: 8000}"
+    model = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
+    tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: wordpiece, vocab_size: 8000}"
     start = "model" if choice.latin else "init"
-    pretrain = "" if choice.latin else f"""  pretrain:                            # learns the language from the training text, without labels
+    pretrain = "" if choice.latin else f"""  pretrain:                            # learns the language of the training text
     model: {model}
     task: {{kind: mlm}}
     num_train_epochs: {max(8, choice.epochs)}
@@ -132,6 +131,13 @@ stages:
   report:
     stages: [{", ".join(stages)}]
 """
+
+
+def _weights() -> str:
+    """Return the first weights of the catalogue."""
+    from bessemer.core.registry import plugins
+
+    return next(name for name, item in sorted(plugins("datasets").items()) if item.function(item.config()).kind == "weights")
 
 
 def _key(name: str) -> str:

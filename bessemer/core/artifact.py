@@ -68,11 +68,15 @@ def digest(value: Any) -> str:
 def write_atomic(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.rename(path)
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.rename(path)
+    except OSError:  # a full disk, say: the part would only take room
+        part.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -207,29 +211,28 @@ def _foreign_errors() -> Iterator[type[BaseException]]:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn the system's refusals (full disk, read-only, no permission) into one sentence."""
+def explained(folder: Path, cure: str = "choose another place with output_dir=FOLDER") -> Iterator[None]:
+    """Turn the system's refusals (full disk, read-only, no permission) into one sentence that ends with a cure."""
     try:
         yield
     except OSError as error:
-        raise _disk_error(error.errno, str(error), folder, error.filename) or error from None
+        raise _disk_error(error.errno, str(error), (folder, error.filename), cure) or error from None
     except tuple(_foreign_errors()) as error:
         code = errno.ENOSPC if "o space left" in str(error) else None
-        raise _disk_error(code, str(error), folder, None) or error from None
+        raise _disk_error(code, str(error), (folder, None), cure) or error from None
 
 
-def _disk_error(code: int | None, text: str, folder: Path, file: Any) -> UserError | None:
-    where = file or folder
+def _disk_error(code: int | None, text: str, place: tuple[Path, Any], cure: str) -> UserError | None:
+    folder, where = place[0], place[1] or place[0]
     if code in (errno.ENOSPC, errno.EDQUOT) or "o space left" in text:
-        place = folder
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
-        return UserError(f"the disk that holds '{folder}' is full ({free / 1e6:,.0f} MB free): make room, or choose another "
-                         "place with output_dir=FOLDER, and run the same command again; what was finished is kept")
+        there = folder
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free
+        return UserError(f"the disk that holds '{folder}' is full ({free / 1e6:,.0f} MB free): make room, or {cure}, and run the same "
+                         "command again; what was finished is kept")
     if code == errno.EROFS:
-        return UserError(f"'{where}' is on a read-only disk; choose another place with output_dir=FOLDER")
+        return UserError(f"'{where}' is on a read-only disk; {cure}")
     if code in (errno.EACCES, errno.EPERM):
-        return UserError(f"there is no permission to write or read '{where}'; change its rights, or choose another place with "
-                         "output_dir=FOLDER")
+        return UserError(f"there is no permission to write or read '{where}'; change its rights, or {cure}")
     return None

@@ -1,7 +1,7 @@
 """Configuration: frozen pydantic models, plain YAML, overrides, and errors that name the key.
 
-A field that holds a plug-in is declared as `Annotated[Config, Pick("models")]`: in YAML it is a mapping with a `kind:`, whose remaining keys
-are checked against that plug-in's own config class.
+A field that holds a plug-in is declared as `Annotated[Config, Pick("models")]`: in YAML it is a mapping with a `kind:`, whose
+remaining keys are checked against that plug-in's own config class.
 """
 
 from __future__ import annotations
@@ -192,6 +192,8 @@ def read_yaml(path: str | Path) -> Any:
         raise UserError(f"'{path}' has {file.stat().st_size:,} bytes; a recipe has at most 1,000,000: is this a data file?")
     try:
         text = file.read_text(encoding="utf-8-sig")
+    except PermissionError:
+        raise UserError(f"there is no permission to read '{path}'; change its rights (chmod u+r)") from None
     except UnicodeDecodeError as error:
         raise UserError(f"'{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     return parse_yaml(text, str(path))

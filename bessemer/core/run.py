@@ -296,9 +296,14 @@ def _stage(name: str, recipe: Recipe, done: Mapping[str, StageResult], store: St
     chosen = registry.plugin_of("stages", config)
     means.events.emit("stage_start", stage=name, stage_kind=chosen.name)
     with ReadTracker() as tracker:
-        facts = chosen.function(config, {slot: folder for slot, (folder, _) in found.items()}, work / "out", context)
+        try:
+            facts = chosen.function(config, {slot: folder for slot, (folder, _) in found.items()}, work / "out", context)
+        except BaseException:
+            store.discard(work)
+            raise
     ignored = [item for item in tracker.unread(config) if item.split(".")[0] not in config.needs]
     if ignored:
+        store.discard(work)
         raise GuardError(f"stages.{name}: nothing reads the key '{ignored[0]}' with these settings, so it would have no effect; "
                          "remove it, or change the setting that it belongs to")
     seconds = time.perf_counter() - started

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from bessemer.core import artifact
@@ -32,6 +33,15 @@ class Store:
     def work(self, name: str, key: str) -> Path:
         """Return the folder in which a stage makes the artifact of this key."""
         return self.root / ".work" / f"{name}-{key[:12]}"
+
+    @staticmethod
+    def discard(work: Path) -> None:
+        """Delete what a stage that failed has half written; its checkpoints stay."""
+        for part in ("out", "scratch"):
+            shutil.rmtree(work / part, ignore_errors=True)
+        for folder in (work, work.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def find(self, name: str, key: str) -> Manifest | None:
         """Return the manifest of a stage's artifact of this key, moved into place and checked, or None."""

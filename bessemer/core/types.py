@@ -199,7 +199,6 @@ class Model:
     Attributes:
         build: (schema, codec info of its input column, heads, number of classes) -> torch module with initial weights;
             seeded by the caller. None where the model is no network.
-        save: (module, schema, folder): writes config.json + model.safetensors (Hugging Face's layout).
         fit: for a model that is no network: see `models/tfidf_linear.py`.
         max_length: longest input in tokens that it takes, or None.
     """

@@ -95,14 +95,15 @@ class Checkpoints:
             raise failure
 
     def _write(self, snapshot: Snapshot) -> None:
-        try:
-            self._write_now(snapshot)
-        except (OSError, SafetensorError) as error:
-            self._failure = error
-
-    def _write_now(self, snapshot: Snapshot) -> None:
         part, target = (self.folder / f"step-{snapshot.step:09d}{end}" for end in (".part", ""))
         shutil.rmtree(part, ignore_errors=True)
+        try:
+            self._write_now(snapshot, part, target)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(part, ignore_errors=True)  # on a full disk it would only take room
+            self._failure = error
+
+    def _write_now(self, snapshot: Snapshot, part: Path, target: Path) -> None:
         part.mkdir(parents=True)
         files = {}
         for name, tensors in (("weights", snapshot.weights), ("optimizer", snapshot.optimizer), ("best", snapshot.best)):

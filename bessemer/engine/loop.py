@@ -29,7 +29,7 @@ from bessemer.engine.checkpoint import Checkpoints, Snapshot, Tensors, copy, opt
 from bessemer.engine.config import TrainingConfig
 from bessemer.engine.curves import Curves
 from bessemer.engine.optim import make_optimizer, make_schedule
-from bessemer.engine.sampler import BatchShape, by_length, padded_costs
+from bessemer.engine.sampler import BatchShape, Sampler, by_length, padded_costs
 
 AHEAD = 3
 REHEARSED_STEPS = 8
@@ -63,6 +63,7 @@ class Job:
         validation_part: part of the validation split that `validate` reads (below 1 in a rehearsal).
         train_part: part of the real run's rows that the task holds (below 1 in a rehearsal).
         gradients: replaceable: (job, batches, step) -> losses, with gradients left in the parameters.
+        sampler: which rows make which batch of which epoch.
     """
 
     network: torch.nn.Module
@@ -75,6 +76,7 @@ class Job:
     validation_part: float = 1.0
     train_part: float = 1.0
     gradients: Gradients = backpropagate
+    sampler: Sampler = by_length
 
 
 @dataclass
@@ -143,7 +145,7 @@ def make_plan(job: Job) -> Plan:
     tokens = 0
     ends: set[int] = set()
     for epoch in range(math.ceil(epochs)):
-        batches = by_length(job.context.seed, epoch, job.task.costs, job.shape)
+        batches = job.sampler(job.context.seed, epoch, job.task.costs, job.shape)
         whole = math.ceil(len(batches) / config.gradient_accumulation_steps)
         part = min(1.0, epochs - epoch)
         count = max(1, round(whole * part))
@@ -165,7 +167,7 @@ def _positions(job: Job, plan: Plan, start: int) -> Iterator[tuple[int, list[np.
     first = 0
     for epoch, count in enumerate(plan.steps):
         if start < first + count:
-            batches = by_length(job.context.seed, epoch, job.task.costs, job.shape)
+            batches = job.sampler(job.context.seed, epoch, job.task.costs, job.shape)
             for index in range(max(0, start - first), count):
                 yield epoch, batches[index * size:(index + 1) * size]
         first += count
@@ -326,9 +328,16 @@ def _result(job: Job, session: _Session) -> Fit:
 def _rehearse(job: Job) -> Fit:
     """Do a few steps on batches of the real shape, the largest first, and one validation; tell what they cost."""
     session = _Session(job)
+    with closing(session.curves):
+        _rehearse_steps(job, session)
+    _restore(job.network, session.best)
+    return _result(job, session)
+
+
+def _rehearse_steps(job: Job, session: _Session) -> None:
     plan = session.plan
     costs = padded_costs(job.task.costs, job.shape)
-    batches = by_length(job.context.seed, 0, job.task.costs, job.shape)
+    batches = job.sampler(job.context.seed, 0, job.task.costs, job.shape)
     sizes = np.array([int(costs[batch].max()) * len(batch) for batch in batches])
     spread = np.linspace(0, len(batches) - 1, min(len(batches), REHEARSED_STEPS)).astype(int)
     chosen = [int(sizes.argmax()), *(int(item) for item in np.argsort(sizes, kind="stable")[spread])]
@@ -349,6 +358,3 @@ def _rehearse(job: Job) -> Fit:
     session.save(wait=True)
     if session.checkpoints.latest() is None:
         raise UserError(f"the checkpoint that was just written to '{job.context.state}' cannot be found")
-    session.curves.close()
-    _restore(job.network, session.best)
-    return _result(job, session)

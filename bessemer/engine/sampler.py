@@ -5,11 +5,14 @@ The plan of an epoch is a function of the seed alone, so a cursor (one number) i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 POOL_BATCHES = 64
+Sampler = Callable[[int, int, "np.ndarray", "BatchShape"], list["np.ndarray"]]
+"""(seed, epoch, costs int64 [N], shape) -> batches of row positions."""
 
 
 @dataclass(frozen=True)

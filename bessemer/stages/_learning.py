@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.errors import UserError
+from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
@@ -147,6 +147,23 @@ def scorer(network: Network, task: Task, spec: TaskSpec, run: RunContext,
         return measure(truth, np.concatenate(outputs))
 
     return score
+
+
+def check_metric(name: str, known: Iterable[str]) -> None:
+    """Refuse a metric that validation does not give, before any training."""
+    names = set(known)
+    if name not in names:
+        raise UserError(f"metric_for_best_model: there is no validation metric '{name}'{nearest(name, names)}")
+
+
+def loss_names(network: Network, task: Task) -> tuple[str, ...]:
+    """Return the names of the values that a validation by the task's own loss gives."""
+    import numpy as np
+    import torch
+
+    network.eval()
+    with torch.inference_mode():
+        return ("loss", *task.loss(network, task.batch(np.arange(min(64, len(task.costs))), -1)).sums)
 
 
 def report_fit(fit: Fit) -> dict[str, Any]:

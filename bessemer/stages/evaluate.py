@@ -14,7 +14,7 @@ from bessemer.core.artifact import write_atomic
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import register
-from bessemer.core.run import Cost, RunContext
+from bessemer.core.run import Cost, RunContext, host
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,9 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     _write(out / "scores.json", scores)
     latency = _latency(forms, table, run)
     run.timing("latency_ms", latency)
-    _write(out / "results.json", {"results": _flat(scores), "latency_ms": latency})
+    timed = [{"metric": "latency", "form": name, "value": item["median"], "p95": item["p95"], "unit": "ms", "batch": 1,
+              "split": config.split, "rows": item["rounds"], "seed": run.seed} for name, item in latency.items()]
+    _write(out / "results.json", {"results": [*_flat(scores), *timed], "latency_ms": latency, "host": host()})
     run.publish("results.json", volatile=True)
     return {"rows": len(truth), "split": config.split, "test_looks": looks,
             "forms": {name: {"accuracy": item["metrics"]["accuracy"], "size_bytes": item["size_bytes"]}

@@ -94,6 +94,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     from bessemer.core.schema import Role
     from bessemer.core.types import BuildSpec
     from bessemer.engine.loop import Job
+    from bessemer.evaluate.score import MAIN
     from bessemer.nn.checkpoint import save_network
     from bessemer.stages import _learning as learning
 
@@ -109,6 +110,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     torch.manual_seed(run.seed)
     adaptation.apply(network)
     metric = config.metric_for_best_model or "accuracy"
+    learning.check_metric(metric, ("loss", *MAIN))
     checked = learning.make_task(config.task, replace(validation, fitted_on=spec))
     score = learning.scorer(network, checked, validation, run, _measure)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metric not in LESS_IS_BETTER),

@@ -48,8 +48,10 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     task = learning.make_task(config.task, spec)
     network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run)
     held, part = learning.rehearsed(held, run)
-    job = Job(network, task, config, learning.batch_shape(config, spec), run,
-              learning.scorer(network, learning.make_task(config.task, replace(held, fitted_on=spec)), held, run),
+    checked = learning.make_task(config.task, replace(held, fitted_on=spec))
+    if config.metric_for_best_model is not None:
+        learning.check_metric(config.metric_for_best_model, learning.loss_names(network, checked))
+    job = Job(network, task, config, learning.batch_shape(config, spec), run, learning.scorer(network, checked, held, run),
               (config.metric_for_best_model or "loss", config.metric_for_best_model is not None
                and not config.metric_for_best_model.endswith("loss")),
               validation_part=part, train_part=learning.train_part(run))

@@ -49,7 +49,7 @@ def test_circle_is_named() -> None:
 
 def test_missing_reference_gives_the_nearest() -> None:
     recipe = make_recipe(tree(finetune={"data": "prepar", "model": {"kind": "bert"}}), "r.yaml")
-    with pytest.raises(UserError, match="stages.finetune.data: there is no stage 'prepar' and no folder of that name; did you mean 'prepare'"):
+    with pytest.raises(UserError, match="finetune.data: there is no stage 'prepar' and no folder of that name; did you mean 'prepare'"):
         recipe.order()
 
 
@@ -60,7 +60,8 @@ def test_order_follows_needs_not_text() -> None:
 
 def test_overrides() -> None:
     made = tree(finetune={"model": {"kind": "bert"}})
-    recipe = make_recipe(made, "r", ["finetune.learning_rate=3e-5", "seed=7", "finetune.model.hidden_size=96", "prepare.sources.0.path=b.csv"])
+    recipe = make_recipe(made, "r", ["finetune.learning_rate=3e-5", "seed=7", "finetune.model.hidden_size=96",
+                                     "prepare.sources.0.path=b.csv"])
     stage = recipe.stages["finetune"]
     assert (stage.learning_rate, recipe.seed, stage.model.hidden_size) == (3e-5, 7, 96)
     assert recipe.plain()["stages"]["prepare"]["sources"][0]["path"] == "b.csv"
