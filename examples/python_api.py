@@ -1,6 +1,6 @@
 """Train, open, predict and evaluate from Python, on a small made-up file: python examples/python_api.py [FOLDER].
 
-Everything is written into FOLDER (`example` by default). Run it twice: the second time, nothing is computed again.
+Everything is written into FOLDER (`runs/python-api` by default). Run it twice: the second time, nothing is computed again.
 """
 
 import csv
@@ -72,4 +72,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "example"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/python-api"))

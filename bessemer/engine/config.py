@@ -29,6 +29,8 @@ class TrainingConfig(StageConfig):
     """Optimiser: AdamW (Loshchilov & Hutter 2019) or SGD with momentum."""
     learning_rate: Annotated[float, Field(ge=0)] = 5e-5
     """Peak learning rate."""
+    head_learning_rate: Annotated[float, Field(ge=0)] | None = None
+    """Peak learning rate of the heads, where new heads on a trained trunk should learn faster than it; by default the same."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay; biases and normalisation weights are exempt."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -60,4 +62,6 @@ class TrainingConfig(StageConfig):
             raise ValueError("adam_beta1 and adam_beta2 have no effect with optim: sgd; remove them")
         if self.optim == "adamw" and self.momentum is not None:
             raise ValueError("momentum has no effect with optim: adamw; remove it or set optim: sgd")
+        if self.head_learning_rate is not None and not self.learning_rate:
+            raise ValueError("head_learning_rate needs a learning_rate above 0; to train the head alone set adaptation: head")
         return self

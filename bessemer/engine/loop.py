@@ -125,9 +125,17 @@ def step_seed(seed: int, step: int, part: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which batches make which step: `steps[e]` optimiser steps in epoch e, and the steps after which to validate."""
+    """Which batches make which step.
+
+    Attributes:
+        steps: optimiser steps done in each epoch.
+        whole: steps that each epoch would have if it were done whole.
+        validate_after: the steps after which to validate.
+        tokens: of all batches, padding counted.
+    """
 
     steps: tuple[int, ...]
+    whole: tuple[int, ...]
     validate_after: frozenset[int]
     tokens: int
 
@@ -136,12 +144,17 @@ class Plan:
         """Return the number of optimiser steps."""
         return sum(self.steps)
 
+    def epoch(self, index: int, step: int) -> float:
+        """Return how many passes are done after `step` steps, the last of them in epoch `index`."""
+        return index + (step - sum(self.steps[:index])) / self.whole[index]
+
 
 def make_plan(job: Job) -> Plan:
     """Count the steps of every epoch and place the validations."""
     config, epochs = job.config, job.config.num_train_epochs
     costs = padded_costs(job.task.costs, job.shape)
     steps: list[int] = []
+    wholes: list[int] = []
     tokens = 0
     ends: set[int] = set()
     for epoch in range(math.ceil(epochs)):
@@ -155,10 +168,11 @@ def make_plan(job: Job) -> Plan:
         tokens += sum(int(costs[batch].max()) * len(batch) for batch in batches[:count * config.gradient_accumulation_steps])
         ends |= {before + round(whole * k / config.evals_per_epoch) for k in range(1, config.evals_per_epoch + 1)}
         steps.append(count)
+        wholes.append(whole)
         if config.max_steps is not None and sum(steps) >= config.max_steps:
             break
     total = sum(steps)
-    return Plan(tuple(steps), frozenset({step for step in ends if 0 < step < total} | {total}), tokens)
+    return Plan(tuple(steps), tuple(wholes), frozenset({step for step in ends if 0 < step < total} | {total}), tokens)
 
 
 def _positions(job: Job, plan: Plan, start: int) -> Iterator[tuple[int, list[np.ndarray]]]:
@@ -240,7 +254,7 @@ class _Session:
         job, state = self.job, self.state
         rate = self.rate(state.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         losses = job.gradients(job, batches, state.step)
         limit = job.config.max_grad_norm
@@ -293,12 +307,11 @@ def fit(job: Job) -> Fit:
     plan, state, context = session.plan, session.state, job.context
     check_after = min(plan.total, math.ceil(job.config.warmup_ratio * plan.total) + 2)
     job.network.train()
-    bounds = np.cumsum(plan.steps)
     with closing(session.curves), context.progress("train", plan.total, "steps") as progress:
         progress.advance(state.step)
         if not state.stopped:
             for index, batches in _ahead(job, _positions(job, plan, state.step)):
-                done = index + 1 - (int(bounds[index]) - state.step - 1) / plan.steps[index]
+                done = plan.epoch(index, state.step + 1)
                 progress.advance(1, **session.step(batches, done))
                 if state.step == check_after:
                     guards.check_moved(job.network, session.before, job.config.learning_rate)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from bessemer.engine.config import TrainingConfig
+from bessemer.nn.network import Network
 
 
 def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimiser over the trainable parameters; vectors (biases, normalisation) are not decayed.
 
-    Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
+    Each group's `scale` is its learning rate as a multiple of the schedule's. Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
     """
-    trainable = [item for item in network.parameters() if item.requires_grad]
-    groups = [
-        {"params": [item for item in trainable if item.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [item for item in trainable if item.ndim < 2], "weight_decay": 0.0}]
+    heads = tuple(f"{name}." for name in network.head_names()) if isinstance(network, Network) else ()
+    scale = 1.0 if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
+    groups: list[dict[str, Any]] = []
+    for of_head in (False, True):
+        chosen = [item for name, item in network.named_parameters() if item.requires_grad and name.startswith(heads) == of_head]
+        groups += [{"params": [item for item in chosen if (item.ndim >= 2) == decayed], "scale": scale if of_head else 1.0,
+                    "weight_decay": config.weight_decay if decayed else 0.0} for decayed in (True, False)]
     groups = [group for group in groups if group["params"]]
     if config.optim == "sgd":
         momentum = 0.9 if config.momentum is None else config.momentum

@@ -27,6 +27,18 @@ def test_vectors_are_not_decayed() -> None:
     assert [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups] == [(1, 0.5), (3, 0.0)]
 
 
+def test_heads_may_learn_faster() -> None:
+    from bessemer.nn.bert import Bert, BertConfig
+
+    network = Bert(BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8),
+                   ("classification",), 2)
+    optimizer = make_optimizer(network, TrainingConfig(learning_rate=1e-4, head_learning_rate=1e-3))
+    names = {id(value): name for name, value in network.named_parameters()}
+    scaled = {names[id(value)]: group["scale"] for group in optimizer.param_groups for value in group["params"]}
+    assert {name for name, scale in scaled.items() if scale == 10} == {"classifier.weight", "classifier.bias"}
+    assert len(scaled) == len(names)
+
+
 def test_adamw_first_step_is_the_textbook_formula() -> None:
     weight = torch.nn.Parameter(torch.tensor([[1.0, -2.0]]))
     module = torch.nn.Module()

@@ -1,0 +1,24 @@
+"""Every plug-in of `adapt` keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bessemer.core.config import Config
+from bessemer.testing.adapt import AdaptationContract
+from tests.contract.each import Examples, example, kinds
+
+torch.set_num_threads(1)
+EXAMPLES: Examples = {}
+
+
+class TestEachAdaptation(AdaptationContract):
+    @pytest.fixture(autouse=True, params=kinds("adapt"))
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("adapt", self.kind, EXAMPLES, folder)
