@@ -22,7 +22,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_budgets.py tests/test_light.py
-	$(BIN)/python -m pytest --doctest-modules bessemer/core bessemer/engine bessemer/evaluate
+	$(BIN)/python -m pytest --doctest-modules bessemer
 
 test: check
 	$(BIN)/python -m pytest -n 2 -m "not slow"

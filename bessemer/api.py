@@ -49,19 +49,35 @@ def model_folder(path: str | Path) -> Path:
         raise UserError(f"there is no folder '{path}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
     if (root / FILE).is_file():
         return root
+    manifests = {file.parent: artifact.load_manifest(file.parent) for file in sorted(root.glob(f"*/{artifact.MANIFEST}"))}
+    keys = {manifest.key for manifest in manifests.values() if manifest is not None}
     found: dict[str, list[Path]] = {}
-    for file in sorted(root.glob(f"*/{FILE}")):
-        manifest = artifact.load_manifest(file.parent)
-        if manifest is not None:
-            found.setdefault(manifest.kind, []).append(file.parent)
+    for folder, manifest in manifests.items():
+        if manifest is not None and (folder / FILE).is_file():
+            found.setdefault(manifest.kind, []).append(folder)
     for kind in PREFERRED:
-        if kind in found:
-            return found[kind][-1]
+        for folder in reversed(found.get(kind, [])):
+            manifest = manifests[folder]
+            if manifest is not None and not set(manifest.inputs.values()) <= keys | _outside(root, folder):
+                raise UserError(f"'{folder}' was made from an earlier stage that has since been run again; bring it up to date with "
+                                f"bessemer run {root / 'recipe.yaml'}, or name the folder of the stage that should answer, such as "
+                                f"{root / 'finetune'}")
+            return folder
     trained = found.get("finetune", [])
     named = [folder for folder in trained if folder.name == "finetune"]
     if not trained:
         raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
     return (named or trained)[0]
+
+
+def _outside(root: Path, folder: Path) -> set[str]:
+    """Return the keys of artifacts outside the run that the run's recipe gives to a stage."""
+    recipe = load_recipe(root / "recipe.yaml")
+    if folder.name not in recipe.stages:
+        return set()
+    references = [item for item in recipe.references(folder.name).values() if item not in recipe.stages]
+    found = [artifact.load_manifest(Path(item)) for item in references]
+    return {manifest.key for manifest in found if manifest is not None}
 
 
 class Model:

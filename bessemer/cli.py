@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bessemer.core.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from bessemer.core.run import RunResult
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Raw data in, a large model out: one recipe, one command.")
@@ -32,25 +35,21 @@ def run(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
         except Interrupted as stopped:
             words = " ".join(["bessemer run", str(recipe), *(overrides or []), *(["--until", until] if until else [])])
             raise Interrupted(f"{stopped}; to go on from there: {words}", stopped.signal_number) from None
-    _show(result.root)
-    _next(result.root)
+    for stage in result.stages.values():
+        if (stage.folder / "scores.json").is_file():
+            timed = json.loads((stage.folder / "results.json").read_text(encoding="utf-8"))
+            console.results(json.loads((stage.folder / "scores.json").read_text(encoding="utf-8")), timed["latency_ms"])
+    _next(result)
 
 
-def _show(root: Path) -> None:
-    from bessemer.app import console
-
-    for file in sorted(root.glob("*/scores.json")):
-        results = json.loads((file.parent / "results.json").read_text(encoding="utf-8"))
-        console.results(json.loads(file.read_text(encoding="utf-8")), results["latency_ms"])
-
-
-def _next(root: Path) -> None:
+def _next(result: RunResult) -> None:
     from bessemer.app.console import out
 
-    if (root / "report.html").is_file():
+    root = result.root
+    if any("report.html" in stage.manifest.published for stage in result.stages.values()):
         out.print(f"report: {root / 'report.html'}")
     lines = [f"bessemer run {root / 'recipe.yaml'}"]
-    if any(root.glob("*/predictor.json")):
+    if any((stage.folder / "predictor.json").is_file() for stage in result.stages.values()):
         lines = [f'bessemer predict {root} "a text of yours"', f"bessemer evaluate {root} --data FILE", f"tensorboard --logdir {root}"]
     out.print("next:")
     for line in lines:
@@ -59,7 +58,8 @@ def _next(root: Path) -> None:
 
 @app.command()
 def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
-         overrides: Annotated[list[str] | None, typer.Argument(metavar="[key.path=value]...")] = None) -> None:
+         overrides: Annotated[list[str] | None, typer.Argument(metavar="[key.path=value]...", help="Settings in place of the recipe's.")]
+         = None) -> None:
     """Rehearse every stage on a handful of rows: what would fail, and the time, memory and disk of the real run."""
     from bessemer.app import console
     from bessemer.app.rehearse import rehearse
@@ -92,7 +92,7 @@ def init(data: Annotated[Path, typer.Argument(help="Your file: CSV, TSV, JSONL, 
 
 @app.command()
 def predict(run: RunArgument,
-            texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...")] = None,
+            texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to predict.")] = None,
             file: Annotated[Path | None, typer.Option(help="A file of rows to predict.")] = None,
             output: Annotated[Path | None, typer.Option(help="Where to write them: .csv, .jsonl or .parquet.")] = None,
             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
@@ -142,12 +142,12 @@ def _stages(root: Path, kinds: tuple[str, ...]) -> None:
     with console.Bars() as bars:
         result = execute(recipe, Events([bars]), Options(until=last, root=root))
     console.out.print(f"{last}: {result.stages[last].folder}")
-    _next(root)
+    _next(result)
 
 
 @app.command()
-def datasets(action: Annotated[str | None, typer.Argument(metavar="[get]")] = None,
-             name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None) -> None:
+def datasets(action: Annotated[str | None, typer.Argument(metavar="[get]", help="Fetch NAME; without it the catalogue is listed.")] = None,
+             name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A name of the catalogue.")] = None) -> None:
     """List the catalogue of real data and weights; `get NAME` fetches one."""
     from bessemer.app.answers import get_dataset, list_datasets
 

@@ -17,6 +17,7 @@ import typer
 from bessemer.app import reference
 from bessemer.cli import app
 from bessemer.core.config import parse_yaml
+from bessemer.core.pick import make
 from bessemer.core.recipe import load_recipe, make_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -130,6 +131,14 @@ def test_recipes_in_pages_are_valid(page: Path, body: str) -> None:
     assert len(make_recipe(parsed, page.name).order()) == len(parsed["stages"])
 
 
+def test_settings_in_the_tutorials_table_are_valid() -> None:
+    section = (ROOT / "docs/tutorial-text.md").read_text(encoding="utf-8").split("## 7. ")[1].split("## 8. ")[0]
+    found = re.findall(r"`(\w+: [^`]+)`", section)
+    assert len(found) >= 8
+    for setting in found:
+        make("stages", {"kind": "finetune", "init": "pretrain", **parse_yaml(setting, "table")})
+
+
 @pytest.mark.parametrize(("page", "body"), every("python"))
 def test_programs_in_pages_compile(page: Path, body: str) -> None:
     compile(body, page.name, "exec")
@@ -162,6 +171,7 @@ def test_worked_example_of_contributing_works(tmp_path: Path) -> None:
     plugin, test = blocks(ROOT / "CONTRIBUTING.md", "python")
     (tmp_path / "mcc.py").write_text(plugin, encoding="utf-8")
     (tmp_path / "test_mcc.py").write_text(test.replace("bessemer.evaluate.mcc", "mcc"), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path),
-                           str(tmp_path / "test_mcc.py")], capture_output=True, text=True, cwd=ROOT)
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "pytest", *options, str(tmp_path / "test_mcc.py")], capture_output=True, text=True,
+                          cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

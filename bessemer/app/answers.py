@@ -189,7 +189,7 @@ def get_dataset(name: str) -> None:
 
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe: every stage kind under any stage name."""
-    from bessemer.core.config import plugin_schemas
+    from bessemer.core.pick import plugin_schemas
 
     schema = Recipe.model_json_schema()
     kinds = plugin_schemas("stages")

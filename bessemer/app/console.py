@@ -34,7 +34,7 @@ class Bars:
         self.progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(), TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[facts]}"), console=console,
-            transient=True)
+            transient=True, disable=not console.is_terminal)
         self.tasks: dict[str, tuple[TaskID, float, str]] = {}
 
     def __enter__(self) -> Bars:
@@ -82,7 +82,7 @@ def duration(seconds: float) -> str:
     """Return seconds as a person says them.
 
     >>> duration(754), duration(3.21), duration(7300)
-    ('12 min 34 s', '3.2 s', '2 h 2 min')
+    ('12 min 34 s', '3.2 s', '2 h 1 min')
     """
     if seconds >= 3600:
         return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

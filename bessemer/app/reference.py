@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bessemer.core import registry
-from bessemer.core.config import Config, Pick
+from bessemer.core.config import Config
+from bessemer.core.pick import Pick
 from bessemer.core.recipe import Recipe
 from bessemer.core.registry import Plugin
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bessemer.core.artifact import explained, write_atomic
-from bessemer.core.config import dump_plugin, parse_yaml
+from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
+from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import make_recipe
 
 if TYPE_CHECKING:

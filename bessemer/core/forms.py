@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from bessemer.core.config import Config, Pick, explain
+from bessemer.core.config import Config, explain
 from bessemer.core.errors import UserError, nearest
+from bessemer.core.pick import Pick
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor

@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator
 
-from bessemer.core import config as configs
+from bessemer.core import registry
 from bessemer.core.config import Config, explain, parse_yaml, read_yaml
 from bessemer.core.errors import UserError, nearest
+from bessemer.core.pick import dump_plugin, make
 
 
 class StageConfig(Config):
@@ -47,8 +48,6 @@ class Recipe(Config):
     def _stages(cls, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not value:
             raise ValueError("expected a mapping of stage names to their settings, with at least one stage")
-        from bessemer.core import registry
-
         made: dict[str, Any] = {}
         for name, entry in value.items():
             if not re.fullmatch(r"[A-Za-z][\w\-]*", str(name)):
@@ -61,9 +60,10 @@ class Recipe(Config):
                     hint = nearest(str(entry["kind"]), registry.plugins("stages"))
                     raise ValueError(f"stage '{name}': there is no stage kind '{entry['kind']}'{hint}")
             try:
-                made[name] = configs.make("stages", entry)
+                made[name] = make("stages", entry)
             except ValueError as error:
-                raise ValueError(f"stages.{name}: {error}") from None
+                kind = entry["kind"] if isinstance(entry, Mapping) else ""
+                raise ValueError(f"stages.{name}: {str(error).removeprefix(f'{kind}: ')}") from None
         return made
 
     def references(self, name: str) -> dict[str, str]:
@@ -106,7 +106,7 @@ class Recipe(Config):
     def plain(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values, every default written out."""
         head = self.model_dump(mode="json", exclude={"stages"})
-        return {**head, "stages": {name: configs.dump_plugin("stages", stage) for name, stage in self.stages.items()}}
+        return {**head, "stages": {name: dump_plugin("stages", stage) for name, stage in self.stages.items()}}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -68,7 +68,7 @@ def plugins(folder: str) -> dict[str, Plugin]:
         package = importlib.import_module(f"bessemer.{folder.replace('/', '.')}")
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
             importlib.import_module(f"{package.__name__}.{module.name}")
-        for entry in importlib.metadata.entry_points(group=f"bessemer.{folder}"):
+        for entry in importlib.metadata.entry_points(group=f"bessemer.{folder.replace('/', '.')}"):
             entry.load()
         _LOADED.add(folder)
     return _PLUGINS.get(folder, {})

@@ -15,7 +15,8 @@ from bessemer.nn.network import Network
 def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimiser over the trainable parameters; vectors (biases, normalisation) are not decayed.
 
-    Each group's `scale` is its learning rate as a multiple of the schedule's. Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
+    Each group's `scale` is its learning rate as a multiple of the schedule's.
+    Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
     """
     heads = tuple(f"{name}." for name in network.head_names()) if isinstance(network, Network) else ()
     scale = 1.0 if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from bessemer.core.config import make
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from bessemer.core.config import Config, Pick, make
+from bessemer.core.config import Config
 from bessemer.core.errors import UserError
+from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality

@@ -56,6 +56,7 @@ def tfidf_linear(config: TfidfLinear) -> Model:
 def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
     """Fit every candidate, keep the best on validation (the first of equals), write it, return facts."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     text, target = spec.schema.only(Role.INPUT, "text"), spec.schema.only(Role.TARGET, "category")
     train_texts, train_codes = _rows(spec.train, text.name, target.name)
@@ -71,7 +72,8 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
         train_NT, valid_NT = vectorizer.fit_transform(train_texts), vectorizer.transform(valid_texts)
         for c in config.c:
             linear = LogisticRegression(C=c, max_iter=config.max_iter, random_state=spec.seed)
-            linear.fit(train_NT, train_codes)
+            with threadpool_limits(1):  # the products are sparse: threads only wait for one another
+                linear.fit(train_NT, train_codes)
             accuracy = float((linear.predict(valid_NT) == valid_codes).mean())
             tried.append({"analyzer": analyzer, "c": c, "validation_accuracy": accuracy})
             if best is None or accuracy > best[0]:

@@ -75,8 +75,8 @@ def _latency(stages: Mapping[str, Path], manifests: Mapping[str, Manifest]) -> d
 def _final(manifests: Mapping[str, Manifest], scores: Mapping[str, Any]) -> str:
     """Return the form that the run delivers: the export's, else the first compressed, else the first scored."""
     wanted = [str(item.facts["form"]) for item in manifests.values() if item.kind == "export"]
-    wanted += [name for name, item in scores["forms"].items() if item["lossy"]]
-    return next((name for name in wanted if name in scores["forms"]), str(scores["reference"]))
+    wanted += [item["name"] for item in scores["forms"].values() if item["lossy"]]
+    return next((name for name, item in scores["forms"].items() if item["name"] in wanted[:1]), str(scores["reference"]))
 
 
 def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -
             name=name, accuracy=shown.Value(**metrics["accuracy"]), recall=shown.Value(**metrics["recall"]),
             f1=shown.Value(**metrics["f1"]), size_bytes=item["size_bytes"], latency_median_ms=timed.get("median"),
             latency_p95_ms=timed.get("p95"), speedup=base / timed["median"] if base and timed.get("median") else None,
-            final=name == final, note=f"stage {item['stage']}"))
+            final=name == final))
     pairs = tuple(shown.Comparison(
         question=_question(pair, scores), a=pair["a"], b=pair["b"], a_value=pair[metric]["a"], b_value=pair[metric]["b"], metric=metric,
         difference=shown.Value(value=pair[metric]["difference"], low=pair[metric]["low"], high=pair[metric]["high"]),
@@ -108,7 +108,7 @@ def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -
 
 def _question(pair: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     a, b = scores["forms"][pair["a"]], scores["forms"][pair["b"]]
-    if b["stage"] == a["stage"] or b["lossy"] or b["form"].startswith("onnx"):
+    if b["stage"] == a["stage"] or b["lossy"] or b["name"].startswith("onnx"):
         return f"What does the form {pair['b']} lose?"
     return f"Is stage {a['stage']} better than stage {b['stage']}?"
 

@@ -84,10 +84,11 @@ def fetched(name: str, run: RunContext) -> Path:
     return fetch(item.resource) / item.folder
 
 
-def build_network(config: Config, spec: BuildSpec, run: RunContext) -> Network:
-    """Build a network with seeded initial weights; catalogue weights are fetched first."""
+def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) -> Network:
+    """Build a network with seeded initial weights; catalogue weights are fetched first, and must know the data's tokens."""
     import torch
 
+    from bessemer.modalities import column_folder
     from bessemer.models.pretrained import longest_input
 
     model: Model = plugin_of("models", config).function(config)
@@ -101,9 +102,28 @@ def build_network(config: Config, spec: BuildSpec, run: RunContext) -> Network:
     if longest is not None and int(column.modality["max_length"]) > longest:
         raise UserError(f"the column '{column.name}' is prepared with max_length {column.modality['max_length']}, but the model reads "
                         f"{longest} tokens at most; lower max_length in prepare, or raise the model's max_position_embeddings")
+    path = getattr(config, "path", None)
+    source = spec.weights or (Path(path) if path else None)
+    if source is not None:
+        _check_tokens(source, column_folder(data, column.name) / "tokenizer.json")
     torch.manual_seed(run.seed)
     network: Any = model.build(spec)
     return network
+
+
+def _check_tokens(folder: Path, prepared: Path) -> None:
+    """Refuse weights whose own tokenizer numbers a token of the prepared data otherwise: they would read other words."""
+    from tokenizers import Tokenizer
+
+    own = folder / "tokenizer.json"
+    if not own.is_file() or not prepared.is_file() or own.read_bytes() == prepared.read_bytes():
+        return
+    known, used = (Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True) for file in (own, prepared))
+    other = min((token for token, number in used.items() if known.get(token) != number), key=used.__getitem__, default=None)
+    if other is not None:
+        raise UserError(f"'{folder}' has another tokenizer than the prepared data (token {used[other]} is '{other}' in the data, "
+                        f"{known.get(other, 'unknown')} in the folder); prepare the data with that model's tokenizer: "
+                        f"tokenizer: {{kind: pretrained, path: {folder}}}")
 
 
 def batch_shape(config: TrainingConfig, spec: TaskSpec) -> BatchShape:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bessemer.core.config import Config, Pick, make
+from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
+from bessemer.core.pick import Pick, make
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext

@@ -61,10 +61,11 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
         if Schema.load(folder).by_role(Role.TARGET)[0].labels != labels:
             raise UserError(f"models: '{stage}' was trained on other labels than '{config.data}' has; train it on this data")
         for form in read_forms(folder):
-            name = _unique(form.name, stage, forms)
+            name = f"{stage} {form.name}"
             size = sum((folder / file).stat().st_size for file in form.files)
-            forms[name] = (open_form(folder, form.name), {"form": name, "stage": stage, "size_bytes": size, "lossy": form.lossy})
-    if any(item[1]["form"].startswith("torch") for item in forms.values()):
+            forms[name] = (open_form(folder, form.name), {
+                "form": name, "name": form.name, "stage": stage, "size_bytes": size, "lossy": form.lossy})
+    if any(entry["name"].startswith("torch") for _, entry in forms.values()):
         use_threads(run)
     outputs = _predict(forms, table, run)
     looks = _count_look(run, config.split)
@@ -83,10 +84,6 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     return {"rows": len(truth), "split": config.split, "test_looks": looks,
             "forms": {name: {"accuracy": item["metrics"]["accuracy"], "size_bytes": item["size_bytes"]}
                       for name, item in scores["forms"].items()}}
-
-
-def _unique(name: str, stage: str, taken: Mapping[str, Any]) -> str:
-    return f"{stage} {name}" if name in taken else name
 
 
 def _write(path: Path, value: Any) -> None:
@@ -220,7 +217,7 @@ def _flat(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         for metric, value in item.get("without_overlap", {}).get("metrics", {}).items():
             found.append({"metric": metric, "form": name, **common, "split": f"{scores['split']} without rows that occur in training",
                           **value, "rows": item["without_overlap"]["rows"], "resamples": item["resamples"]})
-        found.append({"metric": "size", "form": name, "value": item["size_bytes"], "unit": "bytes", **common})
+        found.append({"metric": "size", "form": name, "value": item["size_bytes"], "unit": "bytes", **common, "rows": item["rows"]})
     for pair in scores["pairs"]:
         for metric in ("accuracy", "f1"):
             entry = pair[metric]

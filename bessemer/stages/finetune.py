@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from bessemer.core.config import Config, Pick, make
+from bessemer.core.config import Config
 from bessemer.core.errors import UserError
+from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
 from bessemer.engine.config import TrainingConfig
@@ -105,7 +106,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     task = learning.make_task(config.task, spec)
     labels = spec.schema.by_role(Role.TARGET)[0].labels
     network = learning.build_network(_model(config, inputs), BuildSpec(
-        spec.schema, spec.codec.info, task.heads, labels, inputs.get("init")), run)
+        spec.schema, spec.codec.info, task.heads, labels, inputs.get("init")), run, inputs["data"])
     adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bessemer.core.config import Config, Pick, dump_plugin, make
+from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
+from bessemer.core.pick import Pick, dump_plugin, make
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import RunContext

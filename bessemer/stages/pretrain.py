@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bessemer.core.config import Config, Pick, make
+from bessemer.core.config import Config
+from bessemer.core.pick import Pick, make
 from bessemer.core.registry import register
 from bessemer.core.run import RunContext
 from bessemer.engine.config import TrainingConfig
@@ -46,7 +47,7 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     count = max(1, min(whole.count - 1, round(whole.count * config.held_out)))
     held, spec = learning.part_of(whole, np.sort(order[:count])), learning.part_of(whole, np.sort(order[count:]))
     task = learning.make_task(config.task, spec)
-    network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run)
+    network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run, inputs["data"])
     held, part = learning.rehearsed(held, run)
     checked = learning.make_task(config.task, replace(held, fitted_on=spec))
     if config.metric_for_best_model is not None:

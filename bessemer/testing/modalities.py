@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from bessemer.core.config import dump_plugin
+from bessemer.core.pick import dump_plugin
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.core.types import Codec, Modality
 from bessemer.modalities import column_folder, tokens

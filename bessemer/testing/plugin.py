@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from bessemer.core.config import Config, dump_plugin, make, plugin_schemas
+from bessemer.core.config import Config
+from bessemer.core.pick import dump_plugin, make, plugin_schemas
 from bessemer.core.registry import Plugin, plugin_of
 
 HEAVY = {"duckdb", "numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "sklearn", "tensorflow", "tokenizers", "torch",

@@ -9,9 +9,9 @@ import onnx
 import pyarrow as pa
 import pytest
 
-from bessemer.core.config import make
 from bessemer.core.errors import UserError
 from bessemer.core.forms import Form, open_form, write_forms
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.export.parity import agreement, assert_close
 from bessemer.nn.checkpoint import load_network

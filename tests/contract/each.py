@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bessemer.core.config import Config, make
+from bessemer.core.config import Config
+from bessemer.core.pick import make
 from bessemer.core.registry import plugins
 
 Examples = Mapping[str, Callable[[Path], dict[str, Any]]]

@@ -12,11 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from bessemer.core.config import Config
+from bessemer.core.registry import plugin
+from bessemer.core.types import DataSet
 from bessemer.testing.sources import SourceContract
 from tests.contract.each import Examples, example, kinds
 
 ROWS = 9
-CATALOGUE = {"train": b"a\tb\nd\tstring\nclass\t\nearn\tone\nacq\ttwo\n\tno label\n" + b"earn\tmore\n" * 6}
+
+
+def data_set(name: str) -> DataSet:
+    entry = plugin("datasets", name)
+    found: DataSet = entry.function(entry.config())
+    return found
 
 
 def _file(name: str, content: Callable[[], bytes]) -> Callable[[Path], dict[str, Any]]:
@@ -38,19 +45,27 @@ def _objects() -> bytes:
     return b"\n".join([*rows[:3], b"no object", b'{"text": "\xff"}', *rows[3:]])
 
 
+def _planted(folder: Path) -> dict[str, Any]:
+    (member,) = data_set("tweets").resource.members
+    (folder / member).parent.mkdir(parents=True, exist_ok=True)
+    (folder / member).write_bytes(b"sentiment,confidence,text\n" + b"negative,0.5,no\npositive,,yes\nneutral,1,so\n" * 3)
+    return {"name": "tweets"}
+
+
 # Each file holds ROWS rows, some of which cannot be read where the format has such.
 EXAMPLES: Examples = {
     "csv": _file("rows.csv", lambda: b"text,label\n" + b'"a\nb",1\n' * 4 + b"x,1,2\n\xff,1\n" + b"c,\n" * 3),
     "lines": _file("rows.txt", lambda: b"1\ta\tb\n" * 4 + b"no tab\n\xff\t1\n" + b"2\tc\n" * 3),
     "jsonl": _file("rows.jsonl", _objects),
     "parquet": _file("rows.parquet", _parquet),
-    "catalogue": lambda folder: {"name": "planted"}}
+    "catalogue": _planted}
 
 
 class TestEachSource(SourceContract):
     @pytest.fixture(autouse=True, params=kinds("data/sources"))
-    def _each(self, request: pytest.FixtureRequest) -> None:
+    def _each(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.kind = request.param
+        monkeypatch.setattr("bessemer.data.sources.catalogue.fetch", lambda resource: tmp_path)
 
     def config(self, folder: Path) -> Config:
         return example("data/sources", self.kind, EXAMPLES, folder)

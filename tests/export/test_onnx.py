@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bessemer.core.config import make
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.export.parity import assert_close
 from bessemer.nn.bert import Bert, BertConfig

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bessemer.core.config import make
 from bessemer.core.errors import UserError
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column, Role
 from bessemer.modalities import codec_of, column_folder

@@ -44,17 +44,6 @@ def build(found: Model, given: BuildSpec) -> Bert:
     return network
 
 
-@pytest.mark.parametrize("name", sorted(registry.plugins("models")))
-def test_contract(name: str, tmp_path: Path) -> None:
-    """Every model builds a network or fits itself, and every field of its config is described."""
-    chosen = registry.plugin("models", name)
-    save_network(build(model("bert", **TINY), spec(("mlm",))), tmp_path)
-    settings = {"path": str(tmp_path)} if name == "pretrained" else {}
-    found = chosen.function(chosen.config.model_validate(settings))
-    assert (found.build is None) != (found.fit is None)
-    assert all(field.description for field in chosen.config.model_fields.values())
-
-
 @pytest.mark.parametrize("folder", ["models", "tasks", "adapt"])
 def test_plugins_are_light(folder: str) -> None:
     """Listing a folder's plug-ins loads no heavy library."""

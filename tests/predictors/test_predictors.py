@@ -16,8 +16,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 
-from bessemer.core.config import make
 from bessemer.core.errors import GuardError, UserError
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.core.types import Predictor

@@ -92,34 +92,6 @@ def dense(batch: Batch) -> torch.Tensor:
     return labels
 
 
-@pytest.mark.parametrize("name", sorted(registry.plugins("tasks")))
-def test_contract(name: str) -> None:
-    """Every task: the same batch twice is equal bit for bit; the loss is finite, has a graph, falls by training."""
-    spec = spec_of(table())
-    task = task_of(name, spec)
-    assert task.costs.shape == (40,) and task.costs.dtype == np.int64 and task.costs.max() <= spec.max_length
-    positions = np.array([3, 1, 20, 11, 38, 5])
-    first, second = (task.batch(positions, 2) for _ in range(2))
-    assert first.row_ids is not None and first.row_ids.tolist() == (positions * 7 + 100).tolist()
-    for key, tensor in first.inputs["post"].items():
-        assert torch.equal(tensor, second.inputs["post"][key])
-    net = network(*task.heads)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.05)
-    start = task.loss(net, first)
-    assert start.per_row is not None and start.per_row.shape == (6,) and start.per_row.isfinite().all()
-    for _ in range(10):
-        optimiser.zero_grad()
-        task.loss(net, first).total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    end = task.loss(net, first)
-    assert end.total.item() < start.total.item()
-    assert all(float(count) > 0 and np.isfinite(float(total)) for total, count in end.sums.values())
-    if task.predict is not None:
-        found = task.predict(net, first)
-        assert found.dtype == np.float32 and found.shape == (6, 3)
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["mlm", "mlm_nsp"])
 def test_pretraining_loss_equals_transformers(name: str, tmp_path: Path) -> None:
     """The loss equals BertForMaskedLM's / BertForPreTraining's on the same batch, rows of one sentence included."""

@@ -1,0 +1,58 @@
+"""Every plug-in of `models` keeps the contract: of networks, or of models that fit themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from bessemer.core.config import Config
+from bessemer.core.registry import plugins
+from bessemer.nn.checkpoint import save_network
+from bessemer.testing import rows
+from bessemer.testing.models import FitContract, NetworkContract
+from tests.contract.each import Examples, example, kinds
+
+torch.set_num_threads(1)
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    save_network(rows.network(("mlm",)), folder)
+    return {"path": str(folder)}
+
+
+EXAMPLES: Examples = {
+    "bert": lambda folder: {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+                            "max_position_embeddings": 32},
+    "pretrained": _saved,
+    "tfidf_linear": lambda folder: {"c": [1.0]}}
+
+
+def fits(kind: str) -> bool:
+    """Whether a model fits itself; one without default settings is taken for a network."""
+    found = plugins("models")[kind]
+    try:
+        return found.function(found.config()).fit is not None
+    except ValidationError:
+        return False
+
+
+class TestEachNetwork(NetworkContract):
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if not fits(kind)])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("models", self.kind, EXAMPLES, folder)
+
+
+class TestEachFit(FitContract):
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if fits(kind)])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("models", self.kind, EXAMPLES, folder)
