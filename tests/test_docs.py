@@ -167,11 +167,12 @@ def test_reference_covers_every_registry_folder_and_explains_every_key() -> None
 
 
 def test_worked_example_of_contributing_works(tmp_path: Path) -> None:
-    """The example's metric, found beside its test instead of in the package, passes it."""
-    plugin, test = blocks(ROOT / "CONTRIBUTING.md", "python")
+    """The example's metric, found beside its test instead of in the package, passes it and the contract of its folder."""
+    plugin, test, contract = blocks(ROOT / "CONTRIBUTING.md", "python")
     (tmp_path / "mcc.py").write_text(plugin, encoding="utf-8")
     (tmp_path / "test_mcc.py").write_text(test.replace("bessemer.evaluate.mcc", "mcc"), encoding="utf-8")
+    (tmp_path / "test_contract.py").write_text(contract.replace("my_package.mcc", "mcc"), encoding="utf-8")
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-m", "pytest", *options, str(tmp_path / "test_mcc.py")], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "pytest", *options, str(tmp_path)], capture_output=True, text=True,
                           cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -147,7 +147,7 @@ def with_stages(root: Path, kinds: tuple[str, ...]) -> tuple[Recipe, str]:
         names = [name for name, stage in recipe.stages.items() if registry.plugin_of("stages", stage).name == kind]
         if not names:
             plain = recipe.plain()
-            plain["stages"][kind] = {"kind": kind}
+            plain["stages"][kind] = {"kind": kind, **({"stages": list(recipe.stages)} if kind == "report" else {})}
             recipe = make_recipe(plain, str(file))
             names = [kind]
         last = names[-1]
