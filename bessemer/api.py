@@ -118,22 +118,25 @@ class Model:
         """Score labelled rows (a table, a mapping of columns, or a file): every metric with its 95% interval."""
         from bessemer.evaluate.score import score
 
-        table = read_file(Path(data), None) if isinstance(data, (str, Path)) else self.table(data)
+        table = self.table(read_file(Path(data), None) if isinstance(data, (str, Path)) else data)
         truth = self._codes(table)
         return score(truth, self._predictor.predict(table).probabilities, self.labels, seed)
 
     def _codes(self, table: pa.Table) -> np.ndarray:
+        import numpy as np
         import pyarrow.compute as pc
 
         from bessemer.core.errors import nearest
         from bessemer.core.types import Modality
+        from bessemer.data.columns import OneType
         from bessemer.modalities import modality_of
 
         target = _target(self._predictor)
         if target.name not in table.column_names:
             raise UserError(f"the data have no column '{target.name}', which holds the labels{nearest(target.name, table.column_names)}")
         modality: Modality = modality_of(target)
-        clean, _ = modality.clean(table.column(target.name).combine_chunks())
+        raw = OneType(target.name).open(table.column(target.name), np.arange(1, table.num_rows + 1), "the data")
+        clean, _ = modality.clean(raw)
         codes = pc.index_in(clean, value_set=_strings(self.labels))
         unknown = pc.filter(clean, pc.and_(pc.is_null(codes), pc.is_valid(clean)))
         if len(unknown):
@@ -149,6 +152,7 @@ class Model:
         from bessemer.core.errors import nearest
         from bessemer.modalities import modality_of
 
+        table = self.table(table)
         found = pa.nulls(table.num_rows, pa.string())
         for column in self._predictor.schema.columns:
             if column.role != "input":
@@ -163,13 +167,17 @@ class Model:
         """Return rows as a table: texts alone are the one input column's."""
         import pyarrow as pa
 
+        from bessemer.data.columns import texts
+
+        inputs = [column.name for column in self._predictor.schema.columns if column.role == "input"]
         if isinstance(rows, pa.Table):
+            for name in set(inputs) & set(rows.column_names):  # JSON lines keep a value's type beside it
+                rows = rows.set_column(rows.column_names.index(name), name, texts(rows.column(name)))
             return rows
         if isinstance(rows, Mapping):
             return pa.table({name: pa.array(list(values)) for name, values in rows.items()})
         if isinstance(rows, str):
             raise UserError("expected a list of texts, not one text; write predict([text])")
-        inputs = [column.name for column in self._predictor.schema.columns if column.role == "input"]
         if len(inputs) != 1:
             raise UserError(f"the model has {len(inputs)} input columns ({', '.join(inputs)}); give a table or a mapping of columns")
         return pa.table({inputs[0]: pa.array(list(rows), pa.string())})

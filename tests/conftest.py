@@ -181,7 +181,8 @@ def left_over(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         stage = path.is_dir() and path.parent.parent.name == "runs" and not path.name.startswith(".") and path.name != "tensorboard"
-        if path.name.endswith((".part", ".tmp")) or ".bessemer-plan" in name or (
-                stage and not (path / "manifest.json").is_file()) or (path.parent.parent.name == ".work" and path.name in ("out", "scratch")):
+        unfinished = stage and not (path / "manifest.json").is_file()
+        work = path.parent.parent.name == ".work" and path.name in ("out", "scratch")
+        if unfinished or work or path.name.endswith((".part", ".tmp")) or ".bessemer-plan" in name:
             found.append(name)
     return found

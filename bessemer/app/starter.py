@@ -88,6 +88,10 @@ def _flow(value: Any) -> str:
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
     source = {key: value for key, value in (dump_plugin("data/sources", found.source) or {}).items() if key in ("kind", "path")}
+    rename = {column.name: _free(column.name, found) for column in (choice.text, choice.target) if _reserved(column.name)}
+    if rename:
+        source["rename"] = rename
+    text, target = (rename.get(column.name, column.name) for column in (choice.text, choice.target))
     balanced = min(choice.target.counts.values(), default=1) * 3 >= max(choice.target.counts.values(), default=1)
     model = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
     tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: wordpiece, vocab_size: 8000}"
@@ -110,9 +114,9 @@ stages:
     sources:
       - {_flow(source)}
     inputs:
-      {_key(choice.text.name)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
+      {_key(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
     targets:
-      {_key(choice.target.name)}: {{kind: category}}
+      {_key(target)}: {{kind: category}}
     split: {{kind: stratified, validation: 0.1, test: 0.15}}
 {pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {start}: {model if choice.latin else "pretrain"}
@@ -139,6 +143,21 @@ def _weights() -> str:
     from bessemer.core.registry import plugins
 
     return next(name for name, item in sorted(plugins("datasets").items()) if item.function(item.config()).kind == "weights")
+
+
+def _reserved(name: str) -> bool:
+    from bessemer.data.clean import INTERNAL
+
+    return name in INTERNAL or name.startswith(".")
+
+
+def _free(name: str, found: Inspection) -> str:
+    """Return another name for a column whose own Bessemer uses itself."""
+    taken = {column.name for column in found.columns}
+    made = f"{name.lstrip('.')}_column"
+    while made in taken or _reserved(made):
+        made += "_"
+    return made
 
 
 def _key(name: str) -> str:
