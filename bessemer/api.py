@@ -164,18 +164,20 @@ class Model:
         return found
 
     def table(self, rows: Sequence[str] | pa.Table | Mapping[str, Sequence[Any]]) -> pa.Table:
-        """Return rows as a table: texts alone are the one input column's."""
+        """Return rows as a table under the schema's names: texts alone are the one input column's."""
         import pyarrow as pa
 
         from bessemer.data.columns import texts
 
         inputs = [column.name for column in self._predictor.schema.columns if column.role == "input"]
+        if isinstance(rows, Mapping):
+            rows = pa.table({name: pa.array(list(values)) for name, values in rows.items()})
         if isinstance(rows, pa.Table):
+            known = {column.named_in(rows.column_names): column.name for column in self._predictor.schema.columns}
+            rows = rows.rename_columns([known.get(name, name) for name in rows.column_names])
             for name in set(inputs) & set(rows.column_names):  # JSON lines keep a value's type beside it
                 rows = rows.set_column(rows.column_names.index(name), name, texts(rows.column(name)))
             return rows
-        if isinstance(rows, Mapping):
-            return pa.table({name: pa.array(list(values)) for name, values in rows.items()})
         if isinstance(rows, str):
             raise UserError("expected a list of texts, not one text; write predict([text])")
         if len(inputs) != 1:

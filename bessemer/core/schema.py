@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Column(BaseModel):
         modality: the resolved modality config, `{"kind": "text", …}`.
         labels: for a category, its names in code order (code i is labels[i]); empty otherwise.
         facts: what fitting found: vocabulary size, counts a label, length quantiles. JSON values only.
+        aliases: names that the column has in raw rows where the recipe renamed it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,11 @@ class Column(BaseModel):
     modality: dict[str, Any]
     labels: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
+    aliases: tuple[str, ...] = ()
+
+    def named_in(self, names: Sequence[str]) -> str | None:
+        """Return the name under which raw rows with these columns hold this one: its own or an alias; None where they lack it."""
+        return next((name for name in (self.name, *self.aliases) if name in names), None)
 
 
 class Schema(BaseModel):

@@ -82,12 +82,13 @@ def clean_texts(rows: pa.Table, column: Column) -> pa.Array:
 
     from bessemer.modalities import modality_of
 
-    found = rows.column_names.count(column.name)
-    if found == 0:
+    name = column.named_in(rows.column_names)
+    found = rows.column_names.count(name)
+    if name is None:
         raise UserError(f"the rows have no column '{column.name}', which the model reads{nearest(column.name, rows.column_names)}")
     if found > 1:
-        raise UserError(f"the rows have {found} columns named '{column.name}'; the model reads one: rename or remove the others")
-    values = rows.column(column.name).combine_chunks()
+        raise UserError(f"the rows have {found} columns named '{name}'; the model reads one: rename or remove the others")
+    values = rows.column(name).combine_chunks()
     if pa.types.is_nested(values.type):
         raise UserError(f"the column '{column.name}' has type {values.type}; expected text or numbers")
     try:

@@ -184,7 +184,8 @@ def _fit(work: _Work, chosen: Selection) -> Schema:
                                     f"the target '{name}' has no label in the training rows")
                 _unseen(work, chosen, name, labels)
             plain = dump_plugin("modalities", config) or {}
-            columns.append(Column(name=name, role=role, modality=plain, labels=labels, facts=facts))
+            aliases = sorted({old for source in work.config.sources for old, new in source.rename.items() if new == name})
+            columns.append(Column(name=name, role=role, modality=plain, labels=labels, facts=facts, aliases=tuple(aliases)))
             if not any(folder.iterdir()):
                 folder.rmdir()
     if work.config.weight:

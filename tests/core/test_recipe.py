@@ -17,8 +17,7 @@ def tree(**stages: object) -> dict[str, object]:
 def test_unknown_key_gives_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         make_recipe(tree(finetune={"model": {"kind": "bert"}, "learing_rate": 1e-4}), "r.yaml")
-    assert str(caught.value) == ("r.yaml: 'stages': stages.finetune: finetune: unknown key 'learing_rate'; did you mean "
-                                 "'learning_rate'?")
+    assert str(caught.value) == "r.yaml: stages.finetune: unknown key 'learing_rate'; did you mean 'learning_rate'?"
 
 
 def test_unknown_top_level_key() -> None:
@@ -27,7 +26,7 @@ def test_unknown_top_level_key() -> None:
 
 
 def test_wrong_type_names_key_and_value() -> None:
-    with pytest.raises(UserError, match=r"finetune: 'num_train_epochs': input should be a valid number.*, not 'many'"):
+    with pytest.raises(UserError, match=r"stages.finetune: 'num_train_epochs': input should be a valid number.*, not 'many'"):
         make_recipe(tree(finetune={"model": {"kind": "bert"}, "num_train_epochs": "many"}), "r.yaml")
 
 

@@ -42,7 +42,8 @@ def main(version: str) -> None:
     for name in (".work", ".kept", "tensorboard", ".stamps.json", ".lock"):
         path = Path("run") / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    answers = {stage: bessemer.Model.load(Path("run") / stage).predict_proba(TEXTS).tolist() for stage in ("finetune", "baseline", "export")}
+    answers = {stage: bessemer.Model.load(Path("run") / stage).predict_proba(TEXTS).tolist()
+               for stage in ("finetune", "baseline", "export")}
     Path("answers.json").write_text(json.dumps({"texts": TEXTS, "answers": answers}, indent=1) + "\n")
 
 
