@@ -38,7 +38,7 @@ def make_schedule(config: TrainingConfig, total_steps: int) -> Callable[[int], f
 
     The warm-up takes ceil(warmup_ratio x total) steps and the decay reaches zero at `total_steps`, as in transformers.
     """
-    warmup = math.ceil(config.warmup_ratio * total_steps)
+    warmup = min(math.ceil(config.warmup_ratio * total_steps), total_steps - 1)  # a single step is not spent on a rate of zero
     kind, peak = config.lr_scheduler_type, config.learning_rate
 
     def rate(step: int) -> float:

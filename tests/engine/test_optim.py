@@ -21,6 +21,10 @@ def test_schedule_equals_transformers(kind: str, reference: object) -> None:
         schedule.step()
 
 
+def test_a_single_step_is_not_wasted_on_warming_up() -> None:
+    assert make_schedule(TrainingConfig(learning_rate=1e-3, warmup_ratio=0.06), 1)(0) == 1e-3
+
+
 def test_vectors_are_not_decayed() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
     optimizer = make_optimizer(network, TrainingConfig(weight_decay=0.5))
