@@ -94,6 +94,11 @@ class Checkpoints:
             failure, self._failure = self._failure, None
             raise failure
 
+    def close(self) -> None:
+        """Wait for the write under way, whatever became of it: nothing is written after training has ended."""
+        if self._writer is not None:
+            self._writer.join()
+
     def _write(self, snapshot: Snapshot) -> None:
         part, target = (self.folder / f"step-{snapshot.step:09d}{end}" for end in (".part", ""))
         shutil.rmtree(part, ignore_errors=True)

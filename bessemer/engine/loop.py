@@ -307,7 +307,7 @@ def fit(job: Job) -> Fit:
     plan, state, context = session.plan, session.state, job.context
     check_after = min(plan.total, math.ceil(job.config.warmup_ratio * plan.total) + 2)
     job.network.train()
-    with closing(session.curves), context.progress("train", plan.total, "steps") as progress:
+    with closing(session.curves), closing(session.checkpoints), context.progress("train", plan.total, "steps") as progress:
         progress.advance(state.step)
         if not state.stopped:
             for index, batches in _ahead(job, _positions(job, plan, state.step)):

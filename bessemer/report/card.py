@@ -99,8 +99,12 @@ def _data(data: ReportData) -> list[str]:
         parts.append(_table(("split", "rows"), [(_cell(split.name), show.whole(split.rows)) for split in data.splits]))
     read, kept = sum(row.rows_in for row in data.funnel), sum(row.rows_out for row in data.funnel)
     if data.funnel:
-        parts.append(f"Of {show.whole(read)} rows read, {show.whole(kept)} were kept; the others are in quarantine, "
-                     "each with its reason.")
+        why: dict[str, int] = {}
+        for row in data.funnel:
+            for reason, count in row.rejected.items():
+                why[reason] = why.get(reason, 0) + count
+        told = ", ".join(f"{_cell(reason)} {show.whole(count)}" for reason, count in why.items() if count)
+        parts.append(f"Of {show.whole(read)} rows read, {show.whole(kept)} were kept" + (f"; left out: {told}." if told else "."))
     labels = data.evaluation.labels if data.evaluation else ()
     if labels:
         parts.append("Labels: " + ", ".join(_cell(label) for label in labels[:50]) + ".")

@@ -134,12 +134,18 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
     from bessemer.report import data as shown
 
     facts = manifest.facts
-    funnel = tuple(shown.Funnel(source=item["name"], rows_in=item["rows_in"], rejected=item["rejected"], rows_out=item["rows_out"])
+    funnel = tuple(shown.Funnel(source=item["name"], rows_in=item["rows_in"], rejected=_left_out(item), rows_out=item["rows_out"])
                    for item in facts["sources"])
     counts = facts["splits"]
     splits = tuple(shown.Split(name=name, rows=int(facts["rows"][name]), labels=counts.get(name, {})) for name in facts["rows"])
     return {"funnel": funnel, "splits": splits, "quarantine": _quarantine(folder),
             "data_name": ", ".join(item.source for item in funnel)}
+
+
+def _left_out(source: Mapping[str, Any]) -> dict[str, int]:
+    """Return why rows of a source are not used: quarantined by reason, not selected by `where`, not drawn by `limit`."""
+    asked = {"not selected by the recipe": source["not_selected"], "not drawn (limit)": source["not_sampled"]}
+    return {**source["rejected"], **{reason: count for reason, count in asked.items() if count}}
 
 
 def _quarantine(folder: Path) -> tuple[shown.Quarantined, ...]:
