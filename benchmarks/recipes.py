@@ -15,8 +15,8 @@ def main(root: Path) -> None:
     one = by[forms[0], "accuracy", None]
     machine = found["host"]
     lines = [f"# Recipe {root.name}", "",
-             f"Split {one['split']}, {one['rows']:,} rows, seed {one['seed']}, 95% intervals from {one['resamples']:,} bootstrap resamples; recall and "
-             "F1 are macro averages; latency of one row, raw text in, probabilities out, the forms in turn.", "",
+             f"Split {one['split']}, {one['rows']:,} rows, seed {one['seed']}, 95% intervals from {one['resamples']:,} bootstrap "
+             "resamples; recall and F1 are macro averages; latency of one row, raw text in, probabilities out, the forms in turn.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}. Command: "
              f"`bessemer run recipes/{root.name}.yaml`.", "",
              "| stage and form | accuracy | recall | F1 | size | latency, ms (p95) |", "|---|---|---|---|---|---|"]

@@ -73,7 +73,8 @@ def _choose(found: Inspection) -> Choice:
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
-    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at"]
+    unread = f"; {found.rejected:,} more cannot be read and will be set aside (is the file UTF-8?)" if found.rejected else ""
+    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread}"]
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
         shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])

@@ -56,6 +56,7 @@ class Inspection:
         kind: the source's registered name.
         columns: what was found, in the file's order.
         rows: rows in the sample.
+        rejected: rows that could not be read while sampling.
         target: the column to learn, or None where none looks like it.
         inputs: the columns of text to learn from.
         task: what would be learnt, or None without a target.
@@ -65,6 +66,7 @@ class Inspection:
     kind: str
     columns: tuple[Found, ...]
     rows: int
+    rejected: int
     target: str | None
     inputs: tuple[str, ...]
     task: str | None
@@ -105,7 +107,7 @@ def inspect(path: Path, target: str | None = None) -> Inspection:
     """
     config = infer_source(path)
     source: Source = plugin_of("data/sources", config).function(config)
-    table = _sample(source)
+    table, rejected = _sample(source)
     if not len(table):
         raise UserError(f"'{path}' has no row that can be read")
     names = table.column_names
@@ -119,21 +121,24 @@ def inspect(path: Path, target: str | None = None) -> Inspection:
     if not inputs:
         raise UserError(f"'{path}' has no column of text to learn from (columns: {', '.join(names)}); this version learns from "
                         "text")
-    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), chosen, inputs,
+    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected, chosen, inputs,
                       "classification" if chosen else None)
 
 
-def _sample(source: Source) -> pa.Table:
+def _sample(source: Source) -> tuple[pa.Table, int]:
+    """Return the first rows and how many on the way could not be read."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
+    rejected = 0
     chunk: Chunk
     for chunk in source.read():
+        rejected += len(chunk.rejected) if chunk.rejected is not None else 0
         if chunk.table.num_columns:
             parts.append(chunk.table.slice(0, SAMPLE - sum(map(len, parts))))
         if sum(map(len, parts)) >= SAMPLE:
             break
-    return pa.concat_tables(parts) if parts else pa.table({})
+    return (pa.concat_tables(parts) if parts else pa.table({})), rejected
 
 
 def _look(name: str, column: pa.ChunkedArray) -> Found:

@@ -301,6 +301,7 @@ class _Session:
 
 def fit(job: Job) -> Fit:
     """Train until the plan ends or patience runs out; the network is left with the best weights."""
+    job.config.model_dump()  # every key counts as read, those too that matter only if validation worsens or a run resumes
     if job.context.rehearsal:
         return _rehearse(job)
     session = _Session(job)

@@ -121,6 +121,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
     written = _encode(work, chosen, schema, codecs)
     funnel = _funnel(counts, quarantine, chosen, written)
+    _tell(funnel, run)
     schema = _with_lengths(schema, codecs, out)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -128,6 +129,15 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     return {"rows": written, **funnel, **part, "quarantined": quarantine.count, "notes": chosen.notes,
             "columns": {column.name: column.facts for column in schema.columns},
             "bytes": sum(item.stat().st_size for item in out.rglob("*.arrow"))}
+
+
+def _tell(funnel: dict[str, Any], run: RunContext) -> None:
+    """Tell people what became of every row."""
+    for source in funnel["sources"]:
+        asked = {"not selected by 'where'": source["not_selected"], "not drawn (limit)": source["not_sampled"]}
+        left = {**{f"quarantined: {reason}": count for reason, count in source["rejected"].items()}, **asked}
+        told = "".join(f" + {count:,} {reason}" for reason, count in left.items() if count)
+        run.note(f"{source['name']}: {source['rows_in']:,} rows in = {source['rows_out']:,} out{told}")
 
 
 def _part(config: Prepare, limit: int) -> float:

@@ -146,6 +146,17 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert min(values) not in values[-3:]
 
 
+def test_every_training_key_counts_as_read(tmp_path: Path) -> None:
+    from bessemer.core.config import ReadTracker
+
+    settings = {"early_stopping_patience": 3, "max_grad_norm": 1.0, "num_train_epochs": 1}
+    for _ in range(2):  # the second run finds the first one's work
+        with ReadTracker() as tracker:
+            job = make_job(tmp_path, **settings)
+            fit(job)
+        assert tracker.unread(job.config) == []
+
+
 def test_unknown_metric_gives_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no validation metric 'lss'; did you mean 'loss'"):
         fit(replace(make_job(tmp_path), metric=("lss", False)))
