@@ -40,6 +40,8 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -
         raise UserError(f"'{output}': predictions are written as {', '.join(WRITERS)}; choose one of these endings")
     if output is not None and not output.parent.is_dir():
         raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it (mkdir -p '{output.parent}')")
+    if output is not None and output.exists() and file.exists() and output.samefile(file):
+        raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
     model = Model.load(run, form)
     with Bars() as bars:
         found = _collect(model, file, bars)

@@ -102,6 +102,8 @@ def parse_yaml(text: str, where: str) -> Any:
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of at most 1 MB."""
     file = Path(path)
+    if file.is_dir():
+        raise UserError(f"'{path}' is a folder; expected a recipe (YAML), such as '{file / 'recipe.yaml'}'")
     if not file.is_file():
         raise UserError(f"there is no file '{path}'; expected a recipe (YAML)")
     if file.stat().st_size > 1_000_000:
