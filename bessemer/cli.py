@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +34,7 @@ def run(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
         try:
             result = run_recipe(recipe, *(overrides or []), until=until, events=Events([bars]))
         except Interrupted as stopped:
-            words = " ".join(["bessemer run", str(recipe), *(overrides or []), *(["--until", until] if until else [])])
+            words = shlex.join(["bessemer", "run", str(recipe), *(overrides or []), *(["--until", until] if until else [])])
             raise Interrupted(f"{stopped}; to go on from there: {words}", stopped.signal_number) from None
     for stage in result.stages.values():
         if (stage.folder / "scores.json").is_file():
@@ -71,9 +72,10 @@ def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
         found = rehearse(made, Events([bars]))
     console.forecast(found)
     if found.problems:
-        console.out.print("next: mend what is named above, then: bessemer plan " + str(recipe))
+        console.out.print("next: mend what is named above, then: " + shlex.join(["bessemer", "plan", str(recipe), *(overrides or [])]),
+                          markup=False)
         raise typer.Exit(2)
-    console.out.print("next: " + " ".join(["bessemer run", str(recipe), *(overrides or [])]), markup=False)
+    console.out.print("next: " + shlex.join(["bessemer", "run", str(recipe), *(overrides or [])]), markup=False)
 
 
 @app.command()
