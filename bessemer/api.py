@@ -150,10 +150,15 @@ class Model:
         import pyarrow.compute as pc
 
         from bessemer.core.errors import nearest
+        from bessemer.data.columns import no_texts
         from bessemer.modalities import modality_of
 
-        table = self.table(table)
         found = pa.nulls(table.num_rows, pa.string())
+        for column in self._predictor.schema.columns:
+            name = column.named_in(table.column_names)
+            if column.role == "input" and name is not None:
+                found = pc.coalesce(found, no_texts(table.column(name)))
+        table = self.table(table)
         for column in self._predictor.schema.columns:
             if column.role != "input":
                 continue
@@ -182,7 +187,16 @@ class Model:
             raise UserError("expected a list of texts, not one text; write predict([text])")
         if len(inputs) != 1:
             raise UserError(f"the model has {len(inputs)} input columns ({', '.join(inputs)}); give a table or a mapping of columns")
-        return pa.table({inputs[0]: pa.array(list(rows), pa.string())})
+        try:
+            return pa.table({inputs[0]: pa.array(list(rows), pa.string())})
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+            wrong = next(index for index, text in enumerate(rows) if not _is_text(text))
+            raise UserError(f"text {wrong + 1} is no Unicode text ({type(rows[wrong]).__name__}, {rows[wrong]!a:.60}); expected a str "
+                            "without lone surrogates: is the terminal or script in UTF-8?") from None
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
 
 
 def _target(predictor: Predictor) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk, Source
-from bessemer.data.columns import OneType, texts
+from bessemer.data.columns import OneType, no_texts, texts
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
 
@@ -151,6 +151,7 @@ class _Cleaner:
             absent = pc.and_(absent, nothing)
             faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
         for name, function in self.plan.inputs.items():
+            faults.enter(no_texts(table[name]), name, texts(table[name]))
             clean[name], why = function(texts(table[name]))
             faults.enter(why, name, texts(table[name]))
         why = pc.if_else(absent, pa.scalar("missing label"), pa.scalar(None, pa.string()))

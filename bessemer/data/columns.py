@@ -28,6 +28,18 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
     return pc.struct_field(whole, "value") if is_typed(column) else whole
 
 
+def no_texts(column: pa.ChunkedArray) -> pa.Array:
+    """Return for each value why it is no text (a list or a mapping of JSON), null where it may be one: string [N]."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not is_typed(column):
+        return pa.nulls(len(column), pa.string())
+    kinds = pc.struct_field(column.combine_chunks(), "type")
+    nested = pc.fill_null(pc.is_in(kinds, value_set=pa.array(["list", "mapping"])), False)
+    return pc.if_else(nested, pc.binary_join_element_wise("no text but a", kinds, " "), pa.scalar(None, pa.string()))
+
+
 @dataclass
 class OneType:
     """Checks that a label column holds one type from its first row to its last, over all chunks of all sources.

@@ -118,6 +118,9 @@ def inspect(path: Path, target: str | None = None) -> Inspection:
     if chosen is not None:
         _check(path, table, next(column for column in columns if column.name == chosen))
     inputs = tuple(column.name for column in columns if column.kind == "text" and column.name != chosen)
+    if not inputs and len(table) < FEW:  # so few rows do not show whether values repeat: the longest words will do
+        words = [column for column in columns if column.name != chosen and not column.numeric and column.lengths]
+        inputs = tuple(column.name for column in sorted(words, key=lambda column: -column.lengths["p50"])[:1])
     if not inputs:
         raise UserError(f"'{path}' has no column of text to learn from (columns: {', '.join(names)}); this version learns from "
                         "text")

@@ -37,6 +37,8 @@ from bessemer.modalities import codec_of, column_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FEW_ROWS = 5
+
 
 class Prepare(StageConfig):
     """Rows read, cleaned, divided and encoded."""
@@ -122,6 +124,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     written = _encode(work, chosen, schema, codecs)
     funnel = _funnel(counts, quarantine, chosen, written)
     _tell(funnel, run)
+    _tell_rare(funnel, run)
     schema = _with_lengths(schema, codecs, out)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -138,6 +141,14 @@ def _tell(funnel: dict[str, Any], run: RunContext) -> None:
         left = {**{f"quarantined: {reason}": count for reason, count in source["rejected"].items()}, **asked}
         told = "".join(f" + {count:,} {reason}" for reason, count in left.items() if count)
         run.note(f"{source['name']}: {source['rows_in']:,} rows in = {source['rows_out']:,} out{told}")
+
+
+def _tell_rare(funnel: dict[str, Any], run: RunContext) -> None:
+    """Tell people of labels with so few rows to score that their numbers say little."""
+    for split in ("validation", "test"):
+        rare = [f"{label} ({count})" for label, count in funnel["splits"].get(split, {}).items() if count < FEW_ROWS]
+        if rare:
+            run.note(f"{split}: labels with fewer than {FEW_ROWS} rows, whose scores say little: {', '.join(rare[:10])}")
 
 
 def _part(config: Prepare, limit: int) -> float:
