@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import Command, sentences, write_csv
 
 import bessemer
 from bessemer.core.errors import UserError
+from tests.conftest import Command, sentences, write_csv
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["The room number 7 was lovely today.", "The staff number 12 was rude today.", "第3次，饭菜很好。", "第5次，航班糟糕。"]

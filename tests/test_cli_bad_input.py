@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command, left_over, sentences, write_csv, write_tiny
 
 from bessemer.core.store import Lock
+from tests.conftest import Command, left_over, sentences, write_csv, write_tiny
 
 
 def recipe(folder: Path, source: dict[str, Any], **prepare: Any) -> Path:

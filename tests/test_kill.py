@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import left_over, write_tiny
+
+from tests.conftest import left_over, write_tiny
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("prepare", "pretrain", "finetune", "compress", "evaluate", "export", "report")

@@ -31,7 +31,7 @@ def test_json_values_that_are_no_texts_are_quarantined(here: Path, bessemer: Com
 def test_predictions_do_not_take_the_place_of_the_rows(copied: Path, bessemer: Command) -> None:
     write_csv(Path("mine.csv"), sentences(5))
     before = Path("mine.csv").read_bytes()
-    said = bessemer("predict", copied, "--file", "mine.csv", "--output", "mine.csv")
+    said = bessemer("predict", "runs/tiny", "--file", "mine.csv", "--output", "mine.csv")
     assert said.code == 2 and "is the file to predict" in said.error
     assert Path("mine.csv").read_bytes() == before
 
@@ -39,7 +39,7 @@ def test_predictions_do_not_take_the_place_of_the_rows(copied: Path, bessemer: C
 @pytest.mark.parametrize("text", [3, "\ud800"])
 def test_what_is_no_text_is_named(copied: Path, text: Any) -> None:
     with pytest.raises(UserError, match="^text 2 is no Unicode text"):
-        Model.load(copied).predict(["fine", text])
+        Model.load("runs/tiny").predict(["fine", text])
 
 
 def test_a_stray_nul_is_no_binary_file(here: Path, bessemer: Command) -> None:
@@ -52,7 +52,7 @@ def test_a_stray_nul_is_no_binary_file(here: Path, bessemer: Command) -> None:
 
 
 def test_a_recipes_folder_is_no_recipe(copied: Path, bessemer: Command) -> None:
-    assert "is a folder; expected a recipe (YAML), such as" in bessemer("run", copied).error
+    assert "is a folder; expected a recipe (YAML), such as" in bessemer("run", "runs/tiny").error
 
 
 def test_what_is_shown_can_be_pasted(here: Path, bessemer: Command) -> None:

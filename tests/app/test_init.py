@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command, left_over, sentences, write_csv
+
+from tests.conftest import Command, left_over, sentences, write_csv
 
 ARABIC = (["ممتاز", "رائع", "جميل"], ["سيئ", "فظيع", "مخيب"], ["الفندق", "الطعام", "الفيلم", "الخدمة"])
 CHINESE = (["很好", "满意", "精彩"], ["很差", "失望", "糟糕"], ["房间", "饭菜", "航班", "电影"])

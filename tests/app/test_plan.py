@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command, left_over, sentences, write_csv, write_tiny
 
 from bessemer.app.rehearse import rehearse
 from bessemer.core.artifact import folder_size
 from bessemer.core.events import Events
 from bessemer.core.recipe import load_recipe
+from tests.conftest import Command, left_over, sentences, write_csv, write_tiny
 
 
 def change(folder: Path, **stages: Any) -> None:
