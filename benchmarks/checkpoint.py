@@ -7,7 +7,7 @@ from benchmarks.engine import engine, make_rows, make_task
 from benchmarks.record import record, spread
 from bessemer.engine.sampler import BatchShape
 
-ROUNDS, SECONDS = 5, 5.0
+ROUNDS, SECONDS = 2, 5.0
 
 
 def main() -> None:
