@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,3 +44,50 @@ class TaskSpec:
     seed: int
     max_length: int
     fitted_on: TaskSpec | None = None
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Some rows of a table, ready for a network.
+
+    Attributes:
+        numbers: float32 [B, F].
+        codes: int64 [B, K].
+        targets: target -> what is learnt: int32 codes [B] (-1: none), float32 scaled numbers [B] (nan: none), int8 flags [B, L].
+        weights: float32 [B].
+        row_ids: int64 [B].
+    """
+
+    numbers: np.ndarray
+    codes: np.ndarray
+    targets: Mapping[str, np.ndarray]
+    weights: np.ndarray
+    row_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One split of prepared tables as a task reads it.
+
+    Attributes:
+        schema: of the prepared data.
+        read: (positions int64 [B]) -> those rows, in that order.
+        count: number of rows N.
+        info: of all inputs together: numbers F, cardinalities [K], names, columns, edges.
+        targets: target -> info of its codec.
+        truth: (target) -> its raw values of all rows, as metrics take them. Not for a stream.
+        seed: of the run.
+        fitted_on: the training split's spec where this is another split.
+        order: (epoch, rows a batch) -> batches of positions, where the rows have an order of their own (a stream, which is
+            read block by block); None where any order will do.
+    """
+
+    schema: Schema
+    read: Callable[[np.ndarray], TableRows]
+    count: int
+    info: Mapping[str, Any]
+    targets: Mapping[str, Mapping[str, Any]]
+    truth: Callable[[str], np.ndarray]
+    seed: int
+    fitted_on: TableSpec | None = None
+    order: Callable[[int, int], Sequence[np.ndarray]] | None = None

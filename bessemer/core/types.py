@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from bessemer.core.heads import Head
     from bessemer.core.schema import Column, Schema
 
 
@@ -49,6 +50,25 @@ class Source:
     name: str
     files: tuple[Path, ...]
     read: Callable[[], Iterator[Chunk]]
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """Rows that are read block by block, any block on its own, and never held or stored whole.
+
+    Attributes:
+        name: shown to people and kept in quarantine.
+        files: what it reads, whose bytes are part of the cache key; empty for rows that are computed.
+        starts: int64 [blocks + 1], rising: block i has the rows starts[i] to starts[i + 1], rejected ones among them.
+        columns: names of its columns.
+        read: (block, columns or None for all) -> its rows; the same rows whenever and wherever it is called, from any thread.
+    """
+
+    name: str
+    files: tuple[Path | str, ...]
+    starts: np.ndarray
+    columns: tuple[str, ...]
+    read: Callable[[int, tuple[str, ...] | None], Chunk]
 
 
 @dataclass(frozen=True)
@@ -102,11 +122,16 @@ class Codec:
     """A fitted modality: the same functions prepare, training and serving run. numpy and Arrow only.
 
     Attributes:
-        encode: (Arrow array of raw values) -> columns to store beside it (`{"ids": list<int32>, …}`; lengths equal).
+        encode: (Arrow array of raw values) -> columns to store beside it (`{"ids": list<int32>, …}`; lengths equal). A vector
+            modality's input gives `numbers` (fixed-size list<float32>[w]) and/or `codes` (fixed-size list<int32>[v]), finite and
+            without nulls. As a target: `codes` (int32, -1 where missing) of a category; `value` (float64 raw) and `scaled`
+            (float32, what is learnt; both nan where missing) of a number; `flags` (fixed-size list<int8>[L], -1 where missing).
         collate: (stored columns of B rows, max length or None) -> numpy arrays of a batch
             (text: input_ids, attention_mask, token_type_ids, all int64 [B, L]).
         length: name of the stored column whose list lengths are a row's cost, or None.
-        info: facts that a model needs to be built (`vocab_size`, ids of special tokens).
+        info: facts that a model needs to be built: text: `vocab_size`, ids of special tokens. Vector: `numbers` (w),
+            `names` (w feature names), `cardinalities` (v sizes), `edges` (w lists of rising bin edges of the stored numbers, over
+            the training split). A number as a target: `inverse` (see `core/heads.py`).
     """
 
     encode: Callable[[pa.Array], dict[str, pa.Array]]
@@ -125,12 +150,18 @@ class Modality:
             (labels, facts) for the schema's Column.
         load: (Column, folder that fit saved to) -> Codec.
         roles: which roles it may have.
+        answer: the kind of answer that it has as a target (`"label"`, `"number"`, `"flags"`); empty where it is never one.
+        vector: whether a row is numbers and codes of a fixed width (tables), which are stored together; see Codec.
+        nulls: whether a missing value is a value like others (clean keeps it as null, without a reason).
     """
 
     clean: Callable[[pa.Array], tuple[pa.Array, pa.Array]]
     fit: Callable[[Iterator[pa.Array], int, Path], tuple[tuple[str, ...], dict[str, Any]]]
     load: Callable[[Column, Path], Codec]
     roles: tuple[str, ...]
+    answer: str = ""
+    vector: bool = False
+    nulls: bool = False
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------
@@ -180,16 +211,20 @@ class Task:
         heads: names of the heads that the network must have (`("mlm", "nsp")`, `("classification",)`).
         batch: (positions of rows, epoch; epoch -1 is validation: no randomness but a fixed one) -> Batch.
         loss: (network, Batch) -> Loss.
-        costs: int64 [N], tokens of each row, for bucketing.
-        predict: (network, Batch) -> float array [B, C] of probabilities; None where the task has no prediction.
+        costs: int64 [N], tokens of each row, for bucketing; None where every row costs the same.
+        count: rows N.
+        predict: (network, Batch) -> target -> Answer for B rows; None where the task has no prediction.
+        outputs: what of the network's raw outputs belongs to which target; empty where the network has named heads instead.
     """
 
     name: str
     heads: tuple[str, ...]
     batch: Callable[[np.ndarray, int], Batch]
     loss: Callable[[torch.nn.Module, Batch], Loss]
-    costs: np.ndarray
-    predict: Callable[[torch.nn.Module, Batch], np.ndarray] | None = None
+    costs: np.ndarray | None
+    count: int
+    predict: Callable[[torch.nn.Module, Batch], dict[str, Answer]] | None = None
+    outputs: tuple[Head, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +252,7 @@ class BuildSpec:
         info: the input column's codec info.
         heads: names of the heads that it must have.
         labels: class names, in code order (empty for pretraining).
+        outputs: raw outputs O that the heads of a network for tables have together.
         weights: a folder with config.json + model.safetensors to start from (an earlier stage's artifact), or None.
     """
 
@@ -224,6 +260,7 @@ class BuildSpec:
     info: dict[str, Any]
     heads: tuple[str, ...]
     labels: tuple[str, ...] = ()
+    outputs: int = 0
     weights: Path | None = None
 
 
@@ -233,10 +270,14 @@ class FitSpec:
 
     Attributes:
         schema: of the prepared data.
-        train: iterator over tables of the training split (raw text columns and int target codes).
+        train: iterator over tables of the training split as they are stored: raw clean columns, int codes of category targets,
+            float64 number targets; of tables also `.numbers` (fixed-size lists float32 [F]) and `.codes` (int32 [K]).
         validation: the same of the validation split, by which it chooses its own settings.
         seed: of the run.
         out: folder to write to.
+        info: of tables, what `Vectors.info` says: numbers, cardinalities, names, columns, edges.
+        data: the folder of the prepared data.
+        threads: for arithmetic, or None for the library's default.
     """
 
     schema: Schema
@@ -244,21 +285,32 @@ class FitSpec:
     validation: Callable[[], Iterator[pa.Table]]
     seed: int
     out: Path
+    info: Mapping[str, Any] = field(default_factory=dict)
+    data: Path = Path()
+    threads: int | None = None
 
 
 # ---- predictions -----------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predictions for N rows.
+class Answer:
+    """What a model says about one target for N rows.
 
     Attributes:
-        labels: class names in code order.
-        probabilities: float32 [N, C].
+        kind: `"label"` (one of several classes), `"number"`, or `"flags"` (each of several labels holds or does not).
+        values: label: probabilities float32 [N, C]; flags: the probability of each label, float32 [N, L]; number: float64
+            [N, 1 + Q], the estimate, then its quantiles.
+        labels: names in code order; empty for a number.
+        quantiles: levels of the columns after the first, rising.
+        spread: float32 [N], how far the model's members disagree (standard deviation of the estimate, or of the probability of
+            the most probable class); None where it has one member.
     """
 
-    labels: tuple[str, ...]
-    probabilities: np.ndarray
+    kind: str
+    values: np.ndarray
+    labels: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    spread: np.ndarray | None = None
 
 
 class Predictor(Protocol):
@@ -267,8 +319,8 @@ class Predictor(Protocol):
     schema: Schema
     form: str
 
-    def predict(self, rows: pa.Table) -> Predictions:
-        """Predict raw rows: a table that has the schema's input columns."""
+    def predict(self, rows: pa.Table) -> dict[str, Answer]:
+        """Predict raw rows, a table that has the schema's input columns: target -> Answer, the targets in the schema's order."""
         ...
 
 
@@ -277,12 +329,16 @@ class Metric:
     """A score over a whole set, from mergeable state.
 
     Attributes:
-        update: (state or None, truth int [n], probabilities [n, C]) -> state.
+        update: (state or None, truth, `Answer.values` [n, …]) -> state. Truth: label: int [n], below 0 where a row has none; number:
+            float [n], nan where a row has none; flags: int [n, L] of 0 and 1, below 0 where a row has none.
         merge: (state, state) -> state.
         finalise: (state, optional row weights float [R, N]) -> float, or float [R] for R weightings (the bootstrap).
+        higher_is_better: whether more is better.
+        kind: the kind of answer that it scores.
     """
 
     update: Callable[[Any, np.ndarray, np.ndarray], Any]
     merge: Callable[[Any, Any], Any]
     finalise: Callable[..., Any]
     higher_is_better: bool = True
+    kind: str = "label"

@@ -1,0 +1,142 @@
+"""Heads: which of a network's raw outputs belong to which target, and how they become answers. numpy only: serving runs it.
+
+Legend: N rows, M members, O raw outputs, W outputs of one head.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bessemer.core.errors import UserError
+from bessemer.core.types import Answer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FILE = "heads.json"
+
+
+class Inverse(BaseModel):
+    """How a scaled number becomes the number itself: z -> y."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["affine", "log", "knots"] = "affine"
+    """affine: shift + scale z. log: exp(shift + scale z) - offset. knots: linear between (scaled[i], raw[i]), constant beyond."""
+    shift: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+    scaled: tuple[float, ...] = ()
+    raw: tuple[float, ...] = ()
+
+    def apply(self, scaled: np.ndarray) -> np.ndarray:
+        """Return the numbers, float64, of scaled ones of any shape."""
+        import numpy as np
+
+        z = scaled.astype(np.float64)
+        if self.kind == "affine":
+            found: np.ndarray = self.shift + self.scale * z
+            return found
+        if self.kind == "log":
+            found = np.exp(np.minimum(self.shift + self.scale * z, 700.0)) - self.offset
+            return found
+        found = np.interp(z, np.asarray(self.scaled), np.asarray(self.raw))
+        return found
+
+
+class Head(BaseModel):
+    """One target's part of the raw outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
+    """The column."""
+    kind: Literal["label", "number", "flags"]
+    """What the outputs are: a logit a class; a scaled estimate (and then scaled quantiles); a logit a label."""
+    width: int
+    """How many outputs it has."""
+    labels: tuple[str, ...] = ()
+    """Names in code order."""
+    quantiles: tuple[float, ...] = ()
+    """Levels of the outputs after the first; rising."""
+    offsets: tuple[float, ...] = ()
+    """Added to the scaled quantiles, so that on validation they cover what they say (Romano et al. 2019); empty for none."""
+    inverse: Inverse = Inverse()
+    """From scaled to raw numbers."""
+
+
+def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]:
+    """Return what raw outputs say: probabilities are averaged over the members, so are numbers; the spread is their disagreement."""
+    import numpy as np
+
+    if outputs_NMO.shape[-1] != sum(head.width for head in heads):
+        raise UserError(f"the network gives {outputs_NMO.shape[-1]} outputs, its heads have {sum(head.width for head in heads)}; the two "
+                        "are not of the same run: train again")
+    found, start = {}, 0
+    for head in heads:
+        part_NMW = outputs_NMO[:, :, start:start + head.width].astype(np.float64)
+        start += head.width
+        found[head.target] = _number(head, part_NMW) if head.kind == "number" else _names(head, part_NMW)
+    return found
+
+
+def _names(head: Head, logits_NMW: np.ndarray) -> Answer:
+    import numpy as np
+
+    if head.kind == "label":
+        power = np.exp(logits_NMW - logits_NMW.max(axis=2, keepdims=True, initial=-np.inf))
+        each_NMW = power / power.sum(axis=2, keepdims=True)
+    else:
+        each_NMW = 1.0 / (1.0 + np.exp(-np.clip(logits_NMW, -60, 60)))
+    mean_NW = each_NMW.mean(axis=1)
+    spread = None
+    if each_NMW.shape[1] > 1:
+        best_N = mean_NW.argmax(axis=1)
+        spread = np.take_along_axis(each_NMW.std(axis=1), best_N[:, None], axis=1)[:, 0].astype(np.float32)
+    return Answer(head.kind, mean_NW.astype(np.float32), head.labels, spread=spread)
+
+
+def _number(head: Head, scaled_NMW: np.ndarray) -> Answer:
+    import numpy as np
+
+    mean_NW = scaled_NMW.mean(axis=1)
+    if head.quantiles:
+        shifted = mean_NW[:, 1:] + (np.asarray(head.offsets) if head.offsets else 0.0)
+        mean_NW = np.concatenate([mean_NW[:, :1], np.sort(shifted, axis=1)], axis=1)
+    spread = None
+    if scaled_NMW.shape[1] > 1:
+        spread = head.inverse.apply(scaled_NMW[:, :, 0]).std(axis=1).astype(np.float32)
+    return Answer("number", head.inverse.apply(mean_NW), quantiles=head.quantiles, spread=spread)
+
+
+def joined(parts: Sequence[dict[str, Answer]]) -> dict[str, Answer]:
+    """Return the answers of several parts of the rows, one part at least, as those of all rows."""
+    import numpy as np
+
+    found = {}
+    for target, first in parts[0].items():
+        each = [part[target] for part in parts]
+        spread = None if first.spread is None else np.concatenate([item.spread for item in each if item.spread is not None])
+        found[target] = Answer(first.kind, np.concatenate([item.values for item in each]), first.labels, first.quantiles, spread)
+    return found
+
+
+def save_heads(folder: Path, heads: Sequence[Head]) -> None:
+    """Write `heads.json`."""
+    plain = [head.model_dump(mode="json") for head in heads]
+    (folder / FILE).write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_heads(folder: Path) -> tuple[Head, ...]:
+    """Read `heads.json`; a missing or damaged one is a UserError."""
+    file = folder / FILE
+    try:
+        plain: Sequence[Mapping[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(Head.model_validate(item) for item in plain)
+    except (OSError, ValueError, ValidationError) as error:
+        raise UserError(f"'{file}' is missing or damaged ({str(error).splitlines()[0]}); run the recipe again to make it anew") from None
