@@ -177,7 +177,7 @@ def own_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("BESSEMER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "index").as_uri())
-    monkeypatch.setattr("bessemer.core.fetch._RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("bessemer.core.fetch_web.RETRY_SECONDS", (0.0, 0.0))
     return tmp_path / "index"
 
 

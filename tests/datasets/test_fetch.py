@@ -3,26 +3,23 @@ from __future__ import annotations
 import base64
 import dataclasses
 import errno
-import hashlib
-import http.server
 import io
 import json
 import multiprocessing
 import os
 import re
 import tarfile
-import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from bessemer.core import fetch as fetching
 from bessemer.core.errors import UserError
 from bessemer.core.fetch import cache_folder, cached, fetch
+from bessemer.core.fetch_packages import pip_settings
 from bessemer.core.types import Resource
+from tests.datasets.places import served, sha256
 
 FILES = {"some/data/a.txt": b"one\n", "some/b.bin": bytes(range(256)) * 10_000}
 Publish = Callable[..., Resource]
@@ -36,7 +33,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setattr("bessemer.core.fetch._RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("bessemer.core.fetch_web.RETRY_SECONDS", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -60,10 +57,6 @@ def sdist(members: Mapping[str, bytes]) -> bytes:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture
@@ -234,18 +227,12 @@ def test_no_network_names_the_place_and_hides_the_login(cache: Path, monkeypatch
     assert "hidden" not in str(caught.value)
 
 
-def test_an_unknown_registry_says_where_to_copy(cache: Path) -> None:
-    resource = Resource("debian", "some-data", "1.0", "some_1.deb", "0" * 64, {"a": "0" * 64})
-    with pytest.raises(UserError, match="cannot fetch from 'debian' yet; copy 'some_1.deb' to '"):
-        fetch(resource, cache)
-
-
 def test_a_full_disk(publish: Publish, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     resource = publish(FILES)
-    monkeypatch.setattr(fetching, "_copy", full)
+    monkeypatch.setattr("bessemer.core.fetch_web.copy_stream", full)
     with pytest.raises(UserError, match=f"the disk that holds the cache folder '{cache}' is full"):
         fetch(resource, cache)
     assert not list(cache.rglob("*.part"))
@@ -301,18 +288,18 @@ def test_pip_settings_files_then_environment(tmp_path: Path, monkeypatch: pytest
                          ("user", "[install]\nindex-url = http://b\n[global]\nindex-url = http://z\nextra-index-url =\n  http://c\n  http://d\n")):
         (tmp_path / folder / "pip").mkdir(parents=True)
         (tmp_path / folder / "pip/pip.conf").write_text(text)
-    settings = fetching._pip_settings()
+    settings = pip_settings()
     assert settings["index-url"] == "http://b" and settings["proxy"] == "c" and settings["no-index"] == "1"
     assert settings["extra-index-url"].split() == ["http://c", "http://d"]
     monkeypatch.setenv("PIP_INDEX_URL", "http://e")
-    assert fetching._pip_settings()["index-url"] == "http://e"
+    assert pip_settings()["index-url"] == "http://e"
 
 
 def test_pip_settings_that_are_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     (tmp_path / "pip.conf").write_text("index-url = x\n")
     with pytest.raises(UserError, match="pip's settings cannot be read: .*pip.conf"):
-        fetching._pip_settings()
+        pip_settings()
 
 
 def test_find_links_and_extra_indexes(publish: Publish, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,31 +314,6 @@ def test_find_links_and_extra_indexes(publish: Publish, cache: Path, tmp_path: P
         fetch(resource, tmp_path / "second")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index/files"))
     assert contents(fetch(resource, tmp_path / "second")) == FILES
-
-
-@contextmanager
-def served(answers: dict[str, bytes], heard: list[tuple[str, str | None]], cut: int = 0) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            heard.append((self.path, self.headers.get("Authorization")))
-            body = answers.get(self.path)
-            self.send_response(200 if body is not None else 404)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write((body or b"")[:len(body or b"") - (cut if self.path.endswith(("whl", "tgz")) else 0)])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_an_index_with_a_login(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
