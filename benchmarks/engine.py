@@ -13,7 +13,8 @@ from bessemer.core.events import Events
 from bessemer.core.run import RunContext, Stop
 from bessemer.core.types import Batch, Loss, Task
 from bessemer.engine.config import TrainingConfig
-from bessemer.engine.loop import Job, fit
+from bessemer.engine.job import Job
+from bessemer.engine.loop import fit
 from bessemer.engine.sampler import BatchShape, by_length
 from bessemer.nn.bert import Bert, BertConfig
 
@@ -39,7 +40,7 @@ def make_task(tokens: list[torch.Tensor], lengths: np.ndarray, codes: np.ndarray
         per_row = torch.nn.functional.cross_entropy(network(**item.inputs["text"]), item.targets["label"], reduction="none")
         return Loss(per_row.mean(), {"loss": (per_row.detach().sum(), len(per_row))}, per_row.detach())
 
-    return Task("bench", ("classification",), batch, loss, lengths)
+    return Task("bench", ("classification",), batch, loss, lengths, len(lengths))
 
 
 def network() -> torch.nn.Module:

@@ -215,6 +215,7 @@ class Task:
         count: rows N.
         predict: (network, Batch) -> target -> Answer for B rows; None where the task has no prediction.
         outputs: what of the network's raw outputs belongs to which target; empty where the network has named heads instead.
+        naive: () -> the loss, on these rows, of a predictor that knows no input; None where there is none.
     """
 
     name: str
@@ -225,6 +226,7 @@ class Task:
     count: int
     predict: Callable[[torch.nn.Module, Batch], dict[str, Answer]] | None = None
     outputs: tuple[Head, ...] = ()
+    naive: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -236,11 +238,15 @@ class Model:
             seeded by the caller. None where the model is no network.
         fit: for a model that is no network: see `models/tfidf_linear.py`.
         max_length: longest input in tokens that it takes, or None.
+        predictor: the predictor that opens what `fit` wrote.
+        table: whether it reads tables (vector columns) and not text.
     """
 
     build: Callable[[BuildSpec], torch.nn.Module] | None = None
     fit: Callable[[FitSpec], dict[str, Any]] | None = None
     max_length: int | None = None
+    predictor: str = "linear"
+    table: bool = False
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class TrainingConfig(StageConfig):
     """Validations in a pass over the training rows."""
     early_stopping_patience: Positive | None = None
     """Stop after so many validations without a better value; by default never."""
+    stop_at: float | None = None
+    """Stop when the metric for the best model has reached this value; by default never."""
+    naive_after: Fraction | None = None
+    """Part of all steps after which training stops where its validation loss is worse than that of the naive predictor (the classes'
+    shares, the mean); by default never."""
     metric_for_best_model: str | None = None
     """The validation metric that chooses the weights to keep; by default the task's own."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60

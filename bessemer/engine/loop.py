@@ -7,10 +7,9 @@ same number of threads).
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from copy import deepcopy
@@ -22,61 +21,16 @@ import numpy as np
 import torch
 
 from bessemer.core.errors import UserError, nearest
-from bessemer.core.run import Cost, RunContext
-from bessemer.core.types import Batch, Loss, Task
+from bessemer.core.run import Cost
+from bessemer.core.types import Batch
 from bessemer.engine import guards
 from bessemer.engine.checkpoint import Checkpoints, Snapshot, Tensors, copy, optimizer_tensors, restore_optimizer
-from bessemer.engine.config import TrainingConfig
 from bessemer.engine.curves import Curves
+from bessemer.engine.job import Job, batches_of, make_plan, positions_of
 from bessemer.engine.optim import make_optimizer, make_schedule
-from bessemer.engine.sampler import BatchShape, Sampler, by_length, padded_costs
+from bessemer.engine.sampler import padded_costs
 
-AHEAD = 3
 REHEARSED_STEPS = 8
-Gradients = Callable[["Job", list[Batch], int], list[Loss]]
-
-
-def backpropagate(job: Job, batches: list[Batch], step: int) -> list[Loss]:
-    """Add up the gradients of the mean loss over `batches`: the default gradient function."""
-    losses = []
-    for index, batch in enumerate(batches):
-        torch.manual_seed(step_seed(job.context.seed, step, index))
-        loss = job.task.loss(job.network, batch)
-        guards.check_finite(loss, batch, step)
-        (loss.total / len(batches) if len(batches) > 1 else loss.total).backward()  # type: ignore[no-untyped-call]
-        losses.append(loss)
-    return losses
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that one training needs.
-
-    Attributes:
-        network: with initial weights; `requires_grad` says what is trained.
-        task: what is learned.
-        config: how.
-        shape: of its batches.
-        context: of the run.
-        validate: scores the network on the validation split: name -> value, `loss` among them.
-        metric: the name in `validate`'s result that chooses the weights to keep, and whether more is better.
-        validation_part: part of the validation split that `validate` reads (below 1 in a rehearsal).
-        train_part: part of the real run's rows that the task holds (below 1 in a rehearsal).
-        gradients: replaceable: (job, batches, step) -> losses, with gradients left in the parameters.
-        sampler: which rows make which batch of which epoch.
-    """
-
-    network: torch.nn.Module
-    task: Task
-    config: TrainingConfig
-    shape: BatchShape
-    context: RunContext
-    validate: Callable[[], dict[str, float]]
-    metric: tuple[str, bool]
-    validation_part: float = 1.0
-    train_part: float = 1.0
-    gradients: Gradients = backpropagate
-    sampler: Sampler = by_length
 
 
 @dataclass
@@ -118,87 +72,22 @@ class Fit:
     curves: Path
 
 
-def step_seed(seed: int, step: int, part: int) -> int:
-    """Return the seed of the framework's generator (dropout) for one part of one step."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{step}:{part}".encode(), digest_size=8).digest(), "big") >> 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which batches make which step.
-
-    Attributes:
-        steps: optimiser steps done in each epoch.
-        whole: steps that each epoch would have if it were done whole.
-        validate_after: the steps after which to validate.
-        tokens: of all batches, padding counted.
-    """
-
-    steps: tuple[int, ...]
-    whole: tuple[int, ...]
-    validate_after: frozenset[int]
-    tokens: int
-
-    @property
-    def total(self) -> int:
-        """Return the number of optimiser steps."""
-        return sum(self.steps)
-
-    def epoch(self, index: int, step: int) -> float:
-        """Return how many passes are done after `step` steps, the last of them in epoch `index`."""
-        return index + (step - sum(self.steps[:index])) / self.whole[index]
-
-
-def make_plan(job: Job) -> Plan:
-    """Count the steps of every epoch and place the validations."""
-    config, epochs = job.config, job.config.num_train_epochs
-    costs = padded_costs(job.task.costs, job.shape)
-    steps: list[int] = []
-    wholes: list[int] = []
-    tokens = 0
-    ends: set[int] = set()
-    for epoch in range(math.ceil(epochs)):
-        batches = job.sampler(job.context.seed, epoch, job.task.costs, job.shape)
-        whole = math.ceil(len(batches) / config.gradient_accumulation_steps)
-        part = min(1.0, epochs - epoch)
-        count = max(1, round(whole * part))
-        if config.max_steps is not None:
-            count = min(count, config.max_steps - sum(steps))
-        before = sum(steps)
-        tokens += sum(int(costs[batch].max()) * len(batch) for batch in batches[:count * config.gradient_accumulation_steps])
-        ends |= {before + round(whole * k / config.evals_per_epoch) for k in range(1, config.evals_per_epoch + 1)}
-        steps.append(count)
-        wholes.append(whole)
-        if config.max_steps is not None and sum(steps) >= config.max_steps:
-            break
-    total = sum(steps)
-    return Plan(tuple(steps), tuple(wholes), frozenset({step for step in ends if 0 < step < total} | {total}), tokens)
-
-
-def _positions(job: Job, plan: Plan, start: int) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Yield (epoch, positions of each batch) for every step from `start` on."""
-    size = job.config.gradient_accumulation_steps
-    first = 0
-    for epoch, count in enumerate(plan.steps):
-        if start < first + count:
-            batches = job.sampler(job.context.seed, epoch, job.task.costs, job.shape)
-            for index in range(max(0, start - first), count):
-                yield epoch, batches[index * size:(index + 1) * size]
-        first += count
-
-
 def _ahead(job: Job, positions: Iterator[tuple[int, list[np.ndarray]]]) -> Iterator[tuple[int, list[Batch]]]:
     """Assemble batches in a second thread, a few steps ahead."""
 
     def load(item: tuple[int, list[np.ndarray]]) -> tuple[int, list[Batch]]:
         return item[0], [job.task.batch(rows, item[0]) for rows in item[1]]
 
+    if not job.ahead:
+        for item in positions:
+            yield load(item)
+        return
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     queue: list[Future[tuple[int, list[Batch]]]] = []
     try:
         for item in positions:
             queue.append(pool.submit(load, item))
-            if len(queue) > AHEAD:
+            if len(queue) > job.ahead:
                 yield queue.pop(0).result()
         while queue:
             yield queue.pop(0).result()
@@ -228,6 +117,7 @@ class _Session:
         self.before = guards.probe(job.network)
         self.state = State()
         self.best: Tensors = {}
+        self.last: dict[str, float] = {}
         self.checkpoints = Checkpoints(job.context.state / "checkpoints")
         found = None if job.context.rehearsal else self.checkpoints.latest()
         offset = 0
@@ -280,7 +170,7 @@ class _Session:
         training = job.network.training
         job.network.eval()
         with torch.inference_mode():
-            values = job.validate()
+            values = self.last = job.validate()
         job.network.train(training)
         name, more = job.metric
         if name not in values:
@@ -295,8 +185,21 @@ class _Session:
             self.best = copy(_trained(job.network))
         else:
             state.without_better += 1
-            patience = job.config.early_stopping_patience
-            state.stopped = patience is not None and state.without_better >= patience
+        state.stopped = self.why_stop(values) is not None
+
+    def why_stop(self, values: dict[str, float]) -> str | None:
+        """Return why training should end after a validation that gave `values`, or None."""
+        config, state = self.job.config, self.state
+        (name, more), patience, aim = self.job.metric, config.early_stopping_patience, config.stop_at
+        if aim is not None and (values[name] >= aim if more else values[name] <= aim):
+            return f"{name} has reached {values[name]:.7g} (stop_at {aim:g})"
+        if patience is not None and state.without_better >= patience:
+            return f"{name} has not become better in {patience} validations"
+        late = config.naive_after is not None and state.step >= config.naive_after * self.plan.total
+        if late and self.job.naive is not None and not values["loss"] <= self.job.naive:
+            return (f"after {state.step} steps the validation loss {values['loss']:.6g} is worse than the naive predictor's "
+                    f"{self.job.naive:.6g}: the network has learnt nothing from the inputs; lower learning_rate, or look at the columns")
+        return None
 
 
 def fit(job: Job) -> Fit:
@@ -311,7 +214,7 @@ def fit(job: Job) -> Fit:
     with closing(session.curves), closing(session.checkpoints), context.progress("train", plan.total, "steps") as progress:
         progress.advance(state.step)
         if not state.stopped:
-            for index, batches in _ahead(job, _positions(job, plan, state.step)):
+            for index, batches in _ahead(job, positions_of(job, plan, state.step)):
                 done = plan.epoch(index, state.step + 1)
                 progress.advance(1, **session.step(batches, done))
                 if state.step == check_after:
@@ -322,6 +225,7 @@ def fit(job: Job) -> Fit:
                     session.save(wait=True)
                     context.check()
                 if state.stopped:
+                    context.note(f"stops early: {session.why_stop(session.last)}")
                     break
                 if time.monotonic() - session.saved_at >= job.config.checkpoint_seconds and not session.checkpoints.busy():
                     session.save()
@@ -350,9 +254,13 @@ def _rehearse(job: Job) -> Fit:
 
 def _rehearse_steps(job: Job, session: _Session) -> None:
     plan = session.plan
-    costs = padded_costs(job.task.costs, job.shape)
-    batches = job.sampler(job.context.seed, 0, job.task.costs, job.shape)
-    sizes = np.array([int(costs[batch].max()) * len(batch) for batch in batches])
+    batches = batches_of(job, 0)
+    if job.task.costs is None:
+        batches = batches[:REHEARSED_STEPS + 1]
+        sizes = np.array([len(batch) for batch in batches])
+    else:
+        costs = padded_costs(job.task.costs, job.shape)
+        sizes = np.array([int(costs[batch].max()) * len(batch) for batch in batches])
     spread = np.linspace(0, len(batches) - 1, min(len(batches), REHEARSED_STEPS)).astype(int)
     chosen = [int(sizes.argmax()), *(int(item) for item in np.argsort(sizes, kind="stable")[spread])]
     job.network.train()

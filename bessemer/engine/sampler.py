@@ -5,14 +5,14 @@ The plan of an epoch is a function of the seed alone, so a cursor (one number) i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 POOL_BATCHES = 64
-Sampler = Callable[[int, int, "np.ndarray", "BatchShape"], list["np.ndarray"]]
-"""(seed, epoch, costs int64 [N], shape) -> batches of row positions."""
+Order = Callable[[int], Sequence["np.ndarray"]]
+"""(epoch) -> batches of row positions; may be computed as they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,24 @@ def by_length(seed: int, epoch: int, costs: np.ndarray, shape: BatchShape) -> li
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def in_order(costs: np.ndarray, shape: BatchShape) -> list[np.ndarray]:
-    """Return all rows once, sorted by length, in batches: what scoring reads."""
+def shuffled(seed: int, epoch: int, count: int, rows: int) -> list[np.ndarray]:
+    """Return one epoch's batches of rows that all cost the same: a permutation, cut into batches.
+
+    A rest of less than half a batch joins the batch before it: its gradient would be mostly noise.
+
+    >>> sorted(int(i) for batch in shuffled(0, 0, 5, 2) for i in batch)
+    [0, 1, 2, 3, 4]
+    """
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+    cuts = list(range(0, count, rows))
+    if len(cuts) > 1 and count - cuts[-1] < rows / 2:
+        cuts.pop()
+    return [order[start:stop] for start, stop in zip(cuts, [*cuts[1:], count], strict=True)]
+
+
+def in_order(costs: np.ndarray | None, count: int, shape: BatchShape) -> list[np.ndarray]:
+    """Return all rows once, sorted by length where they have one, in batches: what scoring reads."""
+    if costs is None:
+        return [np.arange(start, min(count, start + shape.rows)) for start in range(0, count, shape.rows)]
     padded = padded_costs(costs, shape)
     return cut(np.argsort(padded, kind="stable"), padded, shape)

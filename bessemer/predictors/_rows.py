@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bessemer.core.errors import GuardError, UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.core.types import Codec, Predictions
+from bessemer.core.types import Answer, Codec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,8 @@ class NetworkPredictor:
     predict_batch: Callable[[dict[str, np.ndarray]], np.ndarray]
     rows_at_once: int = MAX_ROWS
 
-    def predict(self, rows: pa.Table) -> Predictions:
-        """Return the probabilities of raw rows, in their order; rows are scored sorted by length, so that little is padding."""
+    def predict(self, rows: pa.Table) -> dict[str, Answer]:
+        """Return the answers of raw rows, in their order; rows are scored sorted by length, so that little is padding."""
         import numpy as np
 
         labels = class_names(self.schema)
@@ -54,7 +54,7 @@ class NetworkPredictor:
         if len(broken):
             raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row {broken[0] + 1}; its "
                              "weights are damaged: train or export it again")
-        return Predictions(labels, softmax(logits_NC))
+        return label_answer(self.schema, softmax(logits_NC))
 
 
 def input_column(schema: Schema) -> Column:
@@ -69,6 +69,12 @@ def class_names(schema: Schema) -> tuple[str, ...]:
         raise UserError(f"the schema has {len(target.labels)} label(s) for the target '{target.name}'; a classifier needs two or "
                         "more: this folder holds no trained classifier")
     return target.labels
+
+
+def label_answer(schema: Schema, probabilities_NC: np.ndarray) -> dict[str, Answer]:
+    """Return probabilities as the answer of the schema's one category target."""
+    target = schema.only(Role.TARGET, "category")
+    return {target.name: Answer("label", probabilities_NC, target.labels)}
 
 
 def clean_texts(rows: pa.Table, column: Column) -> pa.Array:

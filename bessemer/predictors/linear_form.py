@@ -11,8 +11,8 @@ from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
-from bessemer.core.types import Predictions, Predictor
-from bessemer.predictors._rows import class_names, clean_texts, input_column
+from bessemer.core.types import Answer, Predictor
+from bessemer.predictors._rows import class_names, clean_texts, input_column, label_answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +40,13 @@ class LinearPredictor:
     form: str
     score: Callable[[list[str]], np.ndarray]
 
-    def predict(self, rows: pa.Table) -> Predictions:
-        """Return the probabilities of raw rows, in their order."""
+    def predict(self, rows: pa.Table) -> dict[str, Answer]:
+        """Return the answers of raw rows, in their order."""
         import numpy as np
 
         texts = clean_texts(rows, input_column(self.schema)).to_pylist()
         parts = [self.score(texts[start:start + MAX_TEXTS]) for start in range(0, max(1, len(texts)), MAX_TEXTS)]
-        return Predictions(class_names(self.schema), np.concatenate(parts))
+        return label_answer(self.schema, np.concatenate(parts))
 
 
 @register("predictors", "linear")

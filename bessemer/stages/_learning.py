@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from bessemer.core.config import Config
     from bessemer.engine.config import TrainingConfig
-    from bessemer.engine.loop import Fit, Job
+    from bessemer.engine.job import Job
+    from bessemer.engine.loop import Fit
     from bessemer.engine.sampler import BatchShape
     from bessemer.nn.network import Network
 

@@ -94,7 +94,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     from bessemer.core.forms import Form, write_forms
     from bessemer.core.schema import Role
     from bessemer.core.types import BuildSpec
-    from bessemer.engine.loop import Job
+    from bessemer.engine.job import Job
     from bessemer.evaluate.score import MAIN
     from bessemer.nn.checkpoint import save_network
     from bessemer.stages import _learning as learning

@@ -37,7 +37,7 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     import numpy as np
 
     from bessemer.core.types import BuildSpec
-    from bessemer.engine.loop import Job
+    from bessemer.engine.job import Job
     from bessemer.nn.checkpoint import save_network
     from bessemer.stages import _learning as learning
 

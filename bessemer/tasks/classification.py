@@ -14,7 +14,7 @@ from bessemer.core.errors import GuardError, UserError, nearest
 from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
 from bessemer.core.task_spec import TaskSpec
-from bessemer.core.types import Batch, Loss, Task
+from bessemer.core.types import Answer, Batch, Loss, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,16 +57,16 @@ def classification(config: Classification, spec: TaskSpec) -> Task:
     def loss(network: torch.nn.Module, batch: Batch) -> Loss:
         return _loss(_logits(spec, network, batch), batch, target.name, weight_C, config.label_smoothing)
 
-    def predict(network: torch.nn.Module, batch: Batch) -> np.ndarray:
+    def predict(network: torch.nn.Module, batch: Batch) -> dict[str, Answer]:
         import torch
 
         with torch.no_grad():
             probabilities: np.ndarray = _logits(spec, network, batch).float().softmax(-1).cpu().numpy()
-        return probabilities
+        return {target.name: Answer("label", probabilities, target.labels)}
 
     costs = np.minimum(spec.lengths.astype(np.int64) + 2, spec.max_length)
     return Task(name="classification", heads=("classification",), batch=batch, loss=loss, costs=costs,
-                predict=predict)
+                count=spec.count, predict=predict)
 
 
 def _target(config: Classification, spec: TaskSpec) -> Column:

@@ -63,7 +63,7 @@ def mlm_nsp(config: MlmNsp, spec: TaskSpec) -> Task:
             task_ids=torch.zeros(len(row_ids_B), dtype=torch.int64))
 
     costs = np.minimum(spec.lengths.astype(np.int64) + 3, spec.max_length)
-    return Task(name="mlm_nsp", heads=("mlm", "nsp"), batch=batch, costs=costs,
+    return Task(name="mlm_nsp", heads=("mlm", "nsp"), batch=batch, costs=costs, count=spec.count,
                 loss=lambda network, batch: _loss(spec, network, batch))
 
 

@@ -16,7 +16,8 @@ from bessemer.core.types import Batch, Loss, Task
 from bessemer.engine.checkpoint import Checkpoints
 from bessemer.engine.config import TrainingConfig
 from bessemer.engine.guards import overfitting
-from bessemer.engine.loop import Fit, Job, backpropagate, fit
+from bessemer.engine.job import Job, backpropagate
+from bessemer.engine.loop import Fit, fit
 from bessemer.engine.sampler import BatchShape
 
 ROWS = 200
@@ -47,7 +48,7 @@ def make_task(poisoned: int | None = None) -> Task:
         per_row = (network(item.inputs["x"]["values"]) - item.targets["y"]) ** 2
         return Loss(per_row.mean(), {"mse": (per_row.detach().sum(), len(per_row))}, per_row.detach())
 
-    return Task("toy", (), batch, loss, generator.integers(1, 9, ROWS))
+    return Task("toy", (), batch, loss, generator.integers(1, 9, ROWS), ROWS)
 
 
 def make_job(folder: Path, task: Task | None = None, **settings: Any) -> Job:

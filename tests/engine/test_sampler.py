@@ -12,7 +12,7 @@ COSTS = np.random.default_rng(0).integers(1, 200, 5000)
 def test_every_row_once_and_within_the_shape(tokens: int | None) -> None:
     shape = BatchShape(rows=32, tokens=tokens, overhead=2, longest=128)
     costs = padded_costs(COSTS, shape)
-    for batches in (by_length(3, 1, COSTS, shape), in_order(COSTS, shape)):
+    for batches in (by_length(3, 1, COSTS, shape), in_order(COSTS, len(COSTS), shape)):
         assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(len(COSTS)))
         assert max(len(batch) for batch in batches) <= 32
         if tokens:

@@ -1,0 +1,67 @@
+"""What the networks for tables share: their settings, and how they are built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bessemer.core.config import Config
+from bessemer.core.errors import UserError
+from bessemer.core.types import BuildSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TableModel(Config):
+    """What every network for tables has."""
+
+    hidden_sizes: tuple[Annotated[int, Field(ge=1, le=10_000_000)], ...] = (192, 192)
+    """Width of each hidden layer; none makes an affine map."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Part of the hidden units that each training step leaves out."""
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    """After each hidden layer."""
+    residual: bool = False
+    """A layer of equal width adds its input."""
+    linear_skip: bool = False
+    """An affine map from the inputs straight to the outputs is added."""
+    number_embedding: Literal["none", "linear", "piecewise", "periodic"] = "none"
+    """What each number becomes before the first layer (Gorishniy et al. 2022)."""
+    number_embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Values a number becomes."""
+    frequency_scale: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of the initial frequencies; with number_embedding: periodic."""
+    category_embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Values a category becomes at most; those of few values are one-hot."""
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the hidden layers' connections that do not exist, from birth: they are neither stored nor computed."""
+    sparse_pattern: Literal["random", "block", "group"] = "random"
+    """Which connections exist; with a sparsity above 0."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> TableModel:
+        if self.sparse_pattern != "random" and not self.sparsity:
+            raise ValueError("sparse_pattern has no effect without a sparsity above 0")
+        if "frequency_scale" in self.model_fields_set and self.number_embedding != "periodic":
+            raise ValueError("frequency_scale has an effect with number_embedding: periodic alone")
+        if "number_embedding_size" in self.model_fields_set and self.number_embedding == "none":
+            raise ValueError("number_embedding_size has no effect with number_embedding: none")
+        return self
+
+
+def build(config: TableModel, spec: BuildSpec, count: int) -> torch.nn.Module:
+    """Return the network for the columns of `spec.info` and `spec.outputs` raw outputs, or that of an earlier stage's folder."""
+    from bessemer.nn.table import TableConfig, TableNetwork, load_table_network
+
+    if spec.weights is not None:
+        network = load_table_network(spec.weights)
+        if (network.config.num_numbers, network.config.num_outputs) != (spec.info["numbers"], spec.outputs):
+            raise UserError(f"'{spec.weights}' reads {network.config.num_numbers} numbers and gives {network.config.num_outputs} outputs, the "
+                            f"data have {spec.info['numbers']} and {spec.outputs}; prepare the new data as the old were")
+        return network
+    plain = config.model_dump()
+    shape = TableConfig(num_numbers=spec.info["numbers"], cardinalities=tuple(spec.info["cardinalities"]), num_outputs=spec.outputs,
+                        **{"members": count, "adapters": "none", "batch_norm": False, **plain})
+    return TableNetwork(shape, spec.info["edges"] if config.number_embedding == "piecewise" else None)

@@ -1,0 +1,236 @@
+"""Every target of a table at once, each by its own kind: labels by cross-entropy, numbers by squared or other error, flags one by one.
+
+Legend: B rows, M members of the network, O raw outputs, W outputs of one target, P rows that have the target.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from bessemer.core.config import Config
+from bessemer.core.errors import GuardError, UserError, nearest
+from bessemer.core.heads import Head, Inverse, answers
+from bessemer.core.registry import register
+from bessemer.core.schema import Column, Role
+from bessemer.core.task_spec import TableSpec
+from bessemer.core.types import Answer, Batch, Loss, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from bessemer.core.task_spec import TableRows
+
+
+class Supervised(Config):
+    """The targets of a table."""
+
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    """Of numbers: squared, absolute, or Huber's error, in units of the scaled target."""
+    huber_delta: Annotated[float, Field(gt=0)] | None = None
+    """Where Huber's error turns from squared to linear; 1 by default, with loss: huber alone."""
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Levels of a number that are learnt beside its estimate by the pinball loss (Koenker & Bassett 1978), then calibrated on
+    validation rows (Romano et al. 2019): `[0.05, 0.95]` is an interval of 90%."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a label's mass spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """'balanced' weighs a class by rows / (classes x rows of the class) of the training split, as scikit-learn does."""
+    target_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Target -> how much its loss counts; 1 by default."""
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    """Added to the loss for each unit of the sum of absolute weights (biases exempt)."""
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("expected rising levels, each once, such as [0.05, 0.95]")
+        return value
+
+    @model_validator(mode="after")
+    def _effective(self) -> Supervised:
+        if self.huber_delta is not None and self.loss != "huber":
+            raise ValueError("huber_delta has an effect with loss: huber alone")
+        return self
+
+
+@register("tasks", "supervised")
+def supervised(config: Supervised, spec: TableSpec) -> Task:
+    """Return the task over all targets of the schema."""
+    import numpy as np
+
+    columns = spec.schema.by_role(Role.TARGET)
+    if not columns:
+        raise UserError("the data have no target, so there is nothing to learn; name one under targets in prepare")
+    unknown = sorted(set(config.target_weights) - {column.name for column in columns})
+    if unknown:
+        raise UserError(f"target_weights: there is no target '{unknown[0]}'{nearest(unknown[0], [column.name for column in columns])}")
+    heads = tuple(_head(config, column, spec) for column in columns)
+    weights = {column.name: _class_weights(config, column) for column in columns if column.labels}
+
+    def batch(positions_B: np.ndarray, epoch: int) -> Batch:
+        return _batch(spec.read(positions_B), heads)
+
+    def loss(network: torch.nn.Module, batch: Batch) -> Loss:
+        return _loss(config, heads, weights, network, batch)
+
+    def predict(network: torch.nn.Module, batch: Batch) -> dict[str, Answer]:
+        import torch
+
+        with torch.no_grad():
+            outputs_BMO: np.ndarray = network(**batch.inputs["table"]).cpu().numpy()
+        return answers(heads, outputs_BMO)
+
+    def naive() -> float:
+        positions = np.arange(min(spec.count, 1_000_000))
+        return _naive(config, heads, columns, spec.read(positions))
+
+    return Task(name="supervised", heads=tuple(head.target for head in heads), batch=batch, loss=loss, costs=None, count=spec.count,
+                predict=predict, outputs=heads, naive=naive)
+
+
+def _head(config: Supervised, column: Column, spec: TableSpec) -> Head:
+    info = spec.targets[column.name]
+    if "inverse" in info:
+        return Head(target=column.name, kind="number", width=1 + len(config.quantiles), quantiles=config.quantiles,
+                    inverse=Inverse.model_validate(info["inverse"]))
+    kind: Literal["label", "flags"] = "flags" if info.get("flags") else "label"
+    counts = column.facts.get("counts", {})
+    absent = [label for label in column.labels if counts.get(label) == 0]
+    if absent and kind == "label":
+        raise GuardError(f"the label '{absent[0]}' of '{column.name}' never occurs in the training data; remove it from the data or give "
+                         "rows that have it")
+    return Head(target=column.name, kind=kind, width=len(column.labels), labels=column.labels)
+
+
+def _class_weights(config: Supervised, column: Column) -> np.ndarray | None:
+    """Return float32 [C], or None for equal weights."""
+    import numpy as np
+
+    if config.class_weights == "none":
+        return None
+    count_C = np.array([column.facts["counts"][label] for label in column.labels], np.float64)
+    weight_C: np.ndarray = (count_C.sum() / (len(count_C) * count_C)).astype(np.float32)
+    return weight_C
+
+
+def _batch(rows: TableRows, heads: tuple[Head, ...]) -> Batch:
+    import torch
+
+    targets = {head.target: _tensor(rows.targets[head.target]) for head in heads}
+    present = {}
+    for head in heads:
+        value = targets[head.target]
+        present[head.target] = torch.isfinite(value) if head.kind == "number" else (value >= 0).reshape(len(value), -1).all(1)
+    return Batch(
+        inputs={"table": {"numbers": _tensor(rows.numbers), "codes": _tensor(rows.codes)}}, targets=targets, present=present,
+        weights=_tensor(rows.weights), row_ids=_tensor(rows.row_ids), task_ids=None)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor over the same memory; memory that may not be written to is copied, as torch asks for."""
+    import torch
+
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, np.ndarray | None], network: torch.nn.Module,
+          batch: Batch) -> Loss:
+    """Return the weighted mean over rows and members, summed over the targets by their weights."""
+    import torch
+
+    outputs_BMO = network(**batch.inputs["table"])
+    assert batch.weights is not None
+    total = outputs_BMO.new_zeros(())
+    per_row_B = outputs_BMO.new_zeros(len(outputs_BMO))
+    sums, start = {}, 0
+    for head in heads:
+        part_BMW = outputs_BMO[:, :, start:start + head.width]
+        start += head.width
+        present_B = batch.present[head.target]
+        whole = bool(present_B.all())
+        chosen = (part_BMW, batch.targets[head.target], batch.weights) if whole else (
+            part_BMW[present_B], batch.targets[head.target][present_B], batch.weights[present_B])
+        row_P, weight_P = _each(config, head, class_weights.get(head.target), chosen)
+        mass = weight_P.sum()
+        share = config.target_weights.get(head.target, 1.0)
+        # Rows without any target or weight leave a loss of 0 that still has a graph.
+        total = total + share * (row_P * weight_P).sum() / torch.where(mass > 0, mass, torch.ones_like(mass))
+        detached = row_P.detach()
+        if whole:
+            per_row_B += detached
+        else:
+            per_row_B[present_B] += detached
+        if len(heads) > 1:
+            sums[f"{head.target} loss"] = ((detached * weight_P).sum(), mass)
+    rows = len(outputs_BMO)
+    sums["loss"] = (total.detach() * rows, rows)
+    if config.l1:
+        total = total + config.l1 * torch.stack([item.abs().sum() for item in network.parameters() if item.ndim >= 2]).sum()
+    return Loss(total, sums, per_row_B)
+
+
+def _each(config: Supervised, head: Head, class_weight_C: np.ndarray | None,
+          chosen: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one target's loss of each row [P], a mean over the members, and the rows' weights [P]."""
+    import torch
+    import torch.nn.functional as F
+
+    part_PMW, target_P, weight_P = chosen
+    members = part_PMW.shape[1]
+    if head.kind == "number":
+        return _number_loss(config, head, part_PMW, target_P), weight_P
+    if head.kind == "flags":
+        truth_PMW = target_P.to(part_PMW.dtype)[:, None, :].expand_as(part_PMW)
+        return F.binary_cross_entropy_with_logits(part_PMW, truth_PMW, reduction="none").mean(dim=(1, 2)), weight_P
+    code_P = target_P.long()
+    loss_PM = F.cross_entropy(part_PMW.reshape(-1, head.width), code_P.repeat_interleave(members), reduction="none",
+                              label_smoothing=config.label_smoothing)
+    if class_weight_C is not None:
+        weight_P = weight_P * torch.from_numpy(class_weight_C)[code_P]
+    return loss_PM.reshape(-1, members).mean(1), weight_P
+
+
+def _number_loss(config: Supervised, head: Head, part_PMW: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
+    """Return the error of the estimate and the pinball loss of the quantiles, [P]."""
+    import torch
+    import torch.nn.functional as F
+
+    gap_PM = part_PMW[:, :, 0] - target_P[:, None]
+    if config.loss == "mse":
+        error_PM = gap_PM.square()
+    elif config.loss == "mae":
+        error_PM = gap_PM.abs()
+    else:
+        error_PM = F.huber_loss(part_PMW[:, :, 0], target_P[:, None].expand_as(gap_PM), reduction="none", delta=config.huber_delta or 1.0)
+    if not head.quantiles:
+        return error_PM.mean(1)
+    level_Q = torch.tensor(head.quantiles, dtype=part_PMW.dtype)
+    below_PMQ = target_P[:, None, None] - part_PMW[:, :, 1:]
+    pinball_PMQ = torch.maximum(level_Q * below_PMQ, (level_Q - 1) * below_PMQ)
+    return error_PM.mean(1) + pinball_PMQ.mean(dim=(1, 2))
+
+
+def _naive(config: Supervised, heads: tuple[Head, ...], columns: tuple[Column, ...], rows: TableRows) -> float:
+    """Return the loss of predicting the training split's shares of the classes, or a scaled number of 0 (its mean), for every row."""
+    import torch
+
+    outputs = []
+    for head, column in zip(heads, columns, strict=True):
+        if head.kind == "number":
+            outputs.append(torch.zeros(head.width))
+            continue
+        count_W = torch.tensor([float(column.facts["counts"][label]) for label in head.labels])
+        share_W = (count_W / float(column.facts.get("rows", count_W.sum()))).clamp(1e-6, 1 - 1e-6)
+        outputs.append(share_W.log() if head.kind == "label" else share_W.logit())
+    batch = _batch(rows, heads)
+    row_O = torch.cat(outputs)
+
+    class _Constant(torch.nn.Module):
+        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+            return row_O.expand(len(numbers), 1, -1)
+
+    return float(_loss(config.model_copy(update={"l1": 0.0}), heads, {}, _Constant(), batch).total)
