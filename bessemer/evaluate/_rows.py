@@ -1,11 +1,15 @@
-"""What every metric of a classification has in common: which rows count, and weighted sums over them.
+"""What every metric has in common: which rows count, and weighted sums over them.
 
-Legend: n rows of one update, N rows of the set, C classes, R weightings (resamples of the bootstrap).
+Legend: n rows of one update, N rows of the set, C classes, Q quantiles, L labels, R weightings (resamples of the bootstrap).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.types import Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,3 +89,73 @@ def bins(codes: np.ndarray, values: np.ndarray, weights: np.ndarray, num_bins: i
     table[np.arange(len(codes)), codes] = values
     sums: np.ndarray = weights @ table
     return sums
+
+
+def valued(truth: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the rows without a value (nan), which no metric of a number may count.
+
+    Args:
+        truth: float [n]; nan where a row has none.
+        values: float [n, 1 + Q], the estimate, then its quantiles.
+
+    Returns:
+        truth float64 [m] and values float64 [m, 1 + Q] of the rows with a value.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    import numpy as np
+
+    truth, values = np.asarray(truth, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not values.shape[1] or truth.shape != values.shape[:1]:
+        raise ValueError(f"expected truth [n] and values [n, 1 + Q], not {truth.shape} and {values.shape}")
+    keep = ~np.isnan(truth)
+    return truth[keep], values[keep]
+
+
+def flagged(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the rows without flags (any below 0), which no metric of flags may count.
+
+    Args:
+        truth: int [n, L], 1 where a label holds, 0 where not; below 0 where a row has none.
+        probabilities: float [n, L].
+
+    Returns:
+        truth bool [m, L] and probabilities [m, L] of the rows with flags.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    import numpy as np
+
+    truth, probabilities = np.asarray(truth), np.asarray(probabilities)
+    if probabilities.ndim != 2 or truth.shape != probabilities.shape:
+        raise ValueError(f"expected truth [n, L] and probabilities [n, L], not {truth.shape} and {probabilities.shape}")
+    keep = (truth >= 0).all(axis=1)
+    return truth[keep] > 0, probabilities[keep]
+
+
+def held(probabilities: np.ndarray) -> np.ndarray:
+    """Return which labels are said to hold: those at least as probable as not, bool of the same shape."""
+    found: np.ndarray = probabilities >= 0.5
+    return found
+
+
+def mean_metric(of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, kind: str, higher_is_better: bool) -> Metric:
+    """Build the metric that is a mean over rows; its state is one float64 [N]; nan without rows.
+
+    Args:
+        of: (truth, values) of rows with a truth -> float [m], each row's share.
+        kind: `number` or `flags`.
+        higher_is_better: whether more is better.
+    """
+    chosen = valued if kind == "number" else flagged
+
+    def update(state: Any, truth: np.ndarray, values: np.ndarray) -> Any:
+        return grow(state, (of(*chosen(truth, values)).astype(float),))
+
+    def finalise(state: Any, weights: np.ndarray | None = None) -> Any:
+        table = weightings(weights, len(state[0]))
+        return shaped(divide(table @ state[0], table.sum(axis=1), math.nan), weights)
+
+    return Metric(update=update, merge=join, finalise=finalise, higher_is_better=higher_is_better, kind=kind)

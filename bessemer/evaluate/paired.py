@@ -7,16 +7,19 @@ Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993); McNema
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
-from bessemer.evaluate._rows import labelled
-from bessemer.evaluate.score import affordable, interval, named, number, resampled
+from bessemer.evaluate.score import TRUTHS, affordable, interval, known_rows, named, number, resampled
 
 if TYPE_CHECKING:
     import numpy as np
 
-COMPARED = ("accuracy", "f1")
+    from bessemer.core.types import Answer
+
+COMPARED: Mapping[str, tuple[str, ...]] = {"label": ("accuracy", "f1"), "number": ("rmse", "r2", "mae"), "flags": ("f1_micro",)}
+"""Kind of answer -> the metrics that are compared; the first decides."""
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -39,51 +42,63 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def verdict(low: float | None, high: float | None) -> str:
-    """Return `better`, `worse` or `no difference` by where the interval of the difference lies."""
+def verdict(low: float | None, high: float | None, larger_is_better: bool = True) -> str:
+    """Return `better`, `worse` or `no difference` for the first of two, by where the interval of the difference lies.
+
+    >>> verdict(0.1, 0.2), verdict(0.1, 0.2, larger_is_better=False)
+    ('better', 'worse')
+    """
     if low is not None and low > 0:
-        return "better"
-    return "worse" if high is not None and high < 0 else "no difference"
+        return "better" if larger_is_better else "worse"
+    if high is not None and high < 0:
+        return "worse" if larger_is_better else "better"
+    return "no difference"
 
 
-def paired(truth: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 1000) -> dict[str, Any]:
-    """Compare probabilities `a` with `b` on the same rows.
+def paired(truth: np.ndarray, a: Answer, b: Answer, seed: int, resamples: int = 1000) -> dict[str, Any]:
+    """Compare answer `a` with `b` on the same rows.
 
     Args:
-        truth: int [N], class codes; below 0 where a row has no label (left out).
-        a: float [N, C].
-        b: float [N, C].
+        truth: as in `score`; rows without a truth are left out.
+        a: of N rows.
+        b: of the same rows, of the same kind and labels.
         seed: keys the resamples; the same as in `score`.
         resamples: how many to draw; fewer on very large sets, the number is in the result.
 
     Returns:
-        JSON values: rows, seed, resamples; accuracy and f1 (macro): a, b, difference (a - b), low, high, verdict;
-        mcnemar: only_a, only_b (rows that only one gets right), p; verdict (that of accuracy).
+        JSON values: kind, rows, seed, resamples; each metric of `COMPARED[kind]`: a, b, difference (a - b), low, high, verdict (`better`:
+        a is better, whichever direction of the metric that is); label: mcnemar: only_a, only_b (rows that only one gets right), p;
+        verdict (that of the first metric).
 
     Raises:
-        UserError: no row has a label.
+        UserError: no row has a truth.
+        ValueError: the answers are of different kinds or labels.
     """
     import numpy as np
 
-    given = len(truth)
-    (codes, a), (_, b) = labelled(truth, a), labelled(truth, b)
+    given, kind = len(truth), a.kind
+    if (b.kind, b.labels) != (a.kind, a.labels):
+        raise ValueError(f"only answers of one kind with the same labels can be compared, not {a.kind} {a.labels} and {b.kind} {b.labels}")
+    (codes, first), (_, second) = known_rows(truth, a), known_rows(truth, b)
     if not len(codes):
-        raise UserError(f"none of the {given:,} rows to compare has a label; give rows with a known label")
-    metrics = {name: named(name) for name in COMPARED}
-    sides = {name: (metric.update(None, codes, a), metric.update(None, codes, b)) for name, metric in metrics.items()}
-    drawn = affordable(len(codes), a.shape[1], resamples)
+        raise UserError(f"none of the {given:,} rows to compare has a {TRUTHS[kind]}; give rows with a known {TRUTHS[kind]}")
+    metrics = {name: named(name, kind) for name in COMPARED[kind]}
+    truths = codes.astype(np.int8) if kind == "flags" else codes
+    sides = {name: (metric.update(None, truths, first), metric.update(None, truths, second)) for name, metric in metrics.items()}
+    drawn = affordable(len(codes), len(a.labels), resamples)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights in resampled(len(codes), seed, drawn):
         for name, metric in metrics.items():
             parts[name].append(metric.finalise(sides[name][0], weights) - metric.finalise(sides[name][1], weights))
-    found: dict[str, Any] = {"rows": len(codes), "seed": seed, "resamples": drawn}
+    found: dict[str, Any] = {"kind": kind, "rows": len(codes), "seed": seed, "resamples": drawn}
     for name, metric in metrics.items():
-        first, second = (metric.finalise(side) for side in sides[name])
+        scores = [float(metric.finalise(side)) for side in sides[name]]
         low, high = interval(np.concatenate(parts[name])) if drawn else (None, None)
-        found[name] = {"a": number(first), "b": number(second), "difference": number(first - second), "low": low,
-                       "high": high, "verdict": verdict(low, high)}
-    right_a, right_b = a.argmax(axis=1) == codes, b.argmax(axis=1) == codes
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    found["mcnemar"] = {"only_a": only_a, "only_b": only_b, "p": mcnemar(only_a, only_b)}
-    found["verdict"] = found["accuracy"]["verdict"]
+        found[name] = {"a": number(scores[0]), "b": number(scores[1]), "difference": number(scores[0] - scores[1]), "low": low,
+                       "high": high, "verdict": verdict(low, high, metric.higher_is_better)}
+    if kind == "label":
+        right_a, right_b = first.argmax(axis=1) == codes, second.argmax(axis=1) == codes
+        only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        found["mcnemar"] = {"only_a": only_a, "only_b": only_b, "p": mcnemar(only_a, only_b)}
+    found["verdict"] = found[COMPARED[kind][0]]["verdict"]
     return found

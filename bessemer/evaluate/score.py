@@ -1,51 +1,141 @@
-"""Everything that is said about one form of a model on one split, from its probabilities.
+"""Everything that is said about one form of a model on one split, from its answers.
 
-Legend: N rows, C classes, R resamples.
+Legend: N rows, C classes, L labels, Q quantiles, R resamples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
 
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import GuardError, UserError, nearest
 from bessemer.core.registry import plugins
-from bessemer.core.types import Metric
-from bessemer.evaluate._counts import counts, f1_of, precision_of, recall_of
-from bessemer.evaluate._rows import labelled
-from bessemer.evaluate.ece import bin_of
-from bessemer.evaluate.roc_auc import area
+from bessemer.core.types import Answer, Metric
+from bessemer.evaluate._rows import flagged, held, labelled, valued
+from bessemer.evaluate._sheets import sheet
 
 if TYPE_CHECKING:
     import numpy as np
 
-MAIN = ("accuracy", "precision", "recall", "f1", "f1_micro", "f1_weighted", "roc_auc", "log_loss", "ece")
-"""The metrics that every evaluation gives, by the names that users expect."""
+MAIN: Mapping[str, tuple[str, ...]] = {
+    "label": ("accuracy", "precision", "recall", "f1", "f1_micro", "f1_weighted", "roc_auc", "log_loss", "ece"),
+    "number": ("r2", "rmse", "mae", "mse", "median_absolute_error", "mape", "pinball", "coverage", "interval_width"),
+    "flags": ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss", "average_precision", "roc_auc"),
+}
+"""Kind of answer -> the metrics that every evaluation gives, by the names that users expect; those of quantiles where it has some."""
 
-NUM_BINS = 15
-MAX_CURVES = 10
-MAX_POINTS = 200
+HEADLINES: Mapping[str, tuple[str, ...]] = {
+    "label": ("accuracy", "recall", "f1"), "number": ("r2", "rmse", "mae"), "flags": ("f1_micro", "f1_macro", "subset_accuracy")}
+QUANTILES_NEEDED = {"pinball": 1, "coverage": 2, "interval_width": 2}
+_KINDS = {"label": "labels", "number": "numbers", "flags": "flags"}
+TRUTHS = {"label": "label", "number": "value", "flags": "flags"}
+
 CHUNK = 4_000_000
 MAX_WORK = 200_000_000
 
 
-def named(name: str) -> Metric:
-    """Return a metric by the name that users expect, with an average as its ending: `f1`, `f1_micro`, `roc_auc`.
+def named(name: str, kind: str = "label", quantiles: tuple[float, ...] = ()) -> Metric:
+    """Return a metric of a kind of answer by the name that users expect, an average as its ending: `f1`, `f1_micro`, `roc_auc`.
+
+    Args:
+        name: as in `MAIN[kind]`.
+        kind: `"label"`, `"number"` or `"flags"`.
+        quantiles: the answer's levels, for a metric that is about them.
 
     Raises:
-        UserError: no metric has this name; the nearest is given.
+        UserError: no metric of this kind has this name (the nearest is given), or it needs quantiles and there are none.
     """
     known = plugins("evaluate")
     base, _, average = name.rpartition("_")
-    if name not in known and base in known and "average" in known[base].config.model_fields:
-        if average in ("macro", "micro", "weighted", "binary"):
-            found: Metric = known[base].function(known[base].config.model_validate({"average": average}))
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
+        (name, {}), (f"{kind}_{name}", {}), (base, {"average": average}), (f"{kind}_{base}", {"average": average}))
+    for plugin, settings in ways:
+        if plugin not in known:
+            continue
+        fields = known[plugin].config.model_fields
+        if settings and ("average" not in fields or average not in get_args(fields["average"].annotation)):
+            continue
+        if "quantiles" in fields:
+            if not quantiles:
+                raise UserError(f"metric '{name}' needs quantiles and the answer has none; choose another metric")
+            settings = {"quantiles": quantiles}
+        found: Metric = known[plugin].function(known[plugin].config.model_validate(settings))
+        if found.kind == kind:
             return found
-    if name not in known:
-        raise UserError(f"there is no metric '{name}'{nearest(name, {*known, *MAIN})}")
-    plain: Metric = known[name].function(known[name].config())
-    return plain
+    other = next((theirs for theirs, names in MAIN.items() if name in names), None)
+    if other is not None:
+        raise UserError(f"metric '{name}' scores {_KINDS[other]}, not {_KINDS[kind]}; choose one of {', '.join(MAIN[kind])}")
+    raise UserError(f"there is no metric '{name}'{nearest(name, MAIN[kind])}")
+
+
+def headline(kind: str) -> tuple[str, ...]:
+    """Return the three metrics that stand first in tables.
+
+    >>> headline("number")
+    ('r2', 'rmse', 'mae')
+    """
+    return HEADLINES[kind]
+
+
+def larger_is_better(name: str, kind: str = "label") -> bool:
+    """Return whether more of a metric is better.
+
+    >>> larger_is_better("r2", "number"), larger_is_better("rmse", "number")
+    (True, False)
+    """
+    return named(name, kind, quantiles=(0.5,)).higher_is_better
+
+
+def applicable(answer: Answer) -> tuple[str, ...]:
+    """Return the names in `MAIN` of an answer's kind that can be measured: those of quantiles only where it has enough."""
+    return tuple(name for name in MAIN[answer.kind] if len(answer.quantiles) >= QUANTILES_NEEDED.get(name, 0))
+
+
+def known_rows(truth: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and values of the rows that have a truth, checked against the answer's shape.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+        GuardError: a number that was predicted is not finite.
+    """
+    import numpy as np
+
+    width = answer.values.shape[1]
+    expected = 1 + len(answer.quantiles) if answer.kind == "number" else len(answer.labels)
+    if width != expected:
+        raise ValueError(f"{len(answer.labels)} labels and {len(answer.quantiles)} quantiles do not fit {width} columns of values")
+    if answer.kind == "label":
+        return labelled(truth, answer.values)
+    if answer.kind == "flags":
+        return flagged(truth, answer.values)
+    found, values = valued(truth, answer.values)
+    wrong = ~np.isfinite(answer.values).all(axis=1)
+    if wrong.any():
+        raise GuardError(f"{int(wrong.sum()):,} of {len(wrong):,} predictions are not finite numbers, the first at row "
+                         f"{int(wrong.argmax())}; they cannot be scored")
+    return found, values
+
+
+def measure(truth: np.ndarray, answer: Answer) -> dict[str, float]:
+    """Return name -> value of every main metric, without intervals; nan where undefined. For validation while training.
+
+    Args:
+        truth: as in `score`.
+        answer: as in `score`.
+    """
+    truth, values = known_rows(truth, answer)
+    found = {}
+    for name in applicable(answer):
+        metric = named(name, answer.kind, answer.quantiles)
+        found[name] = float(metric.finalise(metric.update(None, _codes(truth), values)))
+    return found
+
+
+def _codes(truth: np.ndarray) -> np.ndarray:
+    """Return flags as the ints that a metric takes; others as they are."""
+    return truth.astype("int8") if truth.dtype == bool else truth
 
 
 def affordable(num_rows: int, num_classes: int, resamples: int) -> int:
@@ -84,106 +174,50 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], seed: int,
-          resamples: int = 1000) -> dict[str, Any]:
-    """Score probabilities by every main metric, each with a percentile bootstrap 95% interval over the same resamples.
+def score(truth: np.ndarray, answer: Answer, seed: int, resamples: int = 1000) -> dict[str, Any]:
+    """Score an answer by every main metric of its kind, each with a percentile bootstrap 95% interval over the same resamples.
 
     Args:
-        truth: int [N], class codes; below 0 where a row has no label (left out).
-        probabilities: float [N, C].
-        labels: the C class names in code order.
+        truth: label: int [N], class codes, below 0 where a row has none; number: float [N], nan where a row has none; flags: int
+            [N, L] of 0 and 1, below 0 where a row has none. Rows without a truth are left out.
+        answer: of the same N rows.
         seed: keys the resamples.
         resamples: how many to draw; fewer on very large sets, the number is in the result.
 
     Returns:
-        JSON values: rows, unlabelled, seed, resamples, labels; metrics: name -> value, low, high (None: undefined);
-        per_class; confusion [C][C] (rows are truth); roc: label, auc, fpr, tpr (≤ 200 points, ≤ 10 classes);
-        calibration: low, high, confidence, accuracy, count of each bin that holds rows.
+        JSON values: kind, rows, unlabelled, seed, resamples; metrics: name -> value, low, high (None: undefined). Label: labels;
+        per_class; confusion [C][C] (rows are truth); roc: label, auc, fpr, tpr (≤ 200 points, ≤ 10 classes); calibration: low, high,
+        confidence, accuracy, count of each bin that holds rows. Number: scatter: [truth, estimate] of ≤ 300 rows, evenly by position;
+        residuals: edges, counts, lowest, highest, mean, median of truth - estimate; quantiles, where the answer has some: level, below
+        (share of rows whose truth is at most the quantile). Flags: labels; per_label: label, precision, recall, f1, support,
+        average_precision, roc_auc.
 
     Raises:
-        UserError: no row has a label.
+        UserError: no row has a truth.
+        GuardError: a number that was predicted is not finite.
     """
-    import numpy as np
-
     given = len(truth)
-    truth, probabilities = labelled(truth, probabilities)
-    if probabilities.shape[1] != len(labels):
-        raise ValueError(f"{len(labels)} labels do not fit {probabilities.shape[1]} columns of probabilities")
+    truth, values = known_rows(truth, answer)
     if not len(truth):
-        raise UserError(f"none of the {given:,} rows to score has a label; give rows with a known label")
-    metrics = {name: named(name) for name in MAIN}
-    states = {name: metric.update(None, truth, probabilities) for name, metric in metrics.items()}
-    drawn = affordable(len(truth), len(labels), resamples)
+        raise UserError(f"none of the {given:,} rows to score has a {TRUTHS[answer.kind]}; give rows with a known {TRUTHS[answer.kind]}")
+    metrics = {name: named(name, answer.kind, answer.quantiles) for name in applicable(answer)}
+    states = {name: metric.update(None, _codes(truth), values) for name, metric in metrics.items()}
+    drawn = affordable(len(truth), len(answer.labels), resamples)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights in resampled(len(truth), seed, drawn):
         for name, metric in metrics.items():
             parts[name].append(metric.finalise(states[name], weights))
-    found = {}
-    for name, metric in metrics.items():
-        low, high = interval(np.concatenate(parts[name])) if drawn else (None, None)
-        found[name] = {"value": number(metric.finalise(states[name])), "low": low, "high": high}
-    guess = probabilities.argmax(axis=1)
-    return {"rows": len(truth), "unlabelled": given - len(truth), "seed": seed, "resamples": drawn,
-            "labels": list(labels), "metrics": found, "per_class": per_class(truth, guess, labels),
-            "confusion": confusion(truth, guess, len(labels)).tolist(), "roc": roc(truth, probabilities, labels),
-            "calibration": calibration(truth, probabilities)}
+    found = {name: _entry(float(metric.finalise(states[name])), parts[name]) for name, metric in metrics.items()}
+    return {"kind": answer.kind, "rows": len(truth), "unlabelled": given - len(truth), "seed": seed, "resamples": drawn, "metrics": found,
+            **sheet(truth, replace(answer, values=values, spread=None))}
 
 
-def per_class(truth: np.ndarray, guess: np.ndarray, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return label, precision, recall, f1 and support of each class: truth int [N], guess int [N]."""
+def _entry(value: float, parts: list[np.ndarray]) -> dict[str, float | None]:
+    """Return a value with its interval; of an undefined value no resample says anything."""
     import numpy as np
 
-    found = counts(truth, guess, len(labels), np.ones((1, len(truth))))
-    columns = [ratio(*found)[0] for ratio in (precision_of, recall_of, f1_of)]
-    return [{"label": label, "precision": float(columns[0][code]), "recall": float(columns[1][code]),
-             "f1": float(columns[2][code]), "support": int(found[2][0, code])} for code, label in enumerate(labels)]
-
-
-def confusion(truth: np.ndarray, guess: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return counts int [C, C]: row is the true class, column the predicted one."""
-    import numpy as np
-
-    return np.bincount(truth * num_classes + guess, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def roc(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the ROC curve of class 1 (two classes), or of each class against the rest, most frequent first."""
-    import numpy as np
-
-    support = np.bincount(truth, minlength=len(labels))
-    codes = [1] if len(labels) == 2 else np.argsort(-support, kind="stable")[:MAX_CURVES].tolist()
-    return [_curve(truth == code, probabilities[:, code], labels[code]) for code in codes
-            if 0 < support[code] < len(truth)]
-
-
-def _curve(is_class: np.ndarray, scores: np.ndarray, label: str) -> dict[str, Any]:
-    import numpy as np
-
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # the last row of each group of ties
-    hits = np.concatenate([[0], np.cumsum(is_class[order])[ends]])
-    misses = np.concatenate([[0], (ends + 1) - hits[1:]])
-    tpr, fpr = hits / hits[-1], misses / misses[-1]
-    if len(tpr) > MAX_POINTS:  # evenly along the curve, so that steep and flat parts both keep their shape
-        keep = np.unique(np.searchsorted(tpr + fpr, np.linspace(0, 2, MAX_POINTS)).clip(0, len(tpr) - 1))
-        tpr, fpr = tpr[keep], fpr[keep]
-    auc = area(is_class, scores, np.ones((1, len(scores))))[0]
-    return {"label": label, "auc": float(auc), "fpr": fpr.tolist(), "tpr": tpr.tolist()}
-
-
-def calibration(truth: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """Return confidence and accuracy of the top class in each of 15 equal-width bins that holds rows."""
-    import numpy as np
-
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == truth
-    codes = bin_of(confidence, NUM_BINS)
-    found = []
-    for code in np.unique(codes).tolist():
-        inside = codes == code
-        found.append({"low": code / NUM_BINS, "high": (code + 1) / NUM_BINS, "count": int(inside.sum()),
-                      "confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean())})
-    return found
+    low, high = interval(np.concatenate(parts)) if parts and not math.isnan(value) else (None, None)
+    return {"value": number(value), "low": low, "high": high}
 
 
 def most_confident_errors(truth: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
@@ -193,3 +227,22 @@ def most_confident_errors(truth: np.ndarray, probabilities: np.ndarray, k: int) 
     truth = np.asarray(truth)
     wrong = np.flatnonzero((truth >= 0) & (probabilities.argmax(axis=1) != truth))
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:k]
+
+
+def worst(truth: np.ndarray, answer: Answer, k: int) -> np.ndarray:
+    """Return positions int64 [≤ k] of the rows that are most wrong, the worst first (ties by position).
+
+    Label: the most confident errors. Number: the largest absolute errors. Flags: rows with a wrong flag, the most confident flag first.
+    """
+    import numpy as np
+
+    if answer.kind == "label":
+        return most_confident_errors(truth, answer.values, k)
+    if answer.kind == "number":
+        away = np.abs(np.asarray(truth, dtype=np.float64) - answer.values[:, 0])
+        known = np.flatnonzero(~np.isnan(away) & (away > 0))
+    else:
+        flags = np.asarray(truth)
+        away = np.abs(flags - answer.values.astype(np.float64)).max(axis=1, initial=0.0)
+        known = np.flatnonzero((flags >= 0).all(axis=1) & (held(answer.values) != (flags > 0)).any(axis=1))
+    return known[np.argsort(-away[known], kind="stable")][:k]
