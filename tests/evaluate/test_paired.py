@@ -9,14 +9,15 @@ import pytest
 from scipy.stats import binomtest
 
 from bessemer.core.errors import UserError
+from bessemer.core.types import Answer
 from bessemer.evaluate.paired import mcnemar, paired, verdict
 from bessemer.evaluate.score import score
 
 
-def guesses(truth: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+def guesses(truth: np.ndarray, wrong: np.ndarray) -> Answer:
     prob = np.eye(2)[truth] * 0.8 + 0.1
     prob[wrong] = prob[wrong][:, ::-1]
-    return prob
+    return Answer("label", prob, ("no", "yes"))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 1), (5, 5), (1, 9), (30, 52), (400, 300), (5000, 5000),
@@ -49,14 +50,38 @@ def test_repeats_is_json_and_is_tighter_than_two_intervals() -> None:
     a, b = guesses(truth, np.arange(50)), guesses(truth, np.arange(60))
     found = paired(truth, a, b, seed=4)
     assert found == paired(truth, a, b, seed=4) == json.loads(json.dumps(found, allow_nan=False))
-    alone = score(truth, a, ("no", "yes"), seed=4)["metrics"]["accuracy"]
+    alone = score(truth, a, seed=4)["metrics"]["accuracy"]
     assert found["accuracy"]["high"] - found["accuracy"]["low"] < 0.6 * (alone["high"] - alone["low"])
     assert found["accuracy"]["a"] == alone["value"]
 
 
 def test_unlabelled_rows_do_not_count_and_none_left_is_an_error() -> None:
     truth = np.array([0, 1, -1])
-    prob = np.array([[0.9, 0.1], [0.9, 0.1], [0.5, 0.5]])
+    prob = Answer("label", np.array([[0.9, 0.1], [0.9, 0.1], [0.5, 0.5]]), ("no", "yes"))
     assert paired(truth, prob, prob, seed=0, resamples=10)["rows"] == 2
     with pytest.raises(UserError, match="none of the 3 rows to compare has a label"):
         paired(np.full(3, -1), prob, prob, seed=0)
+
+
+def test_better_is_a_is_better_whichever_way_the_metric_points() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=300)
+    near, far = (Answer("number", (truth + size * rng.normal(size=300))[:, None]) for size in (0.1, 0.5))
+    found = paired(truth, near, far, seed=1, resamples=100)
+    assert [found[name]["verdict"] for name in ("rmse", "r2", "mae")] == ["better"] * 3
+    assert found["rmse"]["high"] < 0 < found["r2"]["low"] and found["verdict"] == "better" and "mcnemar" not in found
+    assert found["rmse"]["difference"] == found["rmse"]["a"] - found["rmse"]["b"]
+    assert paired(truth, far, near, seed=1, resamples=100)["verdict"] == "worse"
+    assert paired(truth, near, near, seed=1, resamples=100)["verdict"] == "no difference"
+    with pytest.raises(ValueError, match="only answers of one kind"):
+        paired(truth, near, Answer("label", near.values, ("a",)), seed=1)
+
+
+def test_flags_are_compared_by_micro_f1() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (400, 3))
+    good, bad = (Answer("flags", np.clip(truth * 0.6 + rng.random(truth.shape) * noise, 0, 1), tuple("abc")) for noise in (0.55, 0.9))
+    found = paired(truth, good, bad, seed=1, resamples=100)
+    assert found == json.loads(json.dumps(found, allow_nan=False))
+    assert found["f1_micro"]["verdict"] == found["verdict"] == "better" and set(found) == {
+        "kind", "rows", "seed", "resamples", "f1_micro", "verdict"}
