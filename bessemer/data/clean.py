@@ -147,7 +147,7 @@ class _Cleaner:
         absent = pa.array([bool(self.plan.targets)] * len(table), pa.bool_())
         for name, function in self.plan.targets.items():
             clean[name], why = function(self.types[name].open(table[name], numbers, source))
-            nothing = pc.fill_null(pc.equal(why, "missing"), False)
+            nothing = pc.coalesce(pc.equal(why, "missing"), clean[name].is_null())
             absent = pc.and_(absent, nothing)
             faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
         for name, function in self.plan.inputs.items():

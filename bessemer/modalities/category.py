@@ -1,18 +1,22 @@
-"""Category: a column with a few distinct values. Labels are words; whole numbers are written without a point."""
+"""Category: a column of distinct values. Labels are words; whole numbers are written without a point.
+
+As a target its codes are those of the labels. As an input code 0 is for what training did not have and for rare values, the next for a
+missing value where training had one, then the labels. Legend: N rows, W features.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
-from bessemer.core.schema import Column
+from bessemer.core.schema import Column, Role
 from bessemer.core.types import Codec, Modality
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANY = 100
+MOST = 5_000_000
 
 
 class Category(Config):
@@ -27,6 +32,15 @@ class Category(Config):
 
     labels: tuple[str, ...] | None = None
     """The labels, in code order; rows with another are set aside. Those of the training split, sorted, by default."""
+    max_categories: Annotated[int, Field(ge=1)] = 10_000
+    """Of an input: how many values have a code of their own at most, the most frequent ones; a target has no more."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Of an input: a value in fewer training rows is rare; rare values share the code of unknown ones."""
+    encoding: Literal["codes", "one_hot", "hash"] = "codes"
+    """Of an input. codes: a code each, for embeddings and trees; one_hot: a number each; hash: one of `buckets` codes, without a
+    vocabulary, for keys of very many values."""
+    buckets: Annotated[int, Field(ge=2, le=2**24)] = 4096
+    """How many codes `hash` has besides that of a missing value."""
 
     @field_validator("labels")
     @classmethod
@@ -45,32 +59,124 @@ def category(config: Category) -> Modality:
         import pyarrow.compute as pc
 
         words = words_of(values)
-        why = pc.if_else(words.is_null(), pa.scalar("missing"), pa.scalar(None, pa.string()))
+        why = pa.nulls(len(words), pa.string())
         if config.labels is not None:
             strange = pc.and_(words.is_valid(), pc.invert(pc.is_in(words, value_set=pa.array(config.labels))))
             why = pc.if_else(strange, pa.scalar("label is not listed"), why)
         return words, why
 
     def fit(arrays: Iterator[pa.Array], seed: int, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-        counts: dict[str, int] = {}
-        for array in arrays:
-            for entry in array.drop_null().value_counts().to_pylist():
-                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
-        rows = sum(counts.values())
-        if len(counts) > MANY and len(counts) > rows / 2:
-            raise UserError(f"the target has {len(counts):,} different values in {rows:,} rows, so it is a quantity or an "
-                            "identifier; this version learns categories only: choose another target")
-        labels = config.labels or natural(counts)
-        absent = [label for label in labels if label not in counts]
-        if absent:
-            raise UserError(f"no training row has the label '{absent[0]}' that the recipe lists; remove it or add rows")
-        return tuple(labels), {"counts": {label: counts[label] for label in labels}}
+        return _fitted(config, arrays)
 
     def load(column: Column, folder: Path) -> Codec:
-        return Codec(encode=lambda values: {"codes": _codes(words_of(values), column.labels)}, collate=_collate, length=None,
-                     info={"labels": list(column.labels), "num_labels": len(column.labels)})
+        if column.role == Role.TARGET:
+            return Codec(encode=lambda values: {"codes": _codes(words_of(values), column.labels)}, collate=_collate, length=None,
+                         info={"labels": list(column.labels), "num_labels": len(column.labels)})
+        return coded(column, words_of, config.encoding, config.buckets)
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"))
+    return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
+
+
+def _fitted(config: Category, arrays: Iterator[pa.Array]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the labels and their counts; beside them what was missing, and what was merged where anything was."""
+    counts: dict[str, int] = {}
+    missing = rows = 0
+    for array in arrays:
+        missing, rows = missing + array.null_count, rows + len(array) - array.null_count
+        if config.encoding == "hash" and len(counts) > config.max_categories:
+            continue
+        for entry in array.drop_null().value_counts().to_pylist():
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+        if len(counts) > MOST:
+            raise UserError(f"a category has more than {MOST:,} different values; use 'encoding: hash', which needs no list of them, or "
+                            "leave the column out")
+    facts: dict[str, Any] = {"missing": missing} if missing else {}
+    if config.encoding == "hash" and len(counts) > config.max_categories:
+        return (), {"counts": {}, **facts, "rows": rows}
+    labels = config.labels or natural(counts)
+    absent = [label for label in labels if label not in counts]
+    if absent:
+        raise UserError(f"no training row has the label '{absent[0]}' that the recipe lists; remove it or add rows")
+    kept = set(sorted(counts, key=lambda label: (-counts[label], label))[:config.max_categories])
+    if config.labels is None and (len(kept) < len(counts) or config.min_count > 1):
+        labels = [label for label in labels if label in kept and counts[label] >= config.min_count]
+    if len(labels) < len(counts):
+        facts.update(distinct=len(counts), rows=rows)
+    return tuple(labels), {"counts": {label: counts[label] for label in labels}, **facts}
+
+
+def check_target(labels: tuple[str, ...], facts: Mapping[str, Any]) -> None:
+    """Refuse fitted labels that no target can have: those of a quantity or an identifier, and those that were merged."""
+    counts = facts.get("counts", {})
+    distinct, rows = facts.get("distinct", len(counts)), facts.get("rows", sum(counts.values()))
+    if distinct > MANY and distinct > rows / 2:
+        raise UserError(f"the target has {distinct:,} different values in {rows:,} rows, so it is a quantity or an identifier; "
+                        "give it the kind 'number' or choose another target")
+    if distinct > len(labels) or len(counts) < len(labels) or (rows and not counts):
+        raise UserError(f"the target has {distinct:,} labels in the training rows, of which 'max_categories', 'min_count' or "
+                        f"'encoding' keep {len(labels):,}; remove those options, which are for inputs, or merge labels in the source")
+
+
+def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: str = "codes", buckets: int = 0) -> Codec:
+    """Return the codec of an input whose values are words.
+
+    Args:
+        column: the fitted column: `labels`, and `facts["missing"]` where training rows miss some.
+        words_of: raw values -> words; null is missing.
+        encoding: `codes`, `one_hot` or `hash`.
+        buckets: codes of `hash`.
+    """
+    absent = 1 if column.facts.get("missing") else 0
+    labels, name = column.labels, column.name
+    shared = ["unknown", *(["missing"] if absent else [])]
+    if encoding == "hash":
+        info: dict[str, Any] = {"numbers": 0, "names": [], "cardinalities": [buckets + 1], "edges": []}
+    elif encoding == "one_hot":
+        names = [f"{name} = {label}" for label in labels] + [f"{name} {word}" for word in shared]
+        info = {"numbers": len(names), "names": names, "cardinalities": [], "edges": [[0.0, 1.0]] * len(names)}
+    else:
+        info = {"numbers": 0, "names": [], "cardinalities": [len(shared) + len(labels)], "edges": []}
+
+    def encode(values: pa.Array) -> dict[str, pa.Array]:
+        import numpy as np
+        import pyarrow.compute as pc
+
+        from bessemer.modalities._vectors import fixed
+
+        words = words_of(values)
+        if encoding == "hash":
+            return {"codes": fixed(_hashed(words, buckets)[:, None])}
+        found = _codes(words, labels).to_numpy()
+        if encoding == "one_hot":
+            place = np.where(found < 0, len(labels), found)
+            if absent:
+                place = np.where(words.is_null().to_numpy(zero_copy_only=False), len(labels) + 1, place)
+            return {"numbers": fixed((place[:, None] == np.arange(info["numbers"])).astype(np.float32))}
+        codes = np.where(found < 0, 0, found + len(shared)).astype(np.int32)
+        if absent:
+            codes[pc.is_null(words).to_numpy(zero_copy_only=False)] = 1
+        return {"codes": fixed(codes[:, None])}
+
+    return Codec(encode=encode, collate=lambda stored, limit: _matrices(stored), length=None,
+                 info={**info, "labels": list(labels)})
+
+
+def _matrices(stored: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+    from bessemer.modalities._vectors import matrices
+
+    return matrices(stored)
+
+
+def _hashed(words: pa.Array, buckets: int) -> np.ndarray:
+    """Return 0 for a missing word, else 1 + the CRC-32 of its UTF-8 bytes modulo buckets: int32 [N]."""
+    import zlib
+
+    import numpy as np
+
+    coded = words.dictionary_encode()
+    known = [1 + zlib.crc32(word.encode()) % buckets for word in coded.dictionary.to_pylist()]
+    places = coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+    return np.array([*known, 0], np.int32)[places]
 
 
 def words_of(values: pa.Array) -> pa.Array:

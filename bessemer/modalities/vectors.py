@@ -1,0 +1,142 @@
+"""Tables as vectors: the input columns of a row as numbers and codes of fixed widths. Prepare, training and serving all call this.
+
+Legend: N rows, F numbers, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+from bessemer.core.schema import Column, Role, Schema
+from bessemer.core.types import Codec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from bessemer.modalities._scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Fitted input columns together.
+
+    Attributes:
+        columns: those that are encoded, in the schema's order.
+        info: `numbers` (F), `cardinalities` (K sizes), `names` (F names), `columns` (name -> [n0, n1, c0, c1], its slices of numbers
+            and of codes), `edges` (F lists of rising edges of the stored numbers).
+    """
+
+    columns: tuple[Column, ...]
+    info: dict[str, Any]
+    _codecs: dict[str, Codec] = field(default_factory=dict)
+    _scalings: dict[str, Scaling] = field(default_factory=dict)
+
+    def encode(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return clean columns under the schema's names as (numbers float32 [N, F], codes int32 [N, K]), both C-contiguous.
+
+        A row alone gives the same bits as in a table. Numbers are finite. One unscaled vector column is not copied.
+        """
+        import numpy as np
+
+        if len(self.columns) == 1 and self.columns[0].name in self._codecs:
+            return self._only(table)
+        numbers = np.empty((len(table), self.info["numbers"]), np.float32)
+        codes = np.empty((len(table), len(self.info["cardinalities"])), np.int32)
+        for names, start, stop in self._blocks():
+            self._scale(table, names, numbers[:, start:stop])
+        for name, codec in self._codecs.items():
+            n0, n1, c0, c1 = self.info["columns"][name]
+            found = codec.encode(_whole(table, name))
+            if n1 > n0:
+                numbers[:, n0:n1] = _matrix(found["numbers"])
+            if c1 > c0:
+                codes[:, c0:c1] = _matrix(found["codes"])
+        return numbers, codes
+
+    def _only(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        import numpy as np
+
+        found = self._codecs[self.columns[0].name].encode(_whole(table, self.columns[0].name))
+        numbers = _matrix(found["numbers"]) if "numbers" in found else np.empty((len(table), 0), np.float32)
+        return numbers, _matrix(found["codes"]) if "codes" in found else np.empty((len(table), 0), np.int32)
+
+    def _blocks(self) -> list[tuple[list[str], int, int]]:
+        """Return runs of neighbouring number columns that one call scales, each with its slice of the numbers."""
+        found: list[tuple[list[str], int, int]] = []
+        for name in self._scalings:
+            start, stop = self.info["columns"][name][:2]
+            if found and found[-1][2] == start:
+                names, first, _ = found.pop()
+                found.append(([*names, name], first, stop))
+            else:
+                found.append(([name], start, stop))
+        return found
+
+    def _scale(self, table: pa.Table, names: list[str], out: np.ndarray) -> None:
+        import pyarrow as pa
+
+        from bessemer.modalities._scaling import scale
+
+        picked = table.select(names)
+        if any(not (pa.types.is_float64(kind) or pa.types.is_float32(kind)) for kind in picked.schema.types):
+            bad = next(name for name, kind in zip(names, picked.schema.types, strict=True)
+                       if not (pa.types.is_float64(kind) or pa.types.is_float32(kind)))
+            raise UserError(f"the column '{bad}' is of type {picked.schema.field(bad).type}; expected clean numbers (float64)")
+        scale(picked.to_batches(), [self._scalings[name] for name in names], out)
+
+
+def open_vectors(schema: Schema, folder: Path) -> Vectors:
+    """Return the encoder of the schema's input columns whose modality gives vectors.
+
+    Args:
+        schema: of prepared data.
+        folder: of prepared data or of a model, which holds the columns' fitted files.
+    """
+    from bessemer.core.pick import make
+    from bessemer.modalities import codec_of, column_folder, modality_of
+    from bessemer.modalities.number import Number, scaling_of
+
+    columns = tuple(column for column in schema.by_role(Role.INPUT) if modality_of(column).vector)
+    codecs, scalings = {}, {}
+    for column in columns:
+        config = make("modalities", column.modality)
+        if isinstance(config, Number):
+            own = column_folder(folder, column.name)
+            scalings[column.name] = scaling_of(config, column, own if own.is_dir() else folder)
+        else:
+            codecs[column.name] = codec_of(column, folder)
+    infos = [scalings[column.name].info if column.name in scalings else codecs[column.name].info for column in columns]
+    return Vectors(columns, _joined(columns, infos), codecs, scalings)
+
+
+def _joined(columns: Sequence[Column], infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"numbers": 0, "cardinalities": [], "names": [], "columns": {}, "edges": []}
+    for column, info in zip(columns, infos, strict=True):
+        n0, c0 = found["numbers"], len(found["cardinalities"])
+        found["numbers"] += info["numbers"]
+        found["cardinalities"] += info["cardinalities"]
+        found["names"] += info["names"]
+        found["edges"] += info["edges"]
+        found["columns"][column.name] = [n0, found["numbers"], c0, len(found["cardinalities"])]
+    return found
+
+
+def _whole(table: pa.Table, name: str) -> pa.Array:
+    import pyarrow as pa
+
+    column = table.column(name)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    whole = column.combine_chunks()
+    return whole if isinstance(whole, pa.Array) else whole.combine_chunks()
+
+
+def _matrix(lists: pa.Array) -> np.ndarray:
+    from bessemer.modalities._vectors import matrix
+
+    return matrix(lists)
