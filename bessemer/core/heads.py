@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,6 +125,26 @@ def joined(parts: Sequence[dict[str, Answer]]) -> dict[str, Answer]:
         spread = None if first.spread is None else np.concatenate([item.spread for item in each if item.spread is not None])
         found[target] = Answer(first.kind, np.concatenate([item.values for item in each]), first.labels, first.quantiles, spread)
     return found
+
+
+def part_of(answer: Answer, rows: np.ndarray) -> Answer:
+    """Return the answer of some rows: bool [N] or positions."""
+    return replace(answer, values=answer.values[rows], spread=None if answer.spread is None else answer.spread[rows])
+
+
+def shown(answer: Answer, truth: np.ndarray, row: int) -> dict[str, Any]:
+    """Return one row's truth, prediction, probability (None for a number) and spread, as people read them; truth as metrics take it."""
+    spread = None if answer.spread is None else float(f"{answer.spread[row]:.6g}")
+    values, right = answer.values[row], truth[row]
+    if answer.kind == "number":
+        known = None if right != right else float(f"{right:.6g}")
+        return {"truth": known, "prediction": float(f"{values[0]:.6g}"), "probability": None, "spread": spread}
+    if answer.kind == "flags":
+        names = [[label for label, on in zip(answer.labels, flags, strict=True) if on] for flags in (right > 0, values >= 0.5)]
+        return {"truth": ", ".join(names[0]), "prediction": ", ".join(names[1]), "probability": None, "spread": spread}
+    code = int(values.argmax())
+    return {"truth": answer.labels[right] if right >= 0 else None, "prediction": answer.labels[code],
+            "probability": round(float(values[code]), 6), "spread": spread}
 
 
 def save_heads(folder: Path, heads: Sequence[Head]) -> None:

@@ -74,7 +74,7 @@ class TableSpec:
         read: (positions int64 [B]) -> those rows, in that order.
         count: number of rows N.
         info: of all inputs together: numbers F, cardinalities [K], names, columns, edges.
-        targets: target -> info of its codec.
+        targets: target -> info of its codec, and the `kind` of its answer.
         truth: (target) -> its raw values of all rows, as metrics take them. Not for a stream.
         seed: of the run.
         fitted_on: the training split's spec where this is another split.

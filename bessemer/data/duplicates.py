@@ -50,23 +50,42 @@ def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
-def find(file: Path, inputs: list[str], targets: list[str], names: list[str], scratch: Path) -> Twins:
+@dataclass(frozen=True)
+class Compared:
+    """What makes rows alike.
+
+    Attributes:
+        inputs: columns that are compared.
+        targets: columns of labels; a row without a label conflicts with none.
+        values: other targets.
+        hashed: by a 64-bit hash, fast over many columns, instead of an MD5 of their text.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    hashed: bool = False
+
+
+def find(file: Path, compared: Compared, names: list[str], scratch: Path) -> Twins:
     """Return duplicates and conflicts among clean rows.
 
     Args:
         file: the clean Parquet file.
-        inputs: columns that are compared.
-        targets: columns of labels; a row without a label conflicts with none.
+        compared: what makes rows alike.
         names: of the sources, by their number in the clean file.
         scratch: folder for spilling.
     """
     import pyarrow as pa
 
+    inputs, targets = list(compared.inputs), list(compared.targets)
+    key = f"hash({', '.join(map(_name, inputs))})::HUGEINT" if compared.hashed else f"md5_number({_joined(inputs)})"
+    both = [*targets, *compared.values]
     with database(scratch) as opened:
         opened.register("names", pa.table({"source": pa.array(range(len(names)), pa.int32()), "name": names}))
         opened.execute(f"CREATE VIEW clean AS SELECT * FROM read_parquet({_text(str(file))})")
-        opened.execute(f"CREATE TABLE keyed AS SELECT row_id, source, row, split, md5_number({_joined(inputs)}) AS k, "
-                       f"{_joined(targets) if targets else _text('')} AS t"
+        opened.execute(f"CREATE TABLE keyed AS SELECT row_id, source, row, split, {key} AS k, "
+                       f"{_joined(both) if both else _text('')} AS t"
                        f"{''.join(f', {_name(name)} AS t{i}' for i, name in enumerate(targets))} FROM clean")
         labels = {}
         for i, target in enumerate(targets):

@@ -25,12 +25,14 @@ class Rules:
     Attributes:
         inputs: columns whose equality makes a duplicate.
         targets: columns of labels; the first one stratifies.
+        values: other targets; they make rows differ, no more.
         splitter: how rows are divided.
         seed: of the run.
         limit: rows to keep, or None.
         duplicates: `"remove"` or `"keep"`.
         conflicts: `"remove"` or `"keep"`.
         scratch: folder for temporary files.
+        hashed: compare rows by a 64-bit hash instead of an MD5 of their text: for tables of many columns.
     """
 
     inputs: tuple[str, ...]
@@ -41,6 +43,8 @@ class Rules:
     duplicates: str
     conflicts: str
     scratch: Path
+    values: tuple[str, ...] = ()
+    hashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
     import numpy as np
     import pyarrow as pa
 
-    twins = duplicates.find(file, list(rules.inputs), list(rules.targets), names, rules.scratch)
+    twins = duplicates.find(file, duplicates.Compared(rules.inputs, rules.targets, rules.values, rules.hashed), names, rules.scratch)
     given = rules.splitter.given
     out = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string()), "detail": pa.array([], pa.string())})
     kept_conflicts, kept_duplicates = twins.conflicts, twins.duplicates
@@ -156,7 +160,9 @@ def _set_aside(file: Path, out: pa.Table, names: list[str], quarantine: Quaranti
             for source in np.unique(found.column("source").to_numpy()):
                 mask = pc.equal(found.column("source"), pa.scalar(int(source), pa.int32()))
                 part, why = found.filter(mask), out.take(pa.array(places)).filter(mask)
-                shown = pc.utf8_slice_codeunits(part.column(inputs[0]).cast(pa.string()), 0, SHOWN)
+                first = part.column(inputs[0])
+                plain = pa.nulls(len(first), pa.string()) if pa.types.is_nested(first.type) else first.cast(pa.string())
+                shown = pc.utf8_slice_codeunits(plain, 0, SHOWN)
                 quarantine.add(names[int(source)], part.column("row"), why["reason"].combine_chunks(),
                                why["detail"].combine_chunks(), shown)
 

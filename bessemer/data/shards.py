@@ -68,6 +68,7 @@ class ShardReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._opened: dict[str, list[np.ndarray]] = {}
         self.files = sorted(folder.glob("*.arrow"))
         if not self.files:
             raise UserError(f"'{folder}' holds no prepared rows; run the recipe's prepare stage")
@@ -129,6 +130,28 @@ class ShardReader:
 
         return np.concatenate([batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches])
 
+    def rows(self, name: str, positions: np.ndarray) -> np.ndarray:
+        """Return rows of a column of numbers [B], or of fixed-size lists of numbers [B, W], by position, in that order."""
+        import numpy as np
+
+        parts = self._views(name)
+        positions = np.asarray(positions, np.int64)
+        if len(parts) == 1:
+            found: np.ndarray = parts[0][positions]
+            return found
+        shards = np.searchsorted(self._starts, positions, side="right") - 1
+        result = np.empty((len(positions), *parts[0].shape[1:]), parts[0].dtype)
+        for shard in np.unique(shards):
+            here = shards == shard
+            result[here] = parts[shard][positions[here] - self._starts[shard]]
+        return result
+
+    def _views(self, name: str) -> list[np.ndarray]:
+        """Return a column of each shard over the mapped file itself."""
+        if name not in self._opened:
+            self._opened[name] = [flat(batch.column(name)) for batch in self._batches]
+        return self._opened[name]
+
     def lengths(self, name: str) -> np.ndarray:
         """Return the number of items in each row of a column of lists, int64 [N]."""
         import numpy as np
@@ -145,6 +168,18 @@ class ShardReader:
             chosen = batch.select(list(columns)) if columns is not None else batch
             for start in range(0, batch.num_rows, rows):
                 yield pa.Table.from_batches([chosen.slice(start, rows)])
+
+
+def flat(column: pa.Array) -> np.ndarray:
+    """Return a column of numbers [N], or of fixed-size lists of numbers [N, W], as numpy over the same memory; it has no nulls."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(column.type):
+        width = column.type.list_size
+        found: np.ndarray = column.values.to_numpy(zero_copy_only=False)[column.offset * width:(column.offset + len(column)) * width]
+        return found.reshape(len(column), width)
+    plain: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return plain
 
 
 def folder_of(file: Path) -> Path:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from bessemer.nn.network import Network
-
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
 # A protobuf file may have 2 GiB; a larger network's weights go to a second file beside it.
@@ -39,9 +37,9 @@ class Onnx(Config):
 
 @register("export", "onnx")
 def onnx_graph(config: Onnx) -> Callable[[Any, Path], None]:
-    """Return (Network in evaluation mode, file to write) -> None; the same weights give the same bytes."""
+    """Return (network in evaluation mode, file to write) -> None; the same weights give the same bytes."""
 
-    def write(network: Network, file: Path) -> None:
+    def write(network: torch.nn.Module, file: Path) -> None:
         import onnx
 
         model = _clean(_trace(network, config.opset))
@@ -53,24 +51,36 @@ def onnx_graph(config: Onnx) -> Callable[[Any, Path], None]:
     return write
 
 
-def _trace(network: Network, opset: int) -> onnx.ModelProto:
+def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
     """Return the graph of `network.forward`."""
     import torch
 
     if network.training:
         raise ValueError("the network is in training mode, so dropout would be exported; call eval() first")
-    free = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in INPUTS}
-    # Sizes of 0 and 1 would be taken as constants.
-    example = {name: torch.ones(2, 7, dtype=torch.int64) for name in INPUTS}
+    example, free, output = _example(network)
     with _quiet(), torch.no_grad():
         program = torch.export.export(network, (), kwargs=example, dynamic_shapes=free)
         program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: _plain_attention})
-        traced: Any = torch.onnx.export(program, input_names=list(INPUTS), output_names=[OUTPUT], opset_version=opset, dynamo=True,
+        traced: Any = torch.onnx.export(program, input_names=list(example), output_names=[output], opset_version=opset, dynamo=True,
                                         verbose=False, external_data=False)
         if traced is None:
             raise UserError("torch gave no graph of this network; its architecture cannot be exported to ONNX")
         found: onnx.ModelProto = traced.model_proto
         return found
+
+
+def _example(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
+    """Return inputs to trace a network with, their free axes, and the name of its output. Sizes of 0 and 1 would be taken as constants."""
+    import torch
+
+    from bessemer.nn.table import TableNetwork
+
+    free = torch.export.Dim.DYNAMIC
+    if isinstance(network, TableNetwork):
+        config = network.config
+        found = {"numbers": torch.zeros(3, config.num_numbers), "codes": torch.zeros(3, len(config.cardinalities), dtype=torch.int64)}
+        return found, {name: {0: free} for name in found}, "outputs"
+    return {name: torch.ones(2, 7, dtype=torch.int64) for name in INPUTS}, {name: {0: free, 1: free} for name in INPUTS}, OUTPUT
 
 
 def _plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,

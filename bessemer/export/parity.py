@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import GuardError
+from bessemer.core.types import Answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,22 @@ def assert_close(reference: np.ndarray, other: np.ndarray, tolerance: float = 1e
     if gap_NC.size and gap_NC.max() > tolerance:
         row = int(gap_NC.reshape(len(gap_NC), -1).max(axis=1).argmax())
         raise GuardError(f"{what}: the largest difference is {gap_NC.max():.3g}, in row {row + 1}; at most {tolerance:g} is allowed")
+
+
+def same_answers(reference: Mapping[str, Answer], other: Mapping[str, Answer], what: str, tolerance: float = 1e-4) -> float:
+    """Raise a GuardError unless all answers are within `tolerance`; return the largest difference.
+
+    Probabilities are compared as they are, numbers relative to the spread (standard deviation) of the reference's.
+    """
+    import numpy as np
+
+    largest = 0.0
+    for target, answer in reference.items():
+        first, second = answer.values, other[target].values
+        scale = max(float(np.std(first)), 1e-12) if answer.kind == "number" and len(first) > 1 else 1.0
+        assert_close(first / scale, second / scale, tolerance, f"{what}, target '{target}'")
+        largest = max(largest, float(np.abs(first / scale - second / scale).max(initial=0.0)))
+    return largest
 
 
 def agreement(reference: np.ndarray, other: np.ndarray) -> float:

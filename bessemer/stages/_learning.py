@@ -10,24 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError, nearest
+from bessemer.core.pick import make
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
-from bessemer.core.task_spec import TaskSpec
-from bessemer.core.types import BuildSpec, DataSet, Model, Task
+from bessemer.core.task_spec import TableSpec, TaskSpec
+from bessemer.core.types import Answer, BuildSpec, DataSet, Model, Task
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from bessemer.core.config import Config
     from bessemer.engine.config import TrainingConfig
     from bessemer.engine.job import Job
     from bessemer.engine.loop import Fit
     from bessemer.engine.sampler import BatchShape
-    from bessemer.nn.network import Network
 
 REHEARSED_ROWS = 256
 OVERHEAD = 2
+TABLE_ROWS = 4096
+Spec = TaskSpec | TableSpec
 
 
 def use_threads(run: RunContext) -> None:
@@ -39,12 +42,16 @@ def use_threads(run: RunContext) -> None:
     run.timing("threads", torch.get_num_threads())
 
 
-def open_split(data: Path, split: str, seed: int) -> TaskSpec:
-    """Open one split of prepared data for a task on its one text column."""
+def open_split(data: Path, split: str, seed: int) -> TaskSpec | TableSpec:
+    """Open one split of prepared data for a task: one text column, or the columns of a table (stored, or a stream)."""
     from bessemer.data.shards import ShardReader
     from bessemer.modalities import codec_of
+    from bessemer.stages._streams import STREAM, open_stream
+    from bessemer.stages._tables import is_table, open_table
 
     schema = Schema.load(data)
+    if is_table(schema):
+        return open_stream(data, seed) if (data / split / STREAM).is_file() else open_table(data, split, seed)
     column = schema.only(Role.INPUT, "text")
     reader = ShardReader(data / split)
     return TaskSpec(
@@ -52,25 +59,43 @@ def open_split(data: Path, split: str, seed: int) -> TaskSpec:
         codec=codec_of(column, data), column=column.name, seed=seed, max_length=int(column.modality["max_length"]))
 
 
-def part_of(spec: TaskSpec, positions: np.ndarray) -> TaskSpec:
+def part_of(spec: Spec, positions: np.ndarray) -> Spec:
     """Return the spec of some of its rows."""
-    return replace(spec, take=lambda rows: spec.take(positions[rows]), count=len(positions),
-                   stored=lambda name: spec.stored(name)[positions], lengths=spec.lengths[positions])
+    if isinstance(spec, TableSpec):
+        whole = spec
+        return replace(whole, read=lambda rows: whole.read(positions[rows]), count=len(positions),
+                       truth=lambda name: whole.truth(name)[positions])
+    text = spec
+    return replace(text, take=lambda rows: text.take(positions[rows]), count=len(positions),
+                   stored=lambda name: text.stored(name)[positions], lengths=text.lengths[positions])
 
 
-def rehearsed(spec: TaskSpec, run: RunContext, rows: int = REHEARSED_ROWS) -> tuple[TaskSpec, float]:
+def rehearsed(spec: Spec, run: RunContext, rows: int = REHEARSED_ROWS) -> tuple[Spec, float]:
     """Return the spec to score on and the part of its rows that this is: all, or evenly spaced ones in a rehearsal."""
     import numpy as np
 
     if not run.rehearsal or spec.count <= rows:
         return spec, 1.0
-    order = np.argsort(spec.lengths, kind="stable")
+    order = np.argsort(spec.lengths, kind="stable") if isinstance(spec, TaskSpec) else np.arange(spec.count)
     return part_of(spec, np.sort(order[np.linspace(0, spec.count - 1, rows).astype(np.int64)])), rows / spec.count
 
 
-def make_task(config: Config, spec: TaskSpec) -> Task:
-    """Build a task over a split."""
-    task: Task = plugin_of("tasks", config).function(config, spec)
+def text_only(spec: Spec, what: str) -> TaskSpec:
+    """Return the spec where it is of text; of a table it is a UserError."""
+    if isinstance(spec, TableSpec):
+        raise UserError(f"{what} needs a column of running text ({{kind: text}}) as the only input; the data are a table")
+    return spec
+
+
+def make_task(config: Config | None, spec: Spec) -> Task:
+    """Build a task over a split; by default every target of a table, or the one label of a text."""
+    table = isinstance(spec, TableSpec)
+    config = config or make("tasks", "supervised" if table else "classification")
+    chosen = plugin_of("tasks", config)
+    if table != (chosen.name == "supervised"):
+        raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised', a text by 'classification', "
+                        "'mlm' or 'mlm_nsp'")
+    task: Task = chosen.function(config, spec)
     return task
 
 
@@ -85,16 +110,31 @@ def fetched(name: str, run: RunContext) -> Path:
     return fetch(item.resource) / item.folder
 
 
-def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) -> Network:
+def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) -> torch.nn.Module:
     """Build a network with seeded initial weights; catalogue weights are fetched first, and must know the data's tokens."""
     import torch
 
+    from bessemer.stages._tables import is_table
+
+    chosen = plugin_of("models", config)
+    model: Model = chosen.function(config)
+    if model.build is None:
+        raise UserError(f"the model '{chosen.name}' is no network, so this stage cannot train it")
+    if model.table != is_table(spec.schema):
+        kinds = ("a table", "text") if model.table else ("text", "a table")
+        raise UserError(f"the model '{chosen.name}' reads {kinds[0]}, the data are {kinds[1]}; choose another model")
+    if not model.table:
+        spec = _text_weights(config, model, spec, run, data)
+    torch.manual_seed(run.seed)
+    network: torch.nn.Module = model.build(spec)
+    return network
+
+
+def _text_weights(config: Config, model: Model, spec: BuildSpec, run: RunContext, data: Path) -> BuildSpec:
+    """Return the spec with the weights to start from; weights that cannot read the data are a UserError."""
     from bessemer.modalities import column_folder
     from bessemer.models.pretrained import longest_input
 
-    model: Model = plugin_of("models", config).function(config)
-    if model.build is None:
-        raise UserError(f"the model '{plugin_of('models', config).name}' is no network, so this stage cannot train it")
     name = getattr(config, "name", None)
     if name is not None and spec.weights is None:
         spec = replace(spec, weights=fetched(name, run))
@@ -107,9 +147,7 @@ def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) 
     source = spec.weights or (Path(path) if path else None)
     if source is not None:
         _check_tokens(source, column_folder(data, column.name) / "tokenizer.json")
-    torch.manual_seed(run.seed)
-    network: Any = model.build(spec)
-    return network
+    return spec
 
 
 def _check_tokens(folder: Path, prepared: Path) -> None:
@@ -127,47 +165,75 @@ def _check_tokens(folder: Path, prepared: Path) -> None:
                         f"tokenizer: {{kind: pretrained, path: {folder}}}")
 
 
-def batch_shape(config: TrainingConfig, spec: TaskSpec) -> BatchShape:
+def batch_shape(config: TrainingConfig, spec: Spec) -> BatchShape:
     """Return the shape of training batches."""
     from bessemer.engine.sampler import BatchShape
 
+    if isinstance(spec, TableSpec):
+        if config.tokens_per_batch is not None:
+            raise UserError("tokens_per_batch has no effect on tables, whose rows all cost the same; set per_device_train_batch_size")
+        return BatchShape(config.per_device_train_batch_size, None, 0, 1)
     if config.tokens_per_batch is not None and config.tokens_per_batch < spec.max_length:
         raise UserError(f"tokens_per_batch is {config.tokens_per_batch}, but one row may have max_length {spec.max_length} tokens; "
                         "raise the first or lower the second")
     return BatchShape(config.per_device_train_batch_size, config.tokens_per_batch, OVERHEAD, spec.max_length)
 
 
-def scorer(network: Network, task: Task, spec: TaskSpec, run: RunContext,
-           measure: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None) -> Callable[[], dict[str, float]]:
-    """Return a function that scores the network on a split: the task's own sums, or `measure` of its predictions."""
-    import numpy as np
-
+def scorer(network: torch.nn.Module, task: Task, spec: Spec, run: RunContext, measured: bool) -> Callable[[], dict[str, float]]:
+    """Return a function that scores the network on a split: the task's own sums and, where `measured`, the metrics of its answers."""
+    from bessemer.core.heads import joined
     from bessemer.engine.sampler import BatchShape, in_order
 
-    batches = in_order(task.costs, BatchShape(64, 8192, OVERHEAD, spec.max_length))
+    table = isinstance(spec, TableSpec)
+    shape = BatchShape(TABLE_ROWS, None, 0, 1) if isinstance(spec, TableSpec) else BatchShape(64, 8192, OVERHEAD, spec.max_length)
+    batches = in_order(task.costs, spec.count, shape)
 
     def score() -> dict[str, float]:
         sums: dict[str, list[float]] = {}
-        outputs: list[np.ndarray] = []
+        parts: list[dict[str, Answer]] = []
         for positions in batches:
             run.check()
             batch = task.batch(positions, -1)
-            if measure is not None and task.predict is not None:
-                outputs.append(task.predict(network, batch))
+            if measured and task.predict is not None:
+                parts.append(task.predict(network, batch))
+            if parts and not table:
                 continue
-            loss = task.loss(network, batch)
-            for name, (total, count) in loss.sums.items():
+            for name, (total, count) in task.loss(network, batch).sums.items():
                 entry = sums.setdefault(name, [0.0, 0.0])
                 entry[0] += float(total)
                 entry[1] += float(count)
-        if measure is None or not outputs:
-            means = {name: total / count for name, (total, count) in sums.items() if count}
-            return {"loss": sum(value for name, value in means.items() if name.endswith("loss")), **means}
-        rows = np.concatenate(batches)
-        truth = spec.stored(spec.schema.by_role(Role.TARGET)[0].name)[rows]
-        return measure(truth, np.concatenate(outputs))
+        means = {name: total / count for name, (total, count) in sums.items() if count}
+        found = {"loss": means.get("loss", sum(value for name, value in means.items() if name.endswith("loss"))), **means} if sums else {}
+        return {**found, **_measured(spec, joined(parts), batches, table)} if parts else found
 
     return score
+
+
+def _measured(spec: Spec, answers: Mapping[str, Answer], batches: list[np.ndarray], table: bool) -> dict[str, float]:
+    """Return the point value of every main metric of every target; of a text also the log loss as `loss`."""
+    import numpy as np
+
+    from bessemer.evaluate.score import measure
+
+    rows = np.concatenate(batches)
+    found = {}
+    for target, answer in answers.items():
+        truth = (spec.truth(target) if isinstance(spec, TableSpec) else spec.stored(target))[rows]
+        prefix = f"{target} " if len(answers) > 1 else ""
+        found.update({f"{prefix}{name}": value for name, value in measure(truth, answer).items()})
+    return found if table else {"loss": found["log_loss"], **found}
+
+
+def metric_names(task: Task) -> dict[str, bool]:
+    """Return the metrics that a validation of a supervised task gives, and whether more of each is better."""
+    from bessemer.evaluate.score import MAIN, larger_is_better
+
+    kinds = {head.target: head.kind for head in task.outputs} or {task.name: "label"}
+    prefix = "{} " if len(kinds) > 1 else ""
+    found = {"loss": False}
+    for target, kind in kinds.items():
+        found.update({f"{prefix.format(target)}{name}": larger_is_better(name, kind) for name in MAIN[kind]})
+    return found
 
 
 def check_metric(name: str, known: Iterable[str]) -> None:
@@ -177,14 +243,14 @@ def check_metric(name: str, known: Iterable[str]) -> None:
         raise UserError(f"metric_for_best_model: there is no validation metric '{name}'{nearest(name, names)}")
 
 
-def loss_names(network: Network, task: Task) -> tuple[str, ...]:
+def loss_names(network: torch.nn.Module, task: Task) -> tuple[str, ...]:
     """Return the names of the values that a validation by the task's own loss gives."""
     import numpy as np
     import torch
 
     network.eval()
     with torch.inference_mode():
-        return ("loss", *task.loss(network, task.batch(np.arange(min(64, len(task.costs))), -1)).sums)
+        return ("loss", *task.loss(network, task.batch(np.arange(min(64, task.count)), -1)).sums)
 
 
 def report_fit(fit: Fit) -> dict[str, Any]:

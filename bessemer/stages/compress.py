@@ -21,9 +21,13 @@ from bessemer.core.run import Cost, RunContext
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import torch
+
+    from bessemer.core.forms import Form
+    from bessemer.core.types import Answer
 
 FLOAT, INT8 = "onnx-float32", "onnx-int8"
-COPIED = ("schema.json", "tokenizer.json", "tokenizer_config.json")
+COPIED = ("schema.json", "tokenizer.json", "tokenizer_config.json", "heads.json")
 REHEARSED_ROWS = 32
 
 
@@ -38,11 +42,10 @@ class Compress(StageConfig):
     """The trained network."""
     export: Annotated[Config, Pick("export")] = Field(default_factory=lambda: make("export", "onnx"))
     """How the network becomes a graph."""
-    methods: tuple[Annotated[Config, Pick("compress")], ...] = Field(
-        default_factory=lambda: (make("compress", "dynamic_int8"),))
-    """How the graph becomes smaller."""
+    methods: tuple[Annotated[Config, Pick("compress")], ...] | None = None
+    """How the graph becomes smaller: by default dynamic_int8 for text, nothing for tables."""
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Accuracy on the validation split that a lossy form may lose against the trained network."""
+    """What a lossy form may lose on the validation split against the trained network: accuracy of labels, R² of numbers."""
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
     """Part of the validation rows on which a lossy form must give the trained network's label."""
     rows: Annotated[int, Field(ge=1)] = 2000
@@ -61,28 +64,24 @@ class Limits:
 def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write the float graph, the compressed graphs, the preprocessing and `predictor.json`; check each against the network."""
     from bessemer.core.forms import Form, write_forms
-    from bessemer.core.schema import Role, Schema
-    from bessemer.nn.checkpoint import load_network
 
     network_folder = inputs["model"]
     if not (network_folder / "model.safetensors").is_file() or not (network_folder / "predictor.json").is_file():
         raise UserError(f"'{network_folder}' holds no fine-tuned network, so there is nothing to compress; give a finetune stage of a "
                         "network")
-    schema = Schema.load(network_folder)
-    length = int(schema.only(Role.INPUT, "text").modality["max_length"])
+    table = (network_folder / "heads.json").is_file()
     copy_files(network_folder, out)
     with run.progress("export", None, "graphs"):
-        network = load_network(network_folder, ("classification",), schema.by_role(Role.TARGET)[0].labels)
-        plugin_of("export", config.export).function(config.export)(network.eval(), out / "model.onnx")
+        plugin_of("export", config.export).function(config.export)(_network(network_folder, table), out / "model.onnx")
     run.check()
 
     def form(name: str, file: str, lossy: bool) -> Form:
-        predictor = make("predictors", {"kind": "onnx", "file": file, "max_length": length})
-        return Form(name=name, predictor=predictor, files=(file,), lossy=lossy)
+        files = (file, "heads.json") if table else (file,)
+        return Form(name=name, predictor=_predictor(network_folder, table, file), files=files, lossy=lossy)
 
     forms = [form(FLOAT, "model.onnx", False)]
     methods = {}
-    for method in config.methods:
+    for method in config.methods if config.methods is not None else _methods(table):
         chosen = plugin_of("compress", method)
         file = f"model_{chosen.name}.onnx"
         with run.progress(f"compress ({chosen.name})", None, "graphs"):
@@ -90,39 +89,70 @@ def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCo
         forms.append(form(INT8 if chosen.name == "dynamic_int8" else f"onnx-{chosen.name}", file, True))
         run.check()
     write_forms(out, tuple([*forms[1:], forms[0]]))
-    table, truth = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
+    table_rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
     limits = Limits(config.min_agreement, config.max_accuracy_drop)
-    reference = timed_predictions(network_folder, None, table, run)
+    reference = timed_predictions(network_folder, None, table_rows, run)
     parity = {}
     for item in forms:
-        found = timed_predictions(out, item.name, table, run)
-        parity[item.name] = check(item.name, item.lossy, reference, found, truth, None if run.rehearsal else limits)
-    return {"methods": methods, "parity": parity, "rows": len(truth)}
+        found = timed_predictions(out, item.name, table_rows, run)
+        parity[item.name] = check(item, reference, found, truths, None if run.rehearsal else limits)
+    return {"methods": methods, "parity": parity, "rows": table_rows.num_rows}
+
+
+def _network(folder: Path, table: bool) -> torch.nn.Module:
+    from bessemer.core.schema import Role, Schema
+    from bessemer.nn.checkpoint import load_network
+    from bessemer.nn.table import load_table_network
+
+    if table:
+        return load_table_network(folder).eval()
+    return load_network(folder, ("classification",), Schema.load(folder).by_role(Role.TARGET)[0].labels).eval()
+
+
+def _predictor(folder: Path, table: bool, file: str) -> Config:
+    from bessemer.core.schema import Role, Schema
+
+    if table:
+        return make("predictors", {"kind": "table_onnx", "file": file})
+    length = int(Schema.load(folder).only(Role.INPUT, "text").modality["max_length"])
+    return make("predictors", {"kind": "onnx", "file": file, "max_length": length})
+
+
+def _methods(table: bool) -> tuple[Config, ...]:
+    """Return the methods where the recipe names none: a table's network is small already, and its numbers need their digits."""
+    return () if table else (make("compress", "dynamic_int8"),)
 
 
 def copy_files(source: Path, out: Path) -> None:
     """Copy what turns raw rows into inputs from one model folder to another."""
     for name in COPIED:
-        shutil.copyfile(source / name, out / name)
-    shutil.copytree(source / "columns", out / "columns", dirs_exist_ok=True)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+    if (source / "columns").is_dir():
+        shutil.copytree(source / "columns", out / "columns", dirs_exist_ok=True)
 
 
-def validation_rows(data: Path, limit: int) -> tuple[pa.Table, np.ndarray]:
-    """Return up to `limit` evenly spaced rows of the validation split: raw inputs, and codes int [N]."""
+def validation_rows(data: Path, limit: int) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Return up to `limit` evenly spaced rows of the validation split: raw inputs, and each target's truth as metrics take it."""
     import numpy as np
 
+    from bessemer.data.shards import ShardReader
+
+    reader = ShardReader(data / "validation")
+    return raw_rows(data, "validation", np.unique(np.linspace(0, len(reader) - 1, min(limit, len(reader))).astype(np.int64)))
+
+
+def raw_rows(data: Path, split: str, positions: np.ndarray) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Return rows of a split by position: raw inputs, and each target's truth as metrics take it."""
     from bessemer.core.schema import Role, Schema
     from bessemer.data.shards import ShardReader
 
-    schema = Schema.load(data)
-    reader = ShardReader(data / "validation")
-    positions = np.unique(np.linspace(0, len(reader) - 1, min(limit, len(reader))).astype(np.int64))
-    table = reader.take(positions)
-    return (table.select([column.name for column in schema.by_role(Role.INPUT)]),
-            table.column(schema.by_role(Role.TARGET)[0].name).to_numpy())
+    schema, reader = Schema.load(data), ShardReader(data / split)
+    truths = {column.name: reader.rows(column.name, positions) for column in schema.by_role(Role.TARGET)}
+    return reader.take(positions, [column.name for column in schema.by_role(Role.INPUT)]), truths
 
 
-def timed_predictions(folder: Path, name: str | None, table: pa.Table, run: RunContext) -> np.ndarray:
+def timed_predictions(folder: Path, name: str | None, table: pa.Table, run: RunContext) -> dict[str, Answer]:
     """Predict rows by a form and tell a rehearsal what that costs."""
     from bessemer.core.forms import open_form
 
@@ -130,7 +160,7 @@ def timed_predictions(folder: Path, name: str | None, table: pa.Table, run: RunC
     predictor = open_form(folder, name)
     with run.progress(f"check {predictor.form}", table.num_rows, "rows") as progress:
         opened = time.perf_counter()
-        found = predictor.predict(table).probabilities
+        found = predictor.predict(table)
         progress.advance(table.num_rows)
     run.cost(Cost(f"open {predictor.form}", opened - started, 1, 1))
     run.cost(Cost(f"check {predictor.form}", time.perf_counter() - opened, table.num_rows,
@@ -143,21 +173,27 @@ def _full_rows(run: RunContext, rows: int) -> int:
     return max(rows, min(2000, int(splits.get("validation", rows))))
 
 
-def check(name: str, lossy: bool, reference: np.ndarray, found: np.ndarray, truth: np.ndarray,
+def check(form: Form, reference: Mapping[str, Answer], found: Mapping[str, Answer], truths: Mapping[str, np.ndarray],
           limits: Limits | None) -> dict[str, float]:
-    """Compare a form's probabilities with the trained network's: equal within 1e-4, or within the limits where it is lossy."""
+    """Compare a form's answers with the trained network's: equal within 1e-4, or within the limits where it is lossy."""
     import numpy as np
 
-    from bessemer.export.parity import agreement, assert_close
+    from bessemer.evaluate.score import headline, larger_is_better, measure
+    from bessemer.export.parity import agreement, same_answers
 
-    same = agreement(reference, found)
-    largest = float(np.abs(reference - found).max())
-    if not lossy:
-        assert_close(reference, found, 1e-4, f"probabilities of the form {name} against the trained network's")
-        return {"agreement": same, "largest_difference": largest}
-    drop = float((reference.argmax(1) == truth).mean() - (found.argmax(1) == truth).mean())
-    if limits is not None and (same < limits.min_agreement or drop > limits.max_accuracy_drop):
-        raise GuardError(f"the form {name} answers otherwise than the trained network: the same label on {same:.1%} of {len(truth)} "
-                         f"validation rows (min_agreement {limits.min_agreement:.1%}), accuracy lower by {drop:.4f} "
-                         f"(max_accuracy_drop {limits.max_accuracy_drop}); leave this method out, or allow more")
-    return {"agreement": same, "accuracy_drop": drop, "largest_difference": largest}
+    if not form.lossy:
+        return {"largest_difference": same_answers(reference, found, f"answers of the form {form.name} against the trained network's")}
+    parity: dict[str, float] = {}
+    for target, answer in reference.items():
+        same = agreement(answer.values, found[target].values) if answer.kind == "label" else 1.0
+        metric = headline(answer.kind)[0]
+        before, after = (measure(truths[target], item)[metric] for item in (answer, found[target]))
+        drop = before - after if larger_is_better(metric, answer.kind) else (after - before) / max(abs(before), 1e-12)
+        name = f"{target} " if len(reference) > 1 else ""
+        parity.update({f"{name}agreement": same, f"{name}{metric}_drop": drop,
+                       f"{name}largest_difference": float(np.abs(answer.values - found[target].values).max())})
+        if limits is not None and (same < limits.min_agreement or drop > limits.max_accuracy_drop):
+            raise GuardError(f"the form {form.name} answers otherwise than the trained network: the same label on {same:.1%} of "
+                             f"{len(truths[target])} validation rows (min_agreement {limits.min_agreement:.1%}), {metric} worse by "
+                             f"{drop:.4f} (max_accuracy_drop {limits.max_accuracy_drop}); leave this method out, or allow more")
+    return parity

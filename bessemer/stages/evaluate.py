@@ -15,15 +15,18 @@ from bessemer.core.errors import UserError
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import register
 from bessemer.core.run import Cost, RunContext, host
+from bessemer.core.schema import Role
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.core.types import Predictor
+    from bessemer.core.schema import Schema
+    from bessemer.core.types import Answer, Predictor
 
 REHEARSED_ROWS = 64
 SHOWN = 12
+SHOWN_COLUMNS = 6
 LATENCY_ROUNDS = 60
 
 
@@ -46,34 +49,33 @@ class Evaluate(StageConfig):
 def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write `scores.json` (what the rows decide), `results.json` (that and what the clock decides), examples and probabilities."""
     from bessemer.core.forms import open_form, read_forms
-    from bessemer.core.schema import Role, Schema
+    from bessemer.core.schema import Schema
     from bessemer.stages._learning import use_threads
 
     data = inputs["data"]
     schema = Schema.load(data)
-    labels = schema.by_role(Role.TARGET)[0].labels
-    table, truth, overlap = _rows(data, config.split, run)
-    if not len(truth):
+    table, truths, overlap = _rows(data, config.split, run)
+    if not table.num_rows:
         raise UserError(f"the {config.split} split has no rows, so nothing can be scored; give prepare's split a '{config.split}' part")
     forms: dict[str, tuple[Predictor, dict[str, Any]]] = {}
     for index, stage in enumerate(config.models):
         folder = inputs[f"models.{index}"]
-        if Schema.load(folder).by_role(Role.TARGET)[0].labels != labels:
-            raise UserError(f"models: '{stage}' was trained on other labels than '{config.data}' has; train it on this data")
+        if _targets(Schema.load(folder)) != _targets(schema):
+            raise UserError(f"models: '{stage}' was trained on other targets or labels than '{config.data}' has; train it on this data")
         for form in read_forms(folder):
             name = f"{stage} {form.name}"
             size = sum((folder / file).stat().st_size for file in form.files)
             forms[name] = (open_form(folder, form.name), {
                 "form": name, "name": form.name, "stage": stage, "size_bytes": size, "lossy": form.lossy})
-    if any(entry["name"].startswith("torch") for _, entry in forms.values()):
+    if any("torch" in entry["name"] for _, entry in forms.values()):
         use_threads(run)
     outputs = _predict(forms, table, run)
     looks = _count_look(run, config.split)
-    scores = _score(config, run, labels, truth, outputs, overlap)
+    scores = _score(config, run, truths, outputs, overlap)
     for name, (_, entry) in forms.items():
         scores["forms"][name] = {**entry, **scores["forms"][name]}
     scores.update({"split": config.split, "seed": run.seed, "test_looks": looks, "reference": next(iter(forms)),
-                   "examples": {name: _examples(schema, table, truth, found, labels) for name, found in outputs.items()}})
+                   "examples": {name: _examples(table, truths, found) for name, found in outputs.items()}})
     _write(out / "scores.json", scores)
     latency = _latency(forms, table, run)
     run.timing("latency_ms", latency)
@@ -81,37 +83,43 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
               "split": config.split, "rows": item["rounds"], "seed": run.seed} for name, item in latency.items()]
     _write(out / "results.json", {"results": [*_flat(scores), *timed], "latency_ms": latency, "host": host()})
     run.publish("results.json", volatile=True)
-    return {"rows": len(truth), "split": config.split, "test_looks": looks,
-            "forms": {name: {"accuracy": item["metrics"]["accuracy"], "size_bytes": item["size_bytes"]}
+    return {"rows": table.num_rows, "split": config.split, "test_looks": looks,
+            "forms": {name: {**{metric: item["metrics"][metric] for metric in _first(item["kind"])}, "size_bytes": item["size_bytes"]}
                       for name, item in scores["forms"].items()}}
+
+
+def _first(kind: str) -> tuple[str, ...]:
+    """Return the metric that a form is known by."""
+    from bessemer.evaluate.score import headline
+
+    return headline(kind)[:1]
+
+
+def _targets(schema: Schema) -> list[tuple[str, tuple[str, ...]]]:
+    return [(column.name, column.labels) for column in schema.by_role(Role.TARGET)]
 
 
 def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _rows(data: Path, split: str, run: RunContext) -> tuple[pa.Table, np.ndarray, np.ndarray | None]:
-    """Return the raw inputs, the codes int [N] and, for splits as given, which rows also occur in training, bool [N]."""
+def _rows(data: Path, split: str, run: RunContext) -> tuple[pa.Table, dict[str, np.ndarray], np.ndarray | None]:
+    """Return the raw inputs, each target's truth and, for splits as given, which rows also occur in training, bool [N]."""
     import numpy as np
 
-    from bessemer.core.schema import Role, Schema
     from bessemer.data.shards import ShardReader
+    from bessemer.stages.compress import raw_rows
 
-    schema = Schema.load(data)
     reader = ShardReader(data / split)
     count = len(reader)
-    if run.rehearsal and count > REHEARSED_ROWS:
-        positions = np.linspace(0, count - 1, REHEARSED_ROWS).astype(np.int64)
-    else:
-        positions = np.arange(count)
-    table = reader.take(positions)
-    overlap = table.column("overlap").to_numpy() if "overlap" in table.column_names else None
-    return (table.select([column.name for column in schema.by_role(Role.INPUT)]),
-            table.column(schema.by_role(Role.TARGET)[0].name).to_numpy(), overlap)
+    rehearsed = run.rehearsal and count > REHEARSED_ROWS
+    positions = np.linspace(0, count - 1, REHEARSED_ROWS).astype(np.int64) if rehearsed else np.arange(count)
+    overlap = reader.rows("overlap", positions) if "overlap" in reader.columns else None
+    return (*raw_rows(data, split, positions), overlap)
 
 
-def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Table, run: RunContext) -> dict[str, np.ndarray]:
-    import numpy as np
+def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Table, run: RunContext) -> dict[str, dict[str, Answer]]:
+    from bessemer.core.heads import joined
 
     outputs = {}
     with run.progress("score", table.num_rows * len(forms), "rows") as progress:
@@ -120,9 +128,9 @@ def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
             parts = []
             for chunk in _chunks(table):
                 run.check()
-                parts.append(predictor.predict(chunk).probabilities)
+                parts.append(predictor.predict(chunk))
                 progress.advance(chunk.num_rows)
-            outputs[name] = np.concatenate(parts)
+            outputs[name] = joined(parts)
             rows = run.input_manifests["data"].facts.get("rows", {}).get("test", table.num_rows)
             run.cost(Cost(f"score {name}", time.perf_counter() - started, table.num_rows, max(rows, table.num_rows)))
     return outputs
@@ -144,8 +152,10 @@ def _count_look(run: RunContext, split: str) -> int:
     return len(looks)
 
 
-def _score(config: Evaluate, run: RunContext, labels: tuple[str, ...], truth: np.ndarray, outputs: Mapping[str, np.ndarray],
+def _score(config: Evaluate, run: RunContext, truths: Mapping[str, np.ndarray], outputs: Mapping[str, dict[str, Answer]],
            overlap: np.ndarray | None) -> dict[str, Any]:
+    """Return the sheet of every form (its first target's, others apart), and each form paired with the first."""
+    from bessemer.core.heads import part_of
     from bessemer.evaluate.paired import paired
     from bessemer.evaluate.score import score
 
@@ -153,38 +163,62 @@ def _score(config: Evaluate, run: RunContext, labels: tuple[str, ...], truth: np
     started = time.perf_counter()
     forms: dict[str, Any] = {}
     pairs = []
-    names = list(outputs)
-    for name in names:
-        run.check()
-        forms[name] = score(truth, outputs[name], labels, run.seed, resamples)
-        if overlap is not None and overlap.any() and not overlap.all():
-            forms[name]["without_overlap"] = {
-                "rows": int((~overlap).sum()),
-                "metrics": score(truth[~overlap], outputs[name][~overlap], labels, run.seed, resamples)["metrics"]}
-        if name != names[0]:
-            pairs.append({"a": names[0], "b": name, **paired(truth, outputs[names[0]], outputs[name], run.seed, resamples)})
-    spent = time.perf_counter() - started
-    run.cost(Cost("intervals", spent, resamples, config.resamples))
+    first = next(iter(outputs))
+    for name, answers in outputs.items():
+        sheets = {}
+        for target, truth in truths.items():
+            run.check()
+            sheet = score(truth, answers[target], run.seed, resamples)
+            if overlap is not None and overlap.any() and not overlap.all():
+                apart = score(truth[~overlap], part_of(answers[target], ~overlap), run.seed, resamples)
+                sheet["without_overlap"] = {"rows": int((~overlap).sum()), "metrics": apart["metrics"]}
+            sheets[target] = sheet
+            if name != first:
+                pairs.append({"a": first, "b": name, "target": target,
+                              **paired(truth, outputs[first][target], answers[target], run.seed, resamples)})
+        main = next(iter(sheets))
+        forms[name] = {"target": main, **sheets.pop(main), **({"others": sheets} if sheets else {})}
+    run.cost(Cost("intervals", time.perf_counter() - started, resamples, config.resamples))
     return {"forms": forms, "pairs": pairs}
 
 
-def _examples(schema: Any, table: pa.Table, truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return the first rows with their predictions and the most confident errors."""
+def _examples(table: pa.Table, truths: Mapping[str, np.ndarray], answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """Return some rows with their predictions, and the worst errors: the most confident, or the farthest off."""
     import numpy as np
 
+    from bessemer.core.heads import shown
     from bessemer.evaluate.score import most_confident_errors
 
-    column = schema.by_role("input")[0].name
+    target, truth = next(iter(truths.items()))
+    answer = answers[target]
 
-    def shown(positions: np.ndarray) -> list[dict[str, Any]]:
-        guess = probabilities[positions].argmax(axis=1)
-        texts = table.column(column).take(positions).to_pylist()
-        return [{"text": text[:500], "truth": labels[truth[row]], "prediction": labels[code],
-                 "probability": round(float(probabilities[row, code]), 6)}
-                for text, row, code in zip(texts, positions, guess, strict=True)]
+    def rows(positions: np.ndarray) -> list[dict[str, Any]]:
+        few = table.select(table.column_names[:SHOWN_COLUMNS]).take(positions).to_pylist()
+        return [{"row": {name: _short(value) for name, value in row.items()}, "text": _line(row), **shown(answer, truth, int(position))}
+                for row, position in zip(few, positions, strict=True)]
 
     some = np.unique(np.linspace(0, len(truth) - 1, min(SHOWN, len(truth))).astype(np.int64))
-    return {"predictions": shown(some), "errors": shown(most_confident_errors(truth, probabilities, SHOWN))}
+    if answer.kind == "label":
+        worst = most_confident_errors(truth, answer.values, SHOWN)
+    else:
+        known = truth.reshape(len(truth), -1).astype(np.float64)
+        gap = np.nan_to_num(np.abs(answer.values[:, :known.shape[1]] - known).max(axis=1), nan=-1.0)
+        worst = np.argsort(-gap, kind="stable")[:SHOWN]
+    return {"predictions": rows(some), "errors": rows(worst)}
+
+
+def _short(value: Any) -> Any:
+    """Return a value as the report shows it."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return value if value is None or isinstance(value, (int, bool)) else str(value)[:500]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """Return one line that shows a row: a text as it is, columns as `name=value`."""
+    if len(row) == 1:
+        return str(next(iter(row.values())))[:500]
+    return ", ".join(f"{name}={_short(value)}" for name, value in row.items())[:500]
 
 
 def _latency(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Table, run: RunContext) -> dict[str, Any]:
@@ -212,15 +246,18 @@ def _flat(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     common = {"split": scores["split"], "seed": scores["seed"]}
     found = []
     for name, item in scores["forms"].items():
-        for metric, value in item["metrics"].items():
-            found.append({"metric": metric, "form": name, **common, **value, "rows": item["rows"], "resamples": item["resamples"]})
-        for metric, value in item.get("without_overlap", {}).get("metrics", {}).items():
-            found.append({"metric": metric, "form": name, **common, "split": f"{scores['split']} without rows that occur in training",
-                          **value, "rows": item["without_overlap"]["rows"], "resamples": item["resamples"]})
+        for target, sheet in {item["target"]: item, **item.get("others", {})}.items():
+            known = {"form": name, "target": target}
+            for metric, value in sheet["metrics"].items():
+                found.append({"metric": metric, **known, **common, **value, "rows": sheet["rows"], "resamples": sheet["resamples"]})
+            for metric, value in sheet.get("without_overlap", {}).get("metrics", {}).items():
+                found.append({"metric": metric, **known, **common, **value, "rows": sheet["without_overlap"]["rows"],
+                              "split": f"{scores['split']} without rows that occur in training", "resamples": sheet["resamples"]})
         found.append({"metric": "size", "form": name, "value": item["size_bytes"], "unit": "bytes", **common, "rows": item["rows"]})
     for pair in scores["pairs"]:
-        for metric in ("accuracy", "f1"):
-            entry = pair[metric]
-            found.append({"metric": f"{metric} difference", "form": pair["a"], "peer": pair["b"], **common, "value": entry["difference"],
-                          "low": entry["low"], "high": entry["high"], "verdict": entry["verdict"], "rows": pair["rows"]})
+        for metric, entry in pair.items():
+            if isinstance(entry, dict) and "difference" in entry:
+                found.append({"metric": f"{metric} difference", "form": pair["a"], "peer": pair["b"], "target": pair["target"], **common,
+                              "value": entry["difference"], "low": entry["low"], "high": entry["high"], "verdict": entry["verdict"],
+                              "rows": pair["rows"]})
     return found

@@ -48,6 +48,7 @@ def export(config: Export, inputs: Mapping[str, Path], out: Path, run: RunContex
         shutil.copyfile(network / name, out / name)
     for form in graphs:
         for file in form.files:
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, out / file)
     trained = read_forms(network)
     ordered = sorted(graphs, key=lambda form: form.name != chosen)
@@ -64,9 +65,9 @@ def _check(config: Export, inputs: Mapping[str, Path], out: Path, forms: tuple[A
     table, _ = validation_rows(inputs["data"], CHECKED_ROWS)
     for form in forms:
         run.check()
-        before = open_form(inputs["compressed"], form.name).predict(table).probabilities
-        after = open_form(out, form.name).predict(table).probabilities
-        if before.tobytes() != after.tobytes():
+        before = open_form(inputs["compressed"], form.name).predict(table)
+        after = open_form(out, form.name).predict(table)
+        if any(answer.values.tobytes() != after[target].values.tobytes() for target, answer in before.items()):
             raise GuardError(f"the exported form {form.name} does not answer bit for bit what '{config.compressed}' answered on "
                              f"{table.num_rows} validation rows; delete the export folder and run again, and report this if it "
                              "persists")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,17 +14,20 @@ from bessemer.core.errors import UserError
 from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
+from bessemer.core.schema import Role
+from bessemer.core.task_spec import TableSpec
+from bessemer.core.types import BuildSpec, FitSpec
 from bessemer.engine.config import TrainingConfig
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import torch
 
+    from bessemer.core.schema import Schema
     from bessemer.core.task_spec import TaskSpec
-    from bessemer.core.types import Model
-    from bessemer.nn.network import Network
-
-LESS_IS_BETTER = ("loss", "log_loss", "ece")
+    from bessemer.core.types import Model, Task
+    from bessemer.stages._learning import Spec
 
 
 class Finetune(TrainingConfig):
@@ -38,8 +41,8 @@ class Finetune(TrainingConfig):
     """A stage (pretrain, finetune) or its folder whose weights to start from."""
     model: Annotated[Config, Pick("models")] | None = None
     """What to train where `init` is not given."""
-    task: Annotated[Config, Pick("tasks")] = Field(default_factory=lambda: make("tasks", "classification"))
-    """What is learned."""
+    task: Annotated[Config, Pick("tasks")] | None = None
+    """What is learned: by default `classification` of a text, `supervised` of a table."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora."""
 
@@ -63,97 +66,134 @@ def finetune(config: Finetune, inputs: Mapping[str, Path], out: Path, run: RunCo
 
 def _fit_own(kind: str, model: Model, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Fit a model that is no network."""
-    import shutil
     import time
 
     from bessemer.core.forms import Form, write_forms
     from bessemer.core.schema import Schema
-    from bessemer.core.types import FitSpec
-    from bessemer.data.shards import ShardReader
+    from bessemer.stages._streams import STREAM, stream_tables
+    from bessemer.stages._tables import copy_columns, is_table
 
     assert model.fit is not None
     data = inputs["data"]
+    schema = Schema.load(data)
+    if model.table != is_table(schema):
+        kinds = ("a table", "text") if model.table else ("text", "a table")
+        raise UserError(f"the model '{kind}' reads {kinds[0]}, the data are {kinds[1]}; choose another model")
 
     def tables(split: str) -> Iterator[pa.Table]:
-        return ShardReader(data / split).tables()
+        from bessemer.data.shards import ShardReader
+
+        return stream_tables(data, run.seed) if (data / split / STREAM).is_file() else ShardReader(data / split).tables()
 
     started = time.perf_counter()
     with run.progress("fit", None, "candidates"):
-        facts = model.fit(FitSpec(Schema.load(data), lambda: tables("train"), lambda: tables("validation"), run.seed, out))
+        facts = model.fit(FitSpec(schema, lambda: tables("train"), lambda: tables("validation"), run.seed, out,
+                                  _info(schema, data, model), data, run.threads))
     part = float(run.input_manifests["data"].facts.get("rehearsal_part", 1.0))
     run.cost(Cost("fit", time.perf_counter() - started, part, 1.0))
-    shutil.copyfile(data / "schema.json", out / "schema.json")
-    files = tuple(sorted(path.name for path in out.iterdir() if path.name != "schema.json"))
-    write_forms(out, (Form(name=kind, predictor=make("predictors", "linear"), files=files),))
+    files = tuple(sorted(path.name for path in out.iterdir()))
+    copy_columns(data, out)
+    write_forms(out, (Form(name=kind, predictor=make("predictors", model.predictor), files=files),))
     return {**facts, "model": kind}
+
+
+def _info(schema: Schema, data: Path, model: Model) -> dict[str, Any]:
+    from bessemer.modalities.vectors import open_vectors
+
+    return dict(open_vectors(schema, data).info) if model.table else {}
 
 
 def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     import torch
 
-    from bessemer.core.forms import Form, write_forms
-    from bessemer.core.schema import Role
-    from bessemer.core.types import BuildSpec
     from bessemer.engine.job import Job
-    from bessemer.evaluate.score import MAIN
-    from bessemer.nn.checkpoint import save_network
     from bessemer.stages import _learning as learning
 
     learning.use_threads(run)
     spec = learning.open_split(inputs["data"], "train", run.seed)
-    full = learning.open_split(inputs["data"], "validation", run.seed)
-    validation, part = learning.rehearsed(full, run)
+    validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
     task = learning.make_task(config.task, spec)
-    labels = spec.schema.by_role(Role.TARGET)[0].labels
-    network = learning.build_network(_model(config, inputs), BuildSpec(
-        spec.schema, spec.codec.info, task.heads, labels, inputs.get("init")), run, inputs["data"])
+    metrics = learning.metric_names(task)
+    metric = config.metric_for_best_model or ("loss" if isinstance(spec, TableSpec) else "accuracy")
+    learning.check_metric(metric, metrics)
+    network = learning.build_network(_model(config, inputs), _build_spec(spec, task, inputs), run, inputs["data"])
     adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
-    metric = config.metric_for_best_model or "accuracy"
-    learning.check_metric(metric, ("loss", *MAIN))
     checked = learning.make_task(config.task, replace(validation, fitted_on=spec))
-    score = learning.scorer(network, checked, validation, run, _measure)
-    job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metric not in LESS_IS_BETTER),
-              validation_part=part, train_part=learning.train_part(run))
+    score = learning.scorer(network, checked, validation, run, measured=True)
+    job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
+              validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),
+              naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
     _merge(network, adaptation.merge, checked, validation)
-    save_network(network, out)
-    learning.copy_preprocessing(inputs["data"], out, spec)
-    form = Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": spec.max_length}),
-                files=("model.safetensors",))
-    write_forms(out, (form,))
-    return {**facts, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name,
-            "model": str(network.describe()["model_type"])}
+    saved = _save_table(network, checked, validation, inputs["data"], out) if isinstance(validation, TableSpec) else _save_text(
+        network, learning.text_only(spec, "this network"), inputs["data"], out)
+    return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
+
+
+def _order(spec: Spec, config: Finetune) -> Callable[[int], Sequence[np.ndarray]] | None:
+    """Return the batches of each epoch where the rows have an order of their own."""
+    if not isinstance(spec, TableSpec) or spec.order is None:
+        return None
+    order, rows = spec.order, config.per_device_train_batch_size
+    return lambda epoch: order(epoch, rows)
+
+
+def _build_spec(spec: Spec, task: Task, inputs: Mapping[str, Path]) -> BuildSpec:
+    if isinstance(spec, TableSpec):
+        return BuildSpec(spec.schema, dict(spec.info), task.heads, outputs=sum(head.width for head in task.outputs),
+                         weights=inputs.get("init"))
+    return BuildSpec(spec.schema, spec.codec.info, task.heads, spec.schema.by_role(Role.TARGET)[0].labels, weights=inputs.get("init"))
+
+
+def _save_text(network: torch.nn.Module, spec: TaskSpec, data: Path, out: Path) -> dict[str, Any]:
+    """Write the folder of a text network."""
+    from typing import cast
+
+    from bessemer.core.forms import Form, write_forms
+    from bessemer.nn.checkpoint import save_network
+    from bessemer.nn.network import Network
+    from bessemer.stages._learning import copy_preprocessing
+
+    text = cast(Network, network)
+    save_network(text, out)
+    copy_preprocessing(data, out, spec)
+    write_forms(out, (Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": spec.max_length}),
+                           files=("model.safetensors",)),))
+    return {"model": str(text.describe()["model_type"])}
+
+
+def _save_table(network: torch.nn.Module, task: Task, spec: TableSpec, data: Path, out: Path) -> dict[str, Any]:
+    """Calibrate on the validation rows and write the folder of a network for tables."""
+    from bessemer.core.forms import Form, write_forms
+    from bessemer.stages._tables import calibrated, save_table
+
+    heads = calibrated(task, network, spec)
+    save_table(network, heads, data, out)
+    write_forms(out, (Form(name="torch-float32", predictor=make("predictors", "table_torch"), files=("model.safetensors", "heads.json")),))
+    return {"model": "table", "targets": [head.target for head in heads]}
 
 
 def _model(config: Finetune, inputs: Mapping[str, Path]) -> Config:
     if config.model is not None:
         chosen: Config = config.model
         return chosen
+    if (inputs["init"] / "heads.json").is_file():
+        return make("models", "mlp")  # the folder's own config.json says what it is
     if not (inputs["init"] / "config.json").is_file():
         raise UserError(f"init: '{inputs['init']}' holds no network to start from; give a pretrain or finetune stage")
     return make("models", {"kind": "pretrained", "path": str(inputs["init"])})
 
 
-def _measure(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return what validation shows: every main metric, and the log loss as `loss`."""
-    from bessemer.evaluate.score import MAIN, named
-
-    found = {}
-    for name in MAIN:
-        metric = named(name)
-        found[name] = float(metric.finalise(metric.update(None, truth, probabilities)))
-    return {"loss": found["log_loss"], **found}
-
-
-def _merge(network: Network, merge: Any, task: Any, spec: TaskSpec) -> None:
+def _merge(network: torch.nn.Module, merge: Any, task: Task, spec: Spec) -> None:
     """Fold the adaptation into the network and check that its predictions stay as trained."""
     import numpy as np
     import torch
 
     from bessemer.export.parity import assert_close
 
+    assert task.predict is not None
     network.eval()
     batch = task.batch(np.arange(min(32, spec.count)), -1)
     with torch.inference_mode():
@@ -161,4 +201,6 @@ def _merge(network: Network, merge: Any, task: Any, spec: TaskSpec) -> None:
     merge(network)
     network.eval()
     with torch.inference_mode():
-        assert_close(before, task.predict(network, batch), 1e-5, "the merged network's probabilities against the trained one's")
+        after = task.predict(network, batch)
+    for target, answer in before.items():
+        assert_close(answer.values, after[target].values, 1e-5, "the merged network's answers against the trained one's")

@@ -8,34 +8,30 @@ Files: `train|validation|test/00000.arrow`, `schema.json`, `columns/<name>/`, `q
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
-from bessemer.core.pick import Pick, dump_plugin, make
+from bessemer.core.pick import Pick, make
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import RunContext
-from bessemer.core.schema import Column, Role, Schema
-from bessemer.core.types import Codec, Modality, Source
+from bessemer.core.schema import Role, Schema
+from bessemer.core.types import Source
 from bessemer.data import clean as cleaning
 from bessemer.data import selection
 from bessemer.data.clean import INTERNAL, Feed, Plan
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
 from bessemer.data.selection import Selection
-from bessemer.data.shards import ShardReader, ShardWriter
+from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
-from bessemer.modalities import codec_of, column_folder
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from bessemer.modalities import codec_of
+from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths
 
 FEW_ROWS = 5
 
@@ -46,17 +42,17 @@ class Prepare(StageConfig):
     sources: Annotated[tuple[Annotated[Config, Pick("data/sources")], ...], Field(min_length=1)]
     """Where rows come from, in order: files (csv, jsonl, parquet, lines) or data sets of the catalogue."""
     inputs: Annotated[dict[str, Annotated[Config, Pick("modalities")]], Field(min_length=1)]
-    """Column -> what it is (text)."""
+    """Column -> what it is: text, or the columns of a table (number, category, date, …). A name may be a pattern: `"x_*": number`."""
     targets: dict[str, Annotated[Config, Pick("modalities")]] = {}
-    """Column -> what it is (category); none for text without labels."""
+    """Column -> what it is: category, number, multilabel; none for text without labels."""
     weight: str | None = None
     """The column of row weights, numbers of 0 or more."""
     split: Annotated[Config, Pick("data/splits")] = Field(default_factory=lambda: make("data/splits", "stratified"))
     """How rows are divided: random, stratified or given."""
-    duplicates: Literal["remove", "keep"] = "remove"
-    """Rows that repeat an earlier row, inputs and labels; those of given splits always stay."""
-    conflicts: Literal["remove", "keep"] = "remove"
-    """Rows whose inputs occur with different labels; those of given splits always stay."""
+    duplicates: Literal["remove", "keep"] | None = None
+    """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
+    conflicts: Literal["remove", "keep"] | None = None
+    """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
     limit: Annotated[int, Field(ge=10)] | None = None
     """Keep this many rows, drawn at random (with given splits: of training alone)."""
 
@@ -76,7 +72,7 @@ class Prepare(StageConfig):
                 raise ValueError(f"a column cannot be named '{name}', which Bessemer uses itself; use 'rename' of the source")
         for role, columns in (("input", self.inputs), ("target", self.targets)):
             for name, config in columns.items():
-                if role not in _modality(config).roles:
+                if role not in modality(config).roles:
                     raise ValueError(f"the column '{name}' is of a kind that cannot be a{'n' * (role == 'input')} {role}")
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
@@ -88,50 +84,78 @@ class Prepare(StageConfig):
         return made
 
 
-def _modality(config: Config) -> Modality:
-    made: Modality = plugin_of("modalities", config).function(config)
-    return made
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the parts of the stage share: the configuration, the run, the folder to write to and the clean file."""
-
-    config: Prepare
-    run: RunContext
-    out: Path
-    clean: Path
-
-
 @register("stages", "prepare")
 def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write prepared data and return its facts: rows, labels, lengths, the funnel."""
-    work = _Work(config, run, out, run.scratch / "clean.parquet")
     splitter: Splitter = plugin_of("data/splits", config.split).function(config.split)
+    config = _expanded(config, splitter)
+    work = _work(config, out, run)
     with Quarantine(out / "quarantine.parquet") as quarantine:
-        counts = _clean(work, splitter, quarantine)
+        counts = _clean(config, work, splitter, quarantine)
         names = [count.name for count in counts]
         if not any(count.kept for count in counts):
             raise UserError(f"every row was set aside or left out, so there is nothing to learn from: {_why(quarantine, counts)}")
-        chosen = selection.select(work.clean, names, quarantine, selection.Rules(
-            inputs=tuple(config.inputs), targets=tuple(config.targets), splitter=splitter, seed=run.seed, limit=config.limit,
-            duplicates=config.duplicates, conflicts=config.conflicts, scratch=run.scratch))
+        chosen = selection.select(work.clean, names, quarantine, _rules(config, splitter, run))
         run.check()
         for note in chosen.notes:
             run.note(note)
-    schema = _fit(work, chosen)
+    schema = fit(work, chosen)
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
-    written = _encode(work, chosen, schema, codecs)
+    written = encode(work, chosen, schema, codecs)
     funnel = _funnel(counts, quarantine, chosen, written)
     _tell(funnel, run)
     _tell_rare(funnel, run)
-    schema = _with_lengths(schema, codecs, out)
+    schema = with_lengths(schema, codecs, out)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if _is_table(config):
+        _profile(schema, out, run)
     part = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
     return {"rows": written, **funnel, **part, "quarantined": quarantine.count, "notes": chosen.notes,
             "columns": {column.name: column.facts for column in schema.columns},
             "bytes": sum(item.stat().st_size for item in out.rglob("*.arrow"))}
+
+
+def _work(config: Prepare, out: Path, run: RunContext) -> Work:
+    aliases = {name: tuple(sorted({old for source in config.sources for old, new in source.rename.items() if new == name}))
+               for name in [*config.inputs, *config.targets]}
+    return Work(config.inputs, config.targets, config.weight, aliases, run, out, run.scratch / "clean.parquet")
+
+
+def _is_table(config: Prepare) -> bool:
+    return any(modality(item).vector for item in config.inputs.values())
+
+
+def _expanded(config: Prepare, splitter: Splitter) -> Prepare:
+    """Return the config with each input pattern (`"x_*"`) replaced by the columns of the first source that it names."""
+    if not any("*" in name for name in config.inputs):
+        return config
+    source = config.sources[0]
+    first: Source = plugin_of("data/sources", source).function(source)
+    found = next((chunk.table.column_names for chunk in first.read() if chunk.table.num_columns), [])
+    names = [source.rename.get(name, name) for name in found]
+    taken = {*config.targets, *config.inputs, config.weight, splitter.column, *INTERNAL}
+    return config.model_copy(update={"inputs": expand_patterns(config.inputs, names, taken, first.name)})
+
+
+def _rules(config: Prepare, splitter: Splitter, run: RunContext) -> selection.Rules:
+    table = _is_table(config)
+    kinds = {name: modality(item).answer for name, item in config.targets.items()}
+    policy = "keep" if table else "remove"  # like rows are natural in tables; those of like inputs stay in one split
+    return selection.Rules(
+        inputs=tuple(config.inputs), targets=tuple(name for name, kind in kinds.items() if kind == "label"),
+        values=tuple(name for name, kind in kinds.items() if kind != "label"), splitter=splitter, seed=run.seed, limit=config.limit,
+        duplicates=config.duplicates or policy, conflicts=config.conflicts or policy, scratch=run.scratch, hashed=table)
+
+
+def _profile(schema: Schema, out: Path, run: RunContext) -> None:
+    """Write `profile.json`: what each column holds, how it drifts from training to test, and how it goes with the targets."""
+    from bessemer.data.profile import profile
+
+    with run.progress("profile", None, "columns"):
+        test = ShardReader(out / SPLITS[2]).tables() if (out / SPLITS[2]).is_dir() else None
+        found = profile(ShardReader(out / SPLITS[0]).tables(), test, schema, tuple(column.name for column in schema.by_role(Role.TARGET)))
+    (out / "profile.json").write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _tell(funnel: dict[str, Any], run: RunContext) -> None:
@@ -157,10 +181,10 @@ def _part(config: Prepare, limit: int) -> float:
     return sum(min(size, limit) for size in sizes) / sum(sizes) if sum(sizes) else 1.0
 
 
-def _clean(work: _Work, splitter: Splitter, quarantine: Quarantine) -> list[cleaning.Count]:
-    config, run = work.config, work.run
-    plan = Plan(inputs={name: _modality(item).clean for name, item in config.inputs.items()},
-                targets={name: _modality(item).clean for name, item in config.targets.items()},
+def _clean(config: Prepare, work: Work, splitter: Splitter, quarantine: Quarantine) -> list[cleaning.Count]:
+    run = work.run
+    plan = Plan(inputs={name: modality(item).clean for name, item in config.inputs.items()},
+                targets={name: modality(item).clean for name, item in config.targets.items()},
                 weight=config.weight, split=splitter.column, rehearsal=run.rehearsal)
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
@@ -187,105 +211,6 @@ def _feed(config: Any, plan: Plan) -> Feed:
 def _why(quarantine: Quarantine, counts: list[cleaning.Count]) -> str:
     left = sum(count.not_selected for count in counts)
     return "; ".join(part for part in (quarantine.top(), f"not selected by 'where' ({left:,} rows)" if left else "") if part)
-
-
-def _fit(work: _Work, chosen: Selection) -> Schema:
-    """Fit every column on the training split alone."""
-    columns = []
-    for role, picked in ((Role.INPUT, work.config.inputs), (Role.TARGET, work.config.targets)):
-        for name, config in picked.items():
-            folder = column_folder(work.out, name)
-            folder.mkdir(parents=True)
-            arrays = (table[name].combine_chunks() for table, _ in _batches(work, chosen, 0, [name]))
-            labels, facts = _modality(config).fit(arrays, work.run.seed, folder)
-            if role == Role.TARGET:
-                if len(labels) < 2:
-                    raise UserError(f"the target '{name}' has only one label ('{labels[0]}') in the training rows, so there is "
-                                    "nothing to tell apart; expected at least two" if labels else
-                                    f"the target '{name}' has no label in the training rows")
-                _unseen(work, chosen, name, labels)
-            plain = dump_plugin("modalities", config) or {}
-            aliases = sorted({old for source in work.config.sources for old, new in source.rename.items() if new == name})
-            columns.append(Column(name=name, role=role, modality=plain, labels=labels, facts=facts, aliases=tuple(aliases)))
-            if not any(folder.iterdir()):
-                folder.rmdir()
-    if work.config.weight:
-        columns.append(Column(name=work.config.weight, role=Role.WEIGHT, modality={"kind": "weight"}))
-    found = sorted(work.out.glob("columns/*/tokenizer.json"))
-    if len(found) == 1:
-        shutil.copyfile(found[0], work.out / "tokenizer.json")
-    return Schema(columns=tuple(columns))
-
-
-def _unseen(work: _Work, chosen: Selection, name: str, labels: tuple[str, ...]) -> None:
-    """Refuse validation or test rows whose label no training row has."""
-    for split in (1, 2):
-        for table, _ in _batches(work, chosen, split, ["source", "row", name]):
-            for row in table.to_pylist():
-                if row[name] is not None and row[name] not in labels:
-                    raise UserError(f"the label '{row[name]}' of the target '{name}' occurs in {SPLITS[split]} (row {row['row']} "
-                                    f"of '{chosen.names[row['source']]}') but never in training; add training rows with it or "
-                                    "remove those rows")
-
-
-def _batches(work: _Work, chosen: Selection, split: int | None, columns: list[str]) -> Iterator[tuple[pa.Table, Any]]:
-    """Yield the clean rows that are used (of one split, or all) with the split of each, int8 [n]."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(work.clean) as file:
-        for batch in file.iter_batches(batch_size=8192, columns=["row_id", *columns], use_threads=False):
-            work.run.check()
-            splits = chosen.split_of(batch.column("row_id").to_numpy())
-            kept = splits >= 0 if split is None else splits == split
-            if kept.any():
-                yield pa.Table.from_batches([batch]).filter(pa.array(kept)), splits[np.flatnonzero(kept)]
-
-
-def _encode(work: _Work, chosen: Selection, schema: Schema, codecs: dict[str, Codec]) -> dict[str, int]:
-    """Write the shards and return the rows of each split."""
-    import pyarrow as pa
-
-    columns = [*work.config.inputs, *work.config.targets, *(["weight"] if work.config.weight else [])]
-    writers = {code: ShardWriter(work.out / SPLITS[code]) for code in sorted(set(chosen.splits.tolist()))}
-    with work.run.progress("encoding", len(chosen.splits), "rows") as progress:
-        for table, splits in _batches(work, chosen, None, columns):
-            stored: dict[str, Any] = {"row_id": table["row_id"]}
-            for column in schema.columns:
-                if column.role == Role.WEIGHT:
-                    stored["weight"] = table["weight"]
-                    continue
-                encoded = codecs[column.name].encode(table[column.name].combine_chunks())
-                if column.role == Role.TARGET:
-                    stored[column.name] = encoded["codes"]
-                else:
-                    stored[column.name] = table[column.name]
-                    stored.update({f"{column.name}.{part}": values for part, values in encoded.items()})
-            if chosen.overlap is not None:
-                stored["overlap"] = pa.array(chosen.overlap_of(table["row_id"].to_numpy()))
-            whole = pa.table(stored)
-            for code, writer in writers.items():
-                writer.add(whole.filter(pa.array(splits == code)))
-            progress.advance(len(table))
-    for writer in writers.values():
-        writer.close()
-    return {SPLITS[code]: writer.total for code, writer in writers.items()}
-
-
-def _with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema:
-    """Return the schema with each text column's length quantiles in the training split."""
-    import numpy as np
-
-    columns = []
-    for column in schema.columns:
-        codec = codecs.get(column.name)
-        if codec is not None and codec.length is not None:
-            lengths = ShardReader(out / SPLITS[0]).lengths(f"{column.name}.{codec.length}")
-            marks = {f"p{mark}": int(np.quantile(lengths, mark / 100, method="lower")) for mark in (5, 25, 50, 75, 95, 99, 100)}
-            column = column.model_copy(update={"facts": {**column.facts, "lengths": {**marks, "mean": float(lengths.mean())}}})
-        columns.append(column)
-    return Schema(columns=tuple(columns))
 
 
 def _funnel(counts: list[cleaning.Count], quarantine: Quarantine, chosen: Selection, written: dict[str, int]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -39,24 +39,26 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     from bessemer.core.types import BuildSpec
     from bessemer.engine.job import Job
     from bessemer.nn.checkpoint import save_network
+    from bessemer.nn.network import Network
     from bessemer.stages import _learning as learning
 
     learning.use_threads(run)
-    whole = learning.open_split(inputs["data"], "train", run.seed)
+    whole = learning.text_only(learning.open_split(inputs["data"], "train", run.seed), "pretraining")
     order = np.random.Generator(np.random.Philox(key=[run.seed, 2**32])).permutation(whole.count)
     count = max(1, min(whole.count - 1, round(whole.count * config.held_out)))
-    held, spec = learning.part_of(whole, np.sort(order[:count])), learning.part_of(whole, np.sort(order[count:]))
+    held, spec = (learning.text_only(learning.part_of(whole, np.sort(part)), "pretraining") for part in (order[:count], order[count:]))
     task = learning.make_task(config.task, spec)
     network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run, inputs["data"])
-    held, part = learning.rehearsed(held, run)
+    shown, part = learning.rehearsed(held, run)
+    held = learning.text_only(shown, "pretraining")
     checked = learning.make_task(config.task, replace(held, fitted_on=spec))
     if config.metric_for_best_model is not None:
         learning.check_metric(config.metric_for_best_model, learning.loss_names(network, checked))
-    job = Job(network, task, config, learning.batch_shape(config, spec), run, learning.scorer(network, checked, held, run),
+    job = Job(network, task, config, learning.batch_shape(config, spec), run, learning.scorer(network, checked, held, run, measured=False),
               (config.metric_for_best_model or "loss", config.metric_for_best_model is not None
                and not config.metric_for_best_model.endswith("loss")),
               validation_part=part, train_part=learning.train_part(run))
     facts = learning.train(job, out)
-    save_network(network, out)
+    save_network(cast(Network, network), out)
     learning.copy_preprocessing(inputs["data"], out, whole)
     return {**facts, "task": task.name, "rows": spec.count, "held_out_rows": count}

@@ -94,10 +94,10 @@ def supervised(config: Supervised, spec: TableSpec) -> Task:
 
 def _head(config: Supervised, column: Column, spec: TableSpec) -> Head:
     info = spec.targets[column.name]
-    if "inverse" in info:
+    if info["kind"] == "number":
         return Head(target=column.name, kind="number", width=1 + len(config.quantiles), quantiles=config.quantiles,
                     inverse=Inverse.model_validate(info["inverse"]))
-    kind: Literal["label", "flags"] = "flags" if info.get("flags") else "label"
+    kind: Literal["label", "flags"] = "flags" if info["kind"] == "flags" else "label"
     counts = column.facts.get("counts", {})
     absent = [label for label in column.labels if counts.get(label) == 0]
     if absent and kind == "label":

@@ -1,0 +1,214 @@
+"""How prepare fits every column on the training rows and writes the encoded rows of each split."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.config import Config
+from bessemer.core.errors import UserError
+from bessemer.core.pick import dump_plugin
+from bessemer.core.registry import plugin_of
+from bessemer.core.run import RunContext
+from bessemer.core.schema import Column, Role, Schema
+from bessemer.core.types import Codec, Modality
+from bessemer.data.selection import Selection
+from bessemer.data.shards import ShardReader, ShardWriter
+from bessemer.data.split import SPLITS
+from bessemer.modalities import column_folder
+from bessemer.stages._tables import CODES, NUMBERS, SCALED
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bessemer.modalities.vectors import Vectors
+
+HELD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the parts of the stage share.
+
+    Attributes:
+        inputs: column -> what it is.
+        targets: column -> what it is.
+        weight: the column of row weights, or None.
+        aliases: column -> names that it has in raw rows where a source renames it.
+        run: the run.
+        out: the folder to write to.
+        clean: the Parquet file of clean rows.
+    """
+
+    inputs: Mapping[str, Config]
+    targets: Mapping[str, Config]
+    weight: str | None
+    aliases: Mapping[str, tuple[str, ...]]
+    run: RunContext
+    out: Path
+    clean: Path
+
+
+def modality(config: Config) -> Modality:
+    """Return the modality of a config."""
+    made: Modality = plugin_of("modalities", config).function(config)
+    return made
+
+
+def expand_patterns(inputs: Mapping[str, Config], names: Sequence[str], taken: Collection[str | None], where: str) -> dict[str, Config]:
+    """Return inputs with each pattern replaced by the columns that it names; those named one by one, and those taken, are left out."""
+    found: dict[str, Config] = {}
+    for pattern, config in inputs.items():
+        if "*" not in pattern:
+            found[pattern] = config
+            continue
+        chosen = [name for name in names if fnmatch.fnmatchcase(name, pattern) and name not in taken and name not in found]
+        if not chosen:
+            raise UserError(f"inputs: no column of '{where}' matches '{pattern}'; its columns are: {', '.join(names[:30])}")
+        found.update(dict.fromkeys(chosen, config))
+    return found
+
+
+def fit(work: Work, chosen: Selection) -> Schema:
+    """Fit every column on the training split alone."""
+    columns = [_column(work, name, Role.INPUT, arrays) for name, arrays in _training(work, chosen, tuple(work.inputs))]
+    for name, arrays in _training(work, chosen, tuple(work.targets)):
+        column = _column(work, name, Role.TARGET, arrays)
+        if modality(work.targets[name]).answer == "label":
+            _check_labels(work, chosen, column)
+        columns.append(column)
+    if work.weight:
+        columns.append(Column(name=work.weight, role=Role.WEIGHT, modality={"kind": "weight"}))
+    found = sorted(work.out.glob("columns/*/tokenizer.json"))
+    if len(found) == 1:
+        shutil.copyfile(found[0], work.out / "tokenizer.json")
+    return Schema(columns=tuple(columns))
+
+
+def _column(work: Work, name: str, role: Role, arrays: Iterator[pa.Array]) -> Column:
+    config = (work.inputs if role == Role.INPUT else work.targets)[name]
+    folder = column_folder(work.out, name)
+    folder.mkdir(parents=True)
+    labels, facts = modality(config).fit(arrays, work.run.seed, folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return Column(name=name, role=role, modality=dump_plugin("modalities", config) or {}, labels=labels, facts=facts,
+                  aliases=work.aliases.get(name, ()))
+
+
+def _training(work: Work, chosen: Selection, names: tuple[str, ...]) -> Iterator[tuple[str, Iterator[pa.Array]]]:
+    """Yield each column with its training values; as many columns at a time are read as fit into 256 MB, so that a file of a
+    thousand columns is not read a thousand times.
+    """
+    rows = max(1, int((chosen.splits == 0).sum()))
+    size = max(1, HELD_BYTES // (rows * 16))
+    for start in range(0, len(names), size):
+        group = list(names[start:start + size])
+        if len(group) == 1:
+            yield group[0], (table[group[0]].combine_chunks() for table, _ in batches(work, chosen, 0, group))
+            continue
+        held = [table for table, _ in batches(work, chosen, 0, group)]
+        for name in group:
+            yield name, (table[name].combine_chunks() for table in held)
+
+
+def _check_labels(work: Work, chosen: Selection, column: Column) -> None:
+    """Refuse a target of fewer than two labels, and validation or test rows whose label no training row has."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    name, labels = column.name, column.labels
+    if len(labels) < 2:
+        raise UserError(f"the target '{name}' has only one label ('{labels[0]}') in the training rows, so there is nothing to tell "
+                        "apart; expected at least two" if labels else f"the target '{name}' has no label in the training rows")
+    for split in (1, 2):
+        for table, _ in batches(work, chosen, split, ["source", "row", name]):
+            strange = pc.and_(table[name].is_valid(), pc.invert(pc.is_in(table[name], value_set=pa.array(labels, pa.string()))))
+            first = pc.index(strange, True).as_py()
+            if first >= 0:
+                row = table.slice(first, 1).to_pylist()[0]
+                raise UserError(f"the label '{row[name]}' of the target '{name}' occurs in {SPLITS[split]} (row {row['row']} of "
+                                f"'{chosen.names[row['source']]}') but never in training; add training rows with it or remove those "
+                                "rows")
+
+
+def batches(work: Work, chosen: Selection, split: int | None, columns: list[str]) -> Iterator[tuple[pa.Table, Any]]:
+    """Yield the clean rows that are used (of one split, or all) with the split of each, int8 [n]."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(work.clean) as file:
+        for batch in file.iter_batches(batch_size=8192, columns=["row_id", *columns], use_threads=False):
+            work.run.check()
+            splits = chosen.split_of(batch.column("row_id").to_numpy())
+            kept = splits >= 0 if split is None else splits == split
+            if kept.any():
+                yield pa.Table.from_batches([batch]).filter(pa.array(kept)), splits[np.flatnonzero(kept)]
+
+
+def encode(work: Work, chosen: Selection, schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, int]:
+    """Write the shards and return the rows of each split."""
+    import pyarrow as pa
+
+    from bessemer.modalities.vectors import open_vectors
+
+    vector = [name for name, config in work.inputs.items() if modality(config).vector]
+    vectors = open_vectors(schema, work.out) if vector else None
+    columns = [*work.inputs, *work.targets, *(["weight"] if work.weight else [])]
+    writers = {code: ShardWriter(work.out / SPLITS[code]) for code in sorted(set(chosen.splits.tolist()))}
+    with work.run.progress("encoding", len(chosen.splits), "rows") as progress:
+        for table, splits in batches(work, chosen, None, columns):
+            whole = stored(table, schema, codecs, vectors)
+            if chosen.overlap is not None:
+                whole = whole.append_column("overlap", pa.array(chosen.overlap_of(table["row_id"].to_numpy())))
+            for code, writer in writers.items():
+                writer.add(whole.filter(pa.array(splits == code)))
+            progress.advance(len(table))
+    for writer in writers.values():
+        writer.close()
+    return {SPLITS[code]: writer.total for code, writer in writers.items()}
+
+
+def stored(table: pa.Table, schema: Schema, codecs: Mapping[str, Codec], vectors: Vectors | None) -> pa.Table:
+    """Return clean rows as they are stored: raw inputs and their codes, targets as they are learnt and scored."""
+    import pyarrow as pa
+
+    found: dict[str, Any] = {"row_id": table["row_id"]}
+    for column in schema.columns:
+        if column.role == Role.WEIGHT:
+            found["weight"] = table["weight"]
+        elif column.role == Role.TARGET:
+            encoded = codecs[column.name].encode(table[column.name].combine_chunks())
+            found[column.name] = next(encoded[part] for part in ("codes", "value", "flags") if part in encoded)
+            if "scaled" in encoded:
+                found[f"{column.name}{SCALED}"] = encoded["scaled"]
+        else:
+            found[column.name] = table[column.name]
+            if codecs[column.name].length is not None:
+                encoded = codecs[column.name].encode(table[column.name].combine_chunks())
+                found.update({f"{column.name}.{part}": values for part, values in encoded.items()})
+    if vectors is not None:
+        for name, matrix in zip((NUMBERS, CODES), vectors.encode(table), strict=True):
+            if matrix.shape[1]:
+                found[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+    return pa.table(found)
+
+
+def with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema:
+    """Return the schema with each text column's length quantiles in the training split."""
+    import numpy as np
+
+    columns = []
+    for column in schema.columns:
+        codec = codecs.get(column.name)
+        if codec is not None and codec.length is not None:
+            lengths = ShardReader(out / SPLITS[0]).lengths(f"{column.name}.{codec.length}")
+            marks = {f"p{mark}": int(np.quantile(lengths, mark / 100, method="lower")) for mark in (5, 25, 50, 75, 95, 99, 100)}
+            column = column.model_copy(update={"facts": {**column.facts, "lengths": {**marks, "mean": float(lengths.mean())}}})
+        columns.append(column)
+    return Schema(columns=tuple(columns))
