@@ -32,7 +32,7 @@ _DENSE_LIMIT = 1 << 26
 # Rows of a batch that are multiplied at once: their transpose stays in the second-level cache.
 _ROWS = 256
 # Weights that are worked on at once where a copy of them is needed.
-_WEIGHTS = 1 << 24
+_WEIGHTS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Structure:
         A counting sort by chunks: no 64-bit array of Z values is made.
         """
         num_weights, fan_in = len(self.columns_Z), int(self.starts_O[1])
-        chunks = self.columns_Z.split(_WEIGHTS // 2)
+        chunks = self.columns_Z.split(_WEIGHTS)
         count_I = torch.zeros(self.num_inputs, dtype=torch.int64, device=self.columns_Z.device)
         for chunk in chunks:
             count_I += chunk.bincount(minlength=self.num_inputs)
@@ -81,7 +81,7 @@ def _accept_csr() -> None:
     """Let torch say once, to nobody, that its CSR tensors are in beta; only `sampled_addmm` is used of them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.empty(0, dtype=torch.int64), torch.empty(0), (1, 1))
+        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.empty(0, dtype=torch.int64), torch.empty(0), (1, 1), check_invariants=False)
 
 
 class _Plan:
