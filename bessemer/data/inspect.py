@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,41 +11,20 @@ from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk, Source
-from bessemer.data.columns import OneType, texts
-from bessemer.data.rows import open_checked
+from bessemer.data.columns import OneType
+from bessemer.data.looks import FEW, Found, look, words_of
+from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
+__all__ = ["FEW", "KINDS", "SAMPLE", "Found", "Inspection", "infer_source", "inspect"]
 SAMPLE = 20_000
-FEW = 100
-KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-         ".parquet": "parquet", ".pq": "parquet", ".txt": "lines"}
-
-
-@dataclass(frozen=True)
-class Found:
-    """One column as it looks in the sample.
-
-    Attributes:
-        name: its name.
-        kind: text, category, number, empty, or other (an identifier, say).
-        distinct: different values in the sample.
-        missing: values missing in the sample.
-        counts: of its values, the most frequent first, where they are few.
-        lengths: quantiles of its length in characters (p50, p95, p100).
-        numeric: whether every value is a number.
-        latin: part of its letters that are of the Latin script; 1 where it has none.
-    """
-
-    name: str
-    kind: str
-    distinct: int
-    missing: int
-    counts: dict[str, int] = field(default_factory=dict)
-    lengths: dict[str, int] = field(default_factory=dict)
-    numeric: bool = False
-    latin: float = 1.0
+CELLS = 20_000_000
+WIDEST = 10_000
+CODES = 20
+TASKS = ("classification", "regression", "multilabel")
 
 
 @dataclass(frozen=True)
@@ -54,12 +34,15 @@ class Inspection:
     Attributes:
         source: its source config, ready for a recipe.
         kind: the source's registered name.
-        columns: what was found, in the file's order.
+        columns: what was found, in the file's order; those of no use say why.
         rows: rows in the sample.
         rejected: rows that could not be read while sampling.
         target: the column to learn, or None where none looks like it.
-        inputs: the columns of text to learn from.
-        task: what would be learnt, or None without a target.
+        inputs: the columns to learn from: of a table all of use, else those of text.
+        task: what would be learnt (classification, regression, multilabel), or None without a target.
+        table: whether this is a table: there is an input that is no text, or the task is no classification.
+        target_modality: how the target would be read, ready for a recipe, or None.
+        leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
     """
 
     source: Config
@@ -70,15 +53,19 @@ class Inspection:
     target: str | None
     inputs: tuple[str, ...]
     task: str | None
+    table: bool = False
+    target_modality: Mapping[str, Any] | None = None
+    leaks: tuple[str, ...] = field(default=())
 
 
 def infer_source(path: Path) -> Config:
     """Return the source config of a file by its suffix and content; a kind that is not known is a UserError."""
     if not path.is_file():
         raise UserError(f"'{path}' is a folder; name a file" if path.is_dir() else f"there is no file '{path}'")
-    with open_checked(path, "a data file", text=False) as stream:
-        head = stream.read(65536)
-    kind = "parquet" if head[:4] == b"PAR1" else KINDS.get(path.suffix.lower())
+    with open_checked(path, "a data file", text=False):
+        head = plain_head(path)
+    kind = kind_of(path)
+    kind = "parquet" if head[:4] == b"PAR1" else "arrow" if head[:6] == b"ARROW1" else kind
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if kind == "jsonl" and start == b"[":
         raise UserError(f"'{path}' is one JSON list; expected JSON lines, one object a line (jq -c '.[]' makes them)")
@@ -95,101 +82,176 @@ def infer_source(path: Path) -> Config:
     return plugin("data/sources", kind).config.model_validate({"path": str(path)})
 
 
-def inspect(path: Path, target: str | None = None) -> Inspection:
+def inspect(path: Path, target: str | None = None, task: str | None = None) -> Inspection:
     """Read a sample of a file and guess what each column is.
 
     Args:
         path: the file.
         target: the column to learn; guessed by default.
+        task: classification, regression or multilabel; by the target's values by default.
 
     Raises:
-        UserError: an unreadable file, a column that is not there, or a target that is a quantity or has one value only.
+        UserError: an unreadable file, a column that is not there, a target of one value only, or a task that does not fit it.
     """
     config = infer_source(path)
     source: Source = plugin_of("data/sources", config).function(config)
-    table, rejected = _sample(source)
+    table, rejected = _sample(source, path)
     if not len(table):
         raise UserError(f"'{path}' has no row that can be read")
     names = table.column_names
     if target is not None and target not in names:
-        raise UserError(f"'{path}' has no column '{target}'{nearest(target, names)}; its columns are: {', '.join(names)}")
-    columns = tuple(_look(name, table[name]) for name in names)
+        raise UserError(f"'{path}' has no column '{target}'{nearest(target, names)}; its columns are: {', '.join(names[:30])}"
+                        + (", …" if len(names) > 30 else ""))
+    columns = tuple(look(name, table[name]) for name in names)
     chosen = target or _guess(columns)
-    if chosen is not None:
-        _check(path, table, next(column for column in columns if column.name == chosen))
-    inputs = tuple(column.name for column in columns if column.kind == "text" and column.name != chosen)
-    if not inputs and len(table) < FEW:  # so few rows do not show whether values repeat: the longest words will do
-        words = [column for column in columns if column.name != chosen and not column.numeric and column.lengths]
-        inputs = tuple(column.name for column in sorted(words, key=lambda column: -column.lengths["p50"])[:1])
+    found = next((column for column in columns if column.name == chosen), None)
+    job = None
+    if found is not None:
+        job = _task(path, table, found, columns, task)
+        columns = tuple(_leaking(column, found, table) for column in columns)
+    inputs, is_table = _inputs(columns, chosen, job, len(table))
     if not inputs:
-        raise UserError(f"'{path}' has no column of text to learn from (columns: {', '.join(names)}); this version learns from "
-                        "text")
-    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected, chosen, inputs,
-                      "classification" if chosen else None)
+        raise UserError(f"'{path}' has no column to learn from ("
+                        + "; ".join(f"'{column.name}': {column.reason}" for column in columns[:20] if column.name != chosen) + ")")
+    columns = tuple(replace(column, modality={"kind": column.kind if column.kind != "identifier" else "number"}, reason="")
+                    if is_table and column.name in inputs and column.modality is None else column for column in columns)
+    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected, chosen, inputs, job, is_table,
+                      _target_modality(found, job), tuple(column.name for column in columns if column.reason.startswith("leak:")))
 
 
-def _sample(source: Source) -> tuple[pa.Table, int]:
+def _sample(source: Source, path: Path) -> tuple[pa.Table, int]:
     """Return the first rows and how many on the way could not be read."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
-    rejected = 0
+    rejected, most = 0, SAMPLE
     chunk: Chunk
     for chunk in source.read():
+        width = chunk.table.num_columns
+        if width > WIDEST:
+            raise UserError(f"'{path}' has {width:,} columns; only {WIDEST:,} can be looked at: write the recipe by hand and name the "
+                            "columns to learn from, or keep fewer columns")
         rejected += len(chunk.rejected) if chunk.rejected is not None else 0
-        if chunk.table.num_columns:
-            parts.append(chunk.table.slice(0, SAMPLE - sum(map(len, parts))))
-        if sum(map(len, parts)) >= SAMPLE:
+        if width:
+            most = min(SAMPLE, max(1000, CELLS // width))
+            parts.append(chunk.table.slice(0, most - sum(map(len, parts))))
+        if sum(map(len, parts)) >= most:
             break
     return (pa.concat_tables(parts) if parts else pa.table({})), rejected
 
 
-def _look(name: str, column: pa.ChunkedArray) -> Found:
+def _guess(columns: tuple[Found, ...]) -> str | None:
+    """Return the column to learn, or None where that is a guess too far.
+
+    Beside text: the labels with the fewest different values, of equals the last. In a table every column may be an input, so that
+    only the last column, where targets usually stand, or the only one with labels is taken.
+    """
+    fit = [column for column in columns if column.counts and column.distinct > 1]
+    if any(column.kind in ("text", "words") for column in columns):
+        return min(reversed(fit), key=lambda column: column.distinct).name if fit else None
+    labels = [column for column in fit if not column.numeric or (column.whole and column.distinct <= CODES)]
+    if len(columns) == 2 and not any(column.numeric for column in columns):  # short texts and their labels
+        return min(reversed(fit), key=lambda column: column.distinct).name if fit else None
+    return labels[0].name if len(labels) == 1 else columns[-1].name if columns[-1] in labels else None
+
+
+def _task(path: Path, table: pa.Table, found: Found, columns: tuple[Found, ...], asked: str | None) -> str:
+    """Return what is learnt of the target, checked."""
+    import numpy as np
+
+    OneType(found.name).open(table[found.name], np.arange(1, len(table) + 1), path.name)
+    if asked is not None and asked not in TASKS:
+        raise UserError(f"there is no task '{asked}'{nearest(asked, TASKS)}")
+    here = f"'{path}': the column '{found.name}'"
+    if found.kind != "list" and found.distinct < 2:
+        raise UserError(f"{here} has {found.distinct} different value{'s' * (found.distinct != 1)}, so "
+                        "there is nothing to tell apart; expected at least two labels")
+    several = found.separator is not None
+    task = asked or ("multilabel" if several else "regression" if found.numeric and not _codes(found, table, columns)
+                     else "classification")
+    if found.kind in ("date", "other"):
+        raise UserError(f"{here} is of the kind {found.kind}, which cannot be learnt; expected labels or numbers")
+    if task == "regression" and not found.numeric:
+        raise UserError(f"{here} holds values that are no numbers, so there is no regression; choose another target or task")
+    if task == "classification" and not found.counts and found.distinct > len(table) / 2:
+        raise UserError(f"{here} has {found.distinct:,} different values in {len(table):,} rows, so it "
+                        "is no category; choose another target" + (", or the task regression" if found.numeric else ""))
+    return task
+
+
+def _codes(found: Found, table: pa.Table, columns: tuple[Found, ...]) -> bool:
+    """Tell whether a target of numbers means classes: 0 and 1, or few small whole numbers that recur."""
+    small = found.whole and all(abs(float(value)) <= 1000 for value in found.counts)
+    if found.kind == "boolean" or (small and found.counts and found.distinct <= CODES and len(table) >= 10 * found.distinct):
+        return True
+    others = [column for column in columns if column is not found]
+    tabular = any(column.modality is not None and column.kind not in ("text", "words") for column in others)
+    text = any(column.kind in ("text", "words", "category") and not column.numeric for column in others)
+    return bool(found.counts) and text and not tabular  # beside text alone, numbers that recur have always been labels
+
+
+def _target_modality(found: Found | None, task: str | None) -> dict[str, Any] | None:
+    if found is None or task is None:
+        return None
+    if task == "multilabel":
+        return {"kind": "labels", **({"separator": found.separator} if found.separator else {})}
+    return {"kind": "number" if task == "regression" else "category"}
+
+
+def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, rows: int) -> tuple[tuple[str, ...], bool]:
+    """Return the columns to learn from and whether they make a table."""
+    others = [column for column in columns if column.name != target]
+    usable = [column for column in others if column.modality is not None]
+    words = [column for column in usable if column.kind in ("text", "words")]
+    if len(usable) > len(words) or (usable and task not in (None, "classification")):
+        return tuple(column.name for column in usable), True
+    if words:
+        return tuple(column.name for column in words), False
+    free = [column for column in others if not column.reason.startswith("leak:")]
+    if rows < FEW:  # so few rows do not show whether values repeat: the longest words will do
+        long = [column for column in free if not column.numeric and column.lengths and column.kind != "date"]
+        if long:
+            return (max(long, key=lambda column: column.lengths["p50"]).name,), task not in (None, "classification")
+    counters = [column for column in free if column.kind == "identifier" and column.numeric]
+    return tuple(column.name for column in counters), True
+
+
+def _leaking(column: Found, target: Found, table: pa.Table) -> Found:
+    """Return the column, set aside where it gives the target away."""
+    if column.name == target.name or column.modality is None or target.kind == "list" or len(table) < 20:
+        return column
+    left, right = words_of(table[column.name]), words_of(table[target.name])
+    if left is None or right is None:
+        return column
+    why = None
+    if left.equals(right):
+        why = f"leak: equal to the target '{target.name}' in every row"
+    elif column.numeric and target.numeric and min(column.distinct, target.distinct) > 2:
+        why = f"leak: a straight line of the target '{target.name}'" if _line(left, right) else None
+    elif column.distinct == target.distinct <= len(table) / 5 and _pairs(left, right) == target.distinct:
+        why = f"leak: one to one with the target '{target.name}'"
+    return replace(column, modality=None, reason=why) if why else column
+
+
+def _pairs(left: pa.Array, right: pa.Array) -> int:
+    import pyarrow as pa
+
+    pairs = pa.table({"left": left, "right": right}).drop_null()
+    return len(pairs.group_by(["left", "right"]).aggregate([]))
+
+
+def _line(left: pa.Array, right: pa.Array) -> bool:
+    """Tell whether two columns of numbers lie on one straight line."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = texts(column)
-    if pa.types.is_nested(values.type):
-        return Found(name, "other", 0, values.null_count)
-    words = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    words = pc.if_else(pc.equal(words, ""), None, words)
-    present = words.drop_null()
-    if not len(present):
-        return Found(name, "empty", 0, len(words))
-    entries = sorted(present.value_counts().to_pylist(), key=lambda entry: (-entry["counts"], entry["values"]))
-    sizes = pc.utf8_length(present).to_numpy()
-    lengths = {f"p{mark}": int(np.quantile(sizes, mark / 100, method="lower")) for mark in (50, 95, 100)}
-    numeric = bool(pc.all(pc.match_substring_regex(present, r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")).as_py())
-    few = len(entries) <= FEW and (len(entries) <= max(2, len(present) // 5) or (lengths["p100"] <= 20 and len(present) <= FEW))
-    wordy = float(pc.mean(pc.count_substring_regex(present, r"\s+|[^\x00-\x{2E7F}]")).as_py())
-    if few and not (wordy >= 4 and len(entries) > len(present) / 2):
-        kind = "category"
-    elif numeric:
-        kind = "number"
-    else:
-        kind = "text" if wordy >= 1 or lengths["p50"] > 40 else "other"
-    counts: dict[str, Any] = {entry["values"]: entry["counts"] for entry in entries[:FEW]} if kind == "category" else {}
-    letters, latin = (int(pc.sum(pc.count_substring_regex(present, pattern)).as_py()) for pattern in (r"\pL", r"\p{Latin}"))
-    return Found(name, kind, len(entries), len(words) - len(present), counts, lengths, numeric, latin / letters if letters else 1.0)
+    def numbers(words: pa.Array) -> np.ndarray:
+        plain = pc.match_substring_regex(words, r"^[-+]?[\d.]+([eE][-+]?\d+)?$")
+        return pc.if_else(plain, words, None).cast(pa.float64()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
 
-
-def _guess(columns: tuple[Found, ...]) -> str | None:
-    """Return the category with the fewest different values (of equals the last, where targets usually stand), or None."""
-    fit = [column for column in columns if column.kind == "category" and column.distinct > 1]
-    return min(reversed(fit), key=lambda column: column.distinct).name if fit else None
-
-
-def _check(path: Path, table: pa.Table, found: Found) -> None:
-    import numpy as np
-
-    OneType(found.name).open(table[found.name], np.arange(1, len(table) + 1), path.name)
-    if found.numeric and found.kind == "number":
-        raise UserError(f"'{path}': the column '{found.name}' holds numbers with {found.distinct:,} different values in {len(table):,} "
-                        "rows, a quantity; this version learns categories only: choose another target")
-    if found.distinct < 2:
-        raise UserError(f"'{path}': the column '{found.name}' has {found.distinct} different value{'s' * (found.distinct != 1)}, so "
-                        "there is nothing to tell apart; expected at least two labels")
-    if found.kind != "category" and found.distinct > len(table) / 2:
-        raise UserError(f"'{path}': the column '{found.name}' has {found.distinct:,} different values in {len(table):,} rows, so it "
-                        "is no category; choose another target")
+    x_N, y_N = numbers(left), numbers(right)
+    both = np.isfinite(x_N) & np.isfinite(y_N)
+    if both.sum() < 20 or not (x_N[both].std() and y_N[both].std()):
+        return False
+    return bool(abs(np.corrcoef(x_N[both], y_N[both])[0, 1]) > 1 - 1e-9)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
+from bessemer.data.encoding import SUFFIXES, unpacked
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
+         ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".txt": "lines"}
 BLOCK = 4 << 20
 SHOWN = 200
 _NAMES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -68,26 +71,43 @@ def _checked(file: Path) -> Path:
     return file
 
 
-def open_checked(file: Path, kind: str, *, text: bool = True) -> BinaryIO:
-    """Open a data file; one that is empty, may not be read, or (where text is expected) is binary is a UserError."""
+def kind_of(file: Path) -> str | None:
+    """Return the kind of source that a file's name says (`rows.csv.gz` is CSV), or None."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in SUFFIXES:
+        suffixes.pop()
+    return KINDS.get(suffixes[-1]) if suffixes else None
+
+
+def plain_head(file: Path, size: int = 65536) -> bytes:
+    """Return a file's first bytes, unpacked where it is compressed."""
+    with file.open("rb") as stream, unpacked(stream, file) as plain:
+        return plain.read(size)
+
+
+def open_checked(file: Path, kind: str, *, text: bool = True, utf16: bool = False) -> BinaryIO:
+    """Open a data file; one that is empty, may not be read, or (where text is expected) is binary is a UserError.
+
+    Where text is expected, a compressed file is unpacked as it is read; `utf16` says that the caller can read UTF-16.
+    """
     try:
         stream = file.open("rb")
     except PermissionError:
         raise UserError(f"there is no permission to read '{file}'; change its rights (chmod u+r)") from None
-    head = stream.read(65536)
+    head = plain_head(file) if text else stream.read(1)
     stream.seek(0)
-    problem = _problem(head, kind) if text or not head else None
+    problem = _problem(head, kind, utf16) if text or not head else None
     if problem:
         stream.close()
         raise UserError(f"'{file}' {problem}")
-    return stream
+    return unpacked(stream, file) if text else stream
 
 
-def _problem(head: bytes, kind: str) -> str | None:
+def _problem(head: bytes, kind: str, utf16: bool) -> str | None:
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
         return f"is empty; expected {kind} with at least one row"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "is UTF-16 text; save it as UTF-8"
+        return None if utf16 else "is UTF-16 text; save it as UTF-8"
     if head.count(0) > max(3, len(head) // 100):  # a stray NUL is a control character, which cleaning removes
         return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
     return None

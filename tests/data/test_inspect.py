@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import random
+from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bessemer.core.errors import UserError
@@ -15,7 +19,7 @@ def test_a_table_of_reviews(tmp_path):
     file.write_text("id,review,sentiment\n" + "".join(f"u{i}x,{WORDS[i % 4]} {i},{'pos' if i % 4 else 'neg'}\n" for i in range(200)))
     found = inspect(file)
     assert (found.kind, found.target, found.inputs, found.task, found.rows) == ("csv", "sentiment", ("review",), "classification", 200)
-    assert [column.kind for column in found.columns] == ["other", "text", "category"]
+    assert [column.kind for column in found.columns] == ["identifier", "text", "category"]
     assert found.columns[2].counts == {"pos": 150, "neg": 50}
 
 
@@ -31,8 +35,10 @@ def test_what_cannot_be_learnt(tmp_path):
     file.write_text("text,price,one\n" + "".join(f"{WORDS[i % 4]} {i},{i * 1.5},same\n" for i in range(300)))
     with pytest.raises(UserError, match="no column 'prise'; did you mean 'price'"):
         inspect(file, "prise")
-    with pytest.raises(UserError, match="'price' holds numbers with 300 different values in 300 rows, a quantity"):
-        inspect(file, "price")
+    with pytest.raises(UserError, match="no regression; choose another target or task"):
+        inspect(file, "text", "regression")
+    with pytest.raises(UserError, match="'price' has 300 different values in 300 rows, so it is no category; .* or the task regression"):
+        inspect(file, "price", "classification")
     with pytest.raises(UserError, match="'one' has 1 different value, so there is nothing to tell apart"):
         inspect(file, "one")
     odd = tmp_path / "r.xyz"
@@ -42,3 +48,88 @@ def test_what_cannot_be_learnt(tmp_path):
     (tmp_path / "r.json").write_text('[{"a": 1}]')
     with pytest.raises(UserError, match="is one JSON list; expected JSON lines"):
         infer_source(tmp_path / "r.json")
+
+
+def table_file(folder, rows=400):
+    generator = random.Random(0)
+    file = folder / "t.csv"
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write("key,nr,size,comma,level,flag,ja,day,city,name,fixed,none,answer,copy,coded,tags,price\n")
+        for row in range(rows):
+            answer = generator.choice(["low", "high", "mid"])
+            stream.write(",".join([
+                f"k{row:05d}", str(row + 1), generator.choice([f"{generator.gauss(0, 9):.3f}", "?", "NA", "-inf", "1e3"]),
+                f'"{generator.randrange(100)},{generator.randrange(10)}"', str(generator.randrange(8)), str(generator.randrange(2)),
+                generator.choice("是否"), f"{generator.randrange(1, 29)}/{generator.randrange(1, 13)}/2021",
+                f"town {generator.randrange(150)}".replace(" ", ""), f"{generator.choice(['Ada', 'Bo'])} {generator.randrange(9000)}",
+                "same", "", answer, answer, {"low": "1", "mid": "2", "high": "3"}[answer],
+                "|".join(generator.sample(["a", "b", "c", "d"], generator.randrange(1, 4))), f"{generator.gauss(5, 1):.4f}"]) + "\n")
+    return file
+
+
+def test_a_table_is_looked_at_column_by_column(tmp_path):
+    found = inspect(table_file(tmp_path), "answer")
+    kinds = {column.name: column.kind for column in found.columns}
+    assert kinds == {"key": "identifier", "nr": "identifier", "size": "number", "comma": "number", "level": "number", "flag": "boolean",
+                     "ja": "boolean", "day": "date", "city": "category", "name": "words", "fixed": "constant", "none": "empty",
+                     "answer": "category", "copy": "category", "coded": "number", "tags": "category", "price": "number"}
+    reasons = {column.name: column.reason for column in found.columns if column.reason}
+    assert reasons == {"key": "every row has a value of its own", "nr": "it counts the rows", "fixed": "every row holds 'same'",
+                       "none": "it has no value", "copy": "leak: equal to the target 'answer' in every row",
+                       "coded": "leak: one to one with the target 'answer'"}
+    assert (found.task, found.table, found.target_modality, found.leaks) == (
+        "classification", True, {"kind": "category"}, ("copy", "coded"))
+    assert found.inputs == ("size", "comma", "level", "flag", "ja", "day", "city", "name", "tags", "price")
+    by_name = {column.name: column for column in found.columns}
+    assert by_name["size"].missing > 100 and by_name["comma"].note == "its numbers are written with a decimal comma"
+    assert [by_name[name].modality for name in ("size", "flag", "day", "city", "name", "key")] == [
+        {"kind": "number"}, {"kind": "boolean"}, {"kind": "date"}, {"kind": "category"}, {"kind": "words"}, None]
+
+
+@pytest.mark.parametrize(("target", "asked", "task", "modality"), [
+    ("price", None, "regression", {"kind": "number"}), ("level", None, "classification", {"kind": "category"}),
+    ("level", "regression", "regression", {"kind": "number"}), ("flag", None, "classification", {"kind": "category"}),
+    ("tags", None, "multilabel", {"kind": "labels", "separator": "|"}), ("tags", "classification", "classification", {"kind": "category"})])
+def test_the_task_follows_from_the_target_unless_it_is_named(tmp_path, target, asked, task, modality):
+    found = inspect(table_file(tmp_path), target, asked)
+    assert (found.task, found.target_modality, found.table) == (task, modality, True)
+
+
+def test_a_table_without_a_text_guesses_its_last_column_alone(tmp_path):
+    file = tmp_path / "g.csv"
+    file.write_text("a,b,c\n" + "".join(f"{'xy'[i % 2]},{'pqr'[i % 3]},{i * 0.7 % 1:.3f}\n" for i in range(60)))
+    assert inspect(file).target is None
+    file.write_text("c,a,b\n" + "".join(f"{i * 0.7 % 1:.3f},{'xy'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60)))
+    assert (inspect(file).target, inspect(file).inputs) == ("b", ("c", "a"))
+
+
+def test_types_of_parquet_and_lines_that_the_target_lies_on(tmp_path):
+    rows = 60
+    heat = [20 + (i * 37 % 60) / 7 for i in range(rows)]
+    pq.write_table(pa.table({
+        "c": heat, "f": [32 + 1.8 * value for value in heat], "when": pa.array([i * 10**9 for i in range(rows)], pa.timestamp("us", "UTC")),
+        "kind": pa.array(["a", "b", None] * (rows // 3)).dictionary_encode(), "money": [Decimal(i * 7 % 50) / 4 for i in range(rows)],
+        "big": pa.array([2**63 + i * i for i in range(rows)], pa.uint64()), "ok": [i % 3 == 0 for i in range(rows)],
+        "part": [{"x": i} for i in range(rows)], "raw": [b"\xff%d" % i for i in range(rows)]}), tmp_path / "t.parquet")
+    found = inspect(tmp_path / "t.parquet", "c")
+    assert {column.name: column.kind for column in found.columns} == {
+        "c": "number", "f": "number", "when": "date", "kind": "category", "money": "number", "big": "number", "ok": "boolean",
+        "part": "other", "raw": "other"}
+    assert found.leaks == ("f",) and found.inputs == ("when", "kind", "money", "big", "ok") and found.task == "regression"
+
+
+def test_rows_that_only_count_are_learnt_from_where_nothing_else_is(tmp_path):
+    file = tmp_path / "n.csv"
+    file.write_text("x,y\n" + "".join(f"{i},{i * i}\n" for i in range(50)))
+    found = inspect(file, "y")
+    assert (found.inputs, found.task, found.columns[0].modality) == (("x",), "regression", {"kind": "number"})
+    file.write_text("x,y\n1,2\n")
+    with pytest.raises(UserError, match="'y' has 1 different value, so there is nothing to tell apart"):
+        inspect(file, "y")
+
+
+def test_too_many_columns_to_look_at(tmp_path):
+    file = tmp_path / "w.csv"
+    file.write_text(",".join(f"c{i}" for i in range(10_001)) + "\n" + ",".join("1" * 10_001) + "\n")
+    with pytest.raises(UserError, match="has 10,001 columns; only 10,000 can be looked at"):
+        inspect(file)

@@ -6,26 +6,27 @@ Source of the format: RFC 4180, with any of `,` `;` tab `|` between fields and a
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
-from bessemer.data.rows import SHOWN, Rows, expand, missing_column, open_checked, rejects
+from bessemer.data.encoding import MARK, Transcoded, encoding_of
+from bessemer.data.rows import SHOWN, Rows, expand, missing_column, open_checked, plain_head, rejects
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-MARK = "\ufdd0"  # a code point that Unicode keeps out of text for ever: stands for a byte that is not UTF-8
 _ESCAPED = re.compile("[\udc80-\udcff]")
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -37,8 +38,20 @@ class Csv(Rows):
     """A file, a pattern with `*`, or a list of them; several are stacked."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """The sign between fields; found in the header (one of `,` `;` tab `|`) by default."""
+    encoding: str | None = None
+    """The encoding of the text, such as gb18030 or latin-1; UTF-8 by default, and what is certainly UTF-16 or GB18030."""
     max_row_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     """The longest row; a longer one is an error, because a quote that is never closed looks like it."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.getincrementaldecoder(value)("strict").decode(b"a", True)
+            except (LookupError, ValueError, TypeError):
+                raise ValueError(f"there is no encoding '{value}'; expected one such as utf-8, utf-16, gb18030, latin-1") from None
+        return value
 
     def outside(self) -> tuple[Path, ...]:
         """Return the files that are read."""
@@ -95,17 +108,39 @@ class _Utf8(io.RawIOBase):
         return _ESCAPED.sub(MARK, part.decode("utf-8", "surrogateescape")).encode("utf-8")
 
 
-def header(file: Path, delimiter: str | None) -> tuple[list[str], str]:
+def _open(file: Path, config: Csv) -> tuple[BinaryIO, str]:
+    """Return a file's text as UTF-8 (bytes that are none left as they are) and the name of the encoding it lies in."""
+    stream = open_checked(file, "CSV", utf16=True)
+    found = config.encoding or encoding_of(plain_head(file))
+    if found is None or codecs.lookup(found).name in ("utf-8", "utf-8-sig"):
+        return stream, "UTF-8"
+    plain: Any = Transcoded(stream, found)
+    return plain, found.upper()
+
+
+def header(file: Path, config: Csv) -> tuple[list[str], str]:
     """Return a file's column names and the sign between its fields; a repeated name is a UserError."""
-    with open_checked(file, "CSV") as stream:
-        text = stream.read(1 << 20).decode("utf-8-sig", "replace").lstrip("\r\n")
-    first = next(iter(text.splitlines()))
-    sign = delimiter or _sniff(first)
-    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=sign))
+    stream, encoding = _open(file, config)
+    with stream:
+        raw = stream.read(1 << 20)
+        while not (b"\n" in raw or b"\r" in raw) and len(raw) < config.max_row_bytes and (more := stream.read(1 << 20)):
+            raw += more
+    text = raw.decode("utf-8-sig", "replace").lstrip("\r\n")
+    first = next(iter(text.splitlines()), "")
+    sign = config.delimiter or _sniff(first)
+    try:
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=sign), [])
+    except csv.Error as error:
+        raise UserError(f"'{file}': the header cannot be read ({error}); expected the columns' names in the first line") from None
+    seen: dict[str, int] = {}
     for position, name in enumerate(names):
-        if name in names[:position]:
-            raise UserError(f"'{file}': the header names the column '{name}' twice (columns {names.index(name) + 1} and "
+        if name in seen:
+            raise UserError(f"'{file}': the header names the column '{name}' twice (columns {seen[name] + 1} and "
                             f"{position + 1}); give each column its own name")
+        seen[name] = position
+        if "\ufffd" in name or MARK in name:
+            raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "
+                            f"{encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: gb18030')")
     return names, sign
 
 
@@ -149,32 +184,39 @@ def _read(file: Path, config: Csv) -> Iterator[Chunk]:
     import pyarrow as pa
     import pyarrow.csv as arrow_csv
 
-    names, sign = header(file, config.delimiter)
+    names, sign = header(file, config)
     wanted = list(config.columns) if config.columns is not None else names
+    known = set(names)
     for name in wanted:
-        if name not in names:
+        if name not in known:
             raise missing_column(name, names, file)
     ragged, done, open_end = _Ragged(), 0, False
-    with open_checked(file, "CSV") as stream:
+    stream, encoding = _open(file, config)
+    with stream:
         clean = _Utf8(stream)
+        plain = type(stream) is io.BufferedReader  # neither unpacked nor transcoded: as long as the file
         try:
             reader = arrow_csv.open_csv(
                 pa.PythonFile(clean, mode="r"),
-                read_options=arrow_csv.ReadOptions(block_size=min(config.max_row_bytes, file.stat().st_size + 1),
-                                                   use_threads=False),
+                read_options=arrow_csv.ReadOptions(
+                    block_size=min(config.max_row_bytes, file.stat().st_size + 1) if plain else config.max_row_bytes, use_threads=False),
                 parse_options=arrow_csv.ParseOptions(delimiter=sign, newlines_in_values=True, invalid_row_handler=ragged),
                 convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False,
                                                          strings_can_be_null=False,
-                                                             include_columns=[*wanted, *({names[-1]} - set(wanted))]))
+                                                         include_columns=[*wanted, *({names[-1]} - set(wanted))]))
             for batch in reader:
                 if not batch.num_rows:
                     continue
                 numbers = ragged.number(done + 1, batch.num_rows)
                 done = int(numbers[-1])
                 open_end = "\n" in batch.column(names[-1])[-1].as_py()
-                yield from _pieces(pa.Table.from_batches([batch.select(wanted)]), numbers, ragged.take(done), clean.marked)
+                yield from _pieces(pa.Table.from_batches([batch.select(wanted)]), numbers, ragged.take(done),
+                                   encoding if clean.marked or encoding != "UTF-8" else None)
         except pa.ArrowInvalid as error:
-            raise _explain(error, file, done, config.max_row_bytes) from None
+            raise _explain(error, file, done, config) from None
+        except KeyError as error:
+            raise UserError(f"'{file}': the header cannot be read as CSV ({str(error)[:200]}); write each column's name plainly or "
+                            "wholly in quotes") from None
     if not done and not ragged.found:
         raise UserError(f"'{file}' has a header but no rows; expected at least one")
     if clean.quotes % 2 and (open_end or any("\n" in row[2] for row in ragged.found)):
@@ -182,41 +224,43 @@ def _read(file: Path, config: Csv) -> Iterator[Chunk]:
                         "of the file would be one value; close it, or double it where it is meant as a sign")
     if ragged.found:
         empty = pa.table({name: pa.array([], pa.string()) for name in wanted})
-        yield from _pieces(empty, ragged.number(1, 0), ragged.take(1 << 62), False)
+        yield from _pieces(empty, ragged.number(1, 0), ragged.take(1 << 62), None)
 
 
-def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, str]], marked: bool,
+def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, str]], encoding: str | None,
             rows: int = 65536) -> Iterator[Chunk]:
+    """Yield the rows without those that hold bytes that are no text in `encoding` (None: there are none)."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rejected: list[tuple[int, str, bytes | str]] = [*ragged]
-    if marked:
+    if encoding is not None:
         bad = np.zeros(len(table), bool)
         for column in table.columns:
             bad |= pc.match_substring(column, MARK).to_numpy()
         for position in np.flatnonzero(bad):
             content = " | ".join(table.slice(int(position), 1).to_pylist()[0].values())
-            rejected.append((int(numbers[position]), "not valid UTF-8", content.replace(MARK, "\ufffd")[:500]))
+            rejected.append((int(numbers[position]), f"not valid {encoding}", content.replace(MARK, "\ufffd")[:500]))
         table, numbers = table.filter(pa.array(~bad)), numbers[~bad]
-    table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-    table = pa.table({name: pc.if_else(pc.equal(table[name], ""), None, table[name]) for name in table.column_names})
+    columns = [pc.if_else(pc.equal(column, ""), None, column).cast(pa.string()) for column in table.columns]
+    table = pa.table(columns, names=table.column_names)
     first = rejects(rejected) if rejected else None
     for start in range(0, max(len(table), 1), rows):
         yield Chunk(table.slice(start, rows), numbers[start:start + rows], first)
         first = None
 
 
-def _explain(error: Exception, file: Path, done: int, limit: int) -> UserError:
-    text = str(error)
+def _explain(error: Exception, file: Path, done: int, config: Csv) -> UserError:
+    text, limit = str(error), config.max_row_bytes
     if "cannot infer number of columns" in text:
         return UserError(f"'{file}' has a header but no rows; expected at least one")
     if "straddl" not in text:
         return UserError(f"'{file}', after data row {done}: this is not valid CSV ({text.splitlines()[0]})")
-    with file.open("rb") as stream:
+    stream, _ = _open(file, config)
+    with io.BufferedReader(stream) as lines:  # type: ignore[type-var]
         number, length = 1, 0
-        while part := stream.readline(1 << 16):
+        while part := lines.readline(1 << 16):
             length += len(part)
             if length > limit:
                 head = part[:SHOWN // 4].decode("utf-8", "replace")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
-from bessemer.data.rows import Rows, expand, missing_column, open_checked
+from bessemer.data.rows import Rows, expand, open_checked
+from bessemer.data.typed import Types, batch_rows, chosen, plain_chunk
 
 
 class Parquet(Rows):
@@ -28,42 +30,56 @@ def source(config: Parquet) -> Source:
     files = expand(config.path)
 
     def read() -> Iterator[Chunk]:
-        types: dict[str, tuple[str, Path]] = {}
+        types: Types = {}
         for file in files:
             yield from _read(file, config, types)
 
     return Source(files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more", files, read)
 
 
-def _read(file: Path, config: Parquet, types: dict[str, tuple[str, Path]]) -> Iterator[Chunk]:
-    import numpy as np
+def _read(file: Path, config: Parquet, types: Types) -> Iterator[Chunk]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    damaged = "is damaged or no Parquet file ({}); was it copied whole? Get it again"
+    done = 0
     with open_checked(file, "Parquet", text=False) as stream:
         try:
-            opened = pq.ParquetFile(stream)
-            schema = opened.schema_arrow
-            wanted = list(config.columns) if config.columns is not None else schema.names
-            for name in wanted:
-                if name not in schema.names:
-                    raise missing_column(name, schema.names, file)
-                kind = str(schema.field(name).type)
-                known, where = types.setdefault(name, (kind, file))
-                if known != kind:
-                    raise UserError(f"'{file}': the column '{name}' holds {kind}, but in '{where}' it holds {known}; make the "
-                                    "files alike or use them as two sources")
-            if not opened.metadata.num_rows:
+            opened = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+            _check(opened.metadata, file)
+            wanted = chosen(opened.schema_arrow, config.columns, file, types)
+            total = opened.metadata.num_rows
+            if not total:
                 raise UserError(f"'{file}' has columns but no rows; expected at least one")
-            done = 0
-            for batch in opened.iter_batches(batch_size=16384, columns=wanted, use_threads=False):
-                yield Chunk(pa.Table.from_batches([batch]),
-                            np.arange(done + 1, done + 1 + batch.num_rows, dtype=np.int64))
+            for batch in opened.iter_batches(batch_size=batch_rows(len(wanted)), columns=wanted, use_threads=False):
+                yield plain_chunk(batch, wanted, done, asked=config.columns is not None)
                 done += batch.num_rows
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise UserError(f"'{file}' {damaged.format(str(error).splitlines()[0])}") from None
-        except OSError as error:
-            if error.errno is not None:
+        except (pa.ArrowException, OSError, OverflowError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise UserError(f"'{file}' {damaged.format(str(error).splitlines()[0])}") from None
+            raise _damaged(file, str(error)) from None
+    if done != total:
+        raise _damaged(file, f"{done:,} rows found, {total:,} announced")
+
+
+def _damaged(file: Path, why: str) -> UserError:
+    return UserError(f"'{file}' is damaged or no Parquet file ({(why.splitlines() or ['no reason given'])[0][:300]}); was it copied "
+                     "whole? Get it again")
+
+
+def _check(metadata: Any, file: Path) -> None:
+    """Refuse a footer that contradicts itself or the file's length, before it sizes a buffer."""
+    size, rows = file.stat().st_size, 0
+    for position in range(metadata.num_row_groups):
+        group = metadata.row_group(position)
+        rows += group.num_rows
+        if group.num_rows < 0:
+            raise _damaged(file, f"row group {position + 1} has {group.num_rows} rows")
+        for place in range(group.num_columns):
+            column = group.column(place)
+            start = column.data_page_offset
+            if column.has_dictionary_page and column.dictionary_page_offset is not None:
+                start = min(start, column.dictionary_page_offset)
+            if start < 0 or column.total_compressed_size < 0 or start + column.total_compressed_size > size:
+                raise _damaged(file, f"column {place + 1} of row group {position + 1} lies outside the file")
+    if rows != metadata.num_rows:
+        raise _damaged(file, f"its row groups have {rows:,} rows, its footer {metadata.num_rows:,}")

@@ -1,0 +1,225 @@
+"""What one column looks like in a sample: its kind, how it would be read, and why it may be of no use.
+
+Kinds: number, boolean, category, date, text (sentences), words (a few words), list, identifier, constant, empty, other.
+N: values in the sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bessemer.data.columns import is_typed, texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+FEW = 100
+MISSING = ("?", "NA", "N/A", "n/a", "na", "#N/A", "null", "NULL", "None", "NaN", "nan", "-", "--")
+BOOLEANS = ({"0", "1"}, {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"on", "off"}, {"是", "否"}, {"有", "无"},
+            {"对", "错"})
+NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|(?i:inf|infinity))$"
+COMMA = r"^[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+$"  # 1.234,5
+_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?( ?Z| ?[-+]\d{2}:?\d{2}| UTC)?)?"
+DATES = tuple(f"^{form}{_TIME}$" for form in (
+    r"\d{4}-\d{1,2}-\d{1,2}", r"\d{4}/\d{1,2}/\d{1,2}", r"\d{4}\.\d{1,2}\.\d{1,2}", r"\d{4}年\d{1,2}月\d{1,2}日",
+    r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}", rf"\d{{1,2}}[- ]{_MONTH}[- ,]+\d{{4}}", rf"{_MONTH} \d{{1,2}},? \d{{4}}",
+    r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """One column as it looks in the sample.
+
+    Attributes:
+        name: its name.
+        kind: see the top of this file.
+        distinct: different values in the sample.
+        missing: values missing in the sample; of numbers, dates and booleans also those written as `?`, `NA`, `-` and the like.
+        counts: of its values, the most frequent first, where they are few.
+        lengths: quantiles of its length in characters (p50, p95, p100).
+        numeric: whether every value is a number.
+        latin: part of its letters that are of the Latin script; 1 where it has none.
+        modality: how it would be read as an input, ready for a recipe; None where it is of no use.
+        reason: why it is of no use, or empty.
+        note: what a person should know of it, or empty.
+        whole: whether every value is a whole number.
+        separator: the sign between the labels of one value where it seems to hold several, `""` where values are lists, or None.
+    """
+
+    name: str
+    kind: str
+    distinct: int
+    missing: int
+    counts: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    numeric: bool = False
+    latin: float = 1.0
+    modality: dict[str, Any] | None = None
+    reason: str = ""
+    note: str = ""
+    whole: bool = False
+    separator: str | None = None
+
+
+def look(name: str, column: pa.ChunkedArray) -> Found:
+    """Return what a column of N sampled values looks like."""
+    import pyarrow.compute as pc
+
+    if _lists(column):
+        return Found(name, "list", 0, column.null_count, reason="lists are no input in this version", separator="")
+    words = words_of(column)
+    if words is None:
+        return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
+    present = words.drop_null()
+    if not len(present):
+        return Found(name, "empty", 0, len(words), reason="it has no value")
+    bare = present.filter(pc.invert(pc.is_in(present, value_set=_marks())))
+    if not len(bare):
+        return Found(name, "empty", 0, len(words), reason=f"it holds nothing but {present[0].as_py()!r}")
+    kind, extra = _strict(column, bare)
+    values = bare if kind else present
+    sizes = _sizes(values)
+    entries = sorted(values.value_counts().to_pylist(), key=lambda entry: (-entry["counts"], entry["values"]))
+    few = len(entries) <= FEW and (len(entries) <= max(2, len(values) // 5) or (sizes["p100"] <= 20 and len(values) <= FEW))
+    wordy = float(pc.mean(pc.count_substring_regex(values, r"\s+|[^\x00-\x{2E7F}]")).as_py())
+    if not kind:
+        few = few and not (wordy >= 4 and len(entries) > len(values) / 2)
+        kind = _loose(len(entries), len(values), few, wordy, sizes["p50"])
+    letters, latin = (int(pc.sum(pc.count_substring_regex(values, pattern)).as_py()) for pattern in (r"\pL", r"\p{Latin}"))
+    counted = few and kind in ("category", "boolean", "number", "constant")
+    missing = len(words) - len(values)
+    found = Found(name, kind, len(entries), missing, {entry["values"]: entry["counts"] for entry in entries[:FEW]} if counted else {},
+                  sizes, latin=latin / letters if letters else 1.0, **extra,
+                  separator=_separator(values, len(entries)) if not extra.get("numeric") and kind != "date" else None)
+    return judged(found, len(values), values)
+
+
+def judged(found: Found, present: int, values: pa.Array) -> Found:
+    """Return what was found with the modality that it would be read by, or the reason why it is of no use."""
+    from dataclasses import replace
+
+    if found.distinct == 1 and not found.missing:
+        return replace(found, kind="constant", reason=f"every row holds {values[0].as_py()[:40]!r}")
+    if found.kind == "identifier":
+        return replace(found, reason="every row has a value of its own")
+    if found.whole and found.distinct == present >= 10 and _counts_rows(values):
+        return replace(found, kind="identifier", reason="it counts the rows")
+    if found.kind == "category" and present < FEW and found.distinct > max(2, present / 2):
+        return replace(found, reason="nearly every row has a value of its own")
+    kind = "words" if found.kind == "text" else found.kind
+    return replace(found, modality={"kind": kind})
+
+
+def words_of(column: pa.ChunkedArray) -> pa.Array | None:
+    """Return a column's values as trimmed strings, null where missing; None where they have no such form."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = texts(column)
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.dictionary_decode(), kind.value_type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_duration(kind) \
+            or pa.types.is_interval(kind) or pa.types.is_fixed_size_binary(kind):
+        return None
+    if pa.types.is_floating(kind):
+        values = values.cast(pa.float64()) if kind == pa.float16() else values
+        values = pc.if_else(pc.is_nan(values), None, values)
+    words = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    return pc.if_else(pc.equal(words, ""), None, words)
+
+
+def _marks() -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(MISSING, pa.string())
+
+
+def _lists(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if is_typed(column):
+        kinds = pc.unique(pc.struct_field(column.combine_chunks(), "type").drop_null()).to_pylist()
+        return kinds == ["list"]
+    return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+
+
+def _sizes(values: pa.Array) -> dict[str, int]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    sizes = pc.utf8_length(values).to_numpy()
+    return {f"p{mark}": int(np.quantile(sizes, mark / 100, method="lower")) for mark in (50, 95, 100)}
+
+
+def _strict(column: pa.ChunkedArray, values: pa.Array) -> tuple[str, dict[str, Any]]:
+    """Return the kind that every value allows (boolean, date, number), or an empty one, and what goes with it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def every(pattern: str) -> bool:
+        return bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
+
+    if pa.types.is_boolean(column.type):
+        return "boolean", {}
+    if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
+        return "date", {}
+    numeric = every(NUMBER)
+    first = values.slice(0, 200)
+    if len(first) and any(bool(pc.all(pc.match_substring_regex(first, form)).as_py()) and every(form) for form in DATES) \
+            and not (numeric and len(values) < 20):
+        either = every(DATES[4]) and not every(r"^(1[3-9]|2\d|3[01])[-/.]")
+        return "date", {"note": "day or month first? Both can be read" if either and _either(values) else ""}
+    whole = numeric and every(r"^[-+]?\d+(\.0*)?$")
+    if numeric or every(COMMA):
+        pair = set(pc.unique(values).to_pylist()) == {"0", "1"} if whole else False
+        note = "" if numeric else "its numbers are written with a decimal comma"
+        return "boolean" if pair else "number", {"numeric": True, "whole": whole, "note": note}
+    low = {word.lower() for word in pc.unique(values).to_pylist()} if len(pc.unique(values)) <= 6 else set()
+    return ("boolean" if low in BOOLEANS else ""), {}
+
+
+def _either(values: pa.Array) -> bool:
+    """Tell whether no value shows which of two numbers is the day."""
+    import pyarrow.compute as pc
+
+    return not pc.any(pc.match_substring_regex(values, r"^(\d{1,2}[-/.])?(1[3-9]|2\d|3[01])[-/.]")).as_py()
+
+
+def _loose(distinct: int, present: int, few: bool, wordy: float, middle: int) -> str:
+    if few:
+        return "category"
+    if wordy >= 1 or middle > 40:
+        return "text" if wordy >= 4 or middle > 40 else "words"
+    return "identifier" if distinct == present >= 20 else "category"
+
+
+def _counts_rows(values: pa.Array) -> bool:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pc.max(pc.utf8_length(values)).as_py() > 18:
+        return False
+    numbers: np.ndarray = values.cast(pa.float64()).to_numpy()
+    return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+
+
+def _separator(values: pa.Array, distinct: int) -> str | None:
+    """Return the sign between several labels of one value, where few short labels recur in many combinations."""
+    import pyarrow.compute as pc
+
+    for sign in ("|", ";", ","):
+        split = pc.split_pattern(values, sign)
+        if pc.mean(pc.greater(pc.list_value_length(split), 1)).as_py() < 0.1:
+            continue
+        parts = pc.utf8_trim_whitespace(pc.list_flatten(split))
+        kinds = len(pc.unique(parts))
+        short = pc.max(pc.utf8_length(parts)).as_py() <= 30
+        if short and 2 <= kinds <= FEW and kinds < distinct and len(parts) >= 5 * kinds:
+            return sign
+    return None
