@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_BYTES = 2**30
+MAX_SEQUENCE = 2**24  # numbers of a column that R stores in three
 _MAX_DEPTH = 32
 _NIL, _SYMBOL, _PAIRS, _STRING, _LOGICAL, _INTEGER, _REAL, _STRINGS, _LIST = 0, 1, 2, 9, 10, 13, 14, 16, 19
 _ALTREP, _NIL_VALUE, _REFERENCE = 238, 254, 255
@@ -68,9 +69,9 @@ class _Reader:
 
     def head(self) -> None:
         """Pass the format's name, the versions and the writer's encoding."""
-        start = self.take(7)
-        if start not in (b"RDX2\nX\n", b"RDX3\nX\n"):
+        if self.content[:7] not in (b"RDX2\nX\n", b"RDX3\nX\n"):
             raise _Refused("it does not begin with RDX2 or RDX3 in the binary form that R's save() writes")
+        self.take(7)
         version = self.integer()
         self.take(8)
         if version == 3:
@@ -150,14 +151,15 @@ class _Reader:
         import numpy as np
 
         info, state, attributes = self.value(depth + 1), self.value(depth + 1), self.named(depth)
-        name = info.data[0][1].data if info.type == _PAIRS else None
+        name = str(info.data[0][1].data) if info.type == _PAIRS and info.data[0][1].type == _SYMBOL else ""
         if name in ("compact_intseq", "compact_realseq") and state.type == _REAL and len(state.data) == 3:
             length, first, step = state.data.tolist()
-            if not 0 <= length <= MAX_BYTES // 8:
-                raise _Refused(f"it holds a sequence of {length:,.0f} numbers")
+            if not (0 <= length <= MAX_SEQUENCE and abs(first) < 2**31 and abs(first + step * length) < 2**31):
+                raise _Refused(f"it holds a sequence of {length:,.0f} numbers from {first:,.0f}")
             values = first + step * np.arange(int(length))
-            return _Value(_REAL, values) if name == "compact_realseq" else _Value(_INTEGER, values.astype(np.int32), attributes)
-        if str(name).startswith("wrap_") and state.type in (_PAIRS, _LIST) and state.data:
+            whole = name == "compact_intseq"
+            return _Value(_INTEGER if whole else _REAL, values.astype(np.int32) if whole else values, attributes)
+        if name.startswith("wrap_") and state.type in (_PAIRS, _LIST) and state.data:
             inner = state.data[0][1] if state.type == _PAIRS else state.data[0]
             return _Value(inner.type, inner.data, {**inner.attributes, **attributes})
         raise _Refused(f"it holds a vector stored as '{name}', which is not read")
