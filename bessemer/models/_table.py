@@ -64,4 +64,8 @@ def build(config: TableModel, spec: BuildSpec, count: int) -> torch.nn.Module:
     plain = config.model_dump()
     shape = TableConfig(num_numbers=spec.info["numbers"], cardinalities=tuple(spec.info["cardinalities"]), num_outputs=spec.outputs,
                         **{"members": count, "adapters": "none", "batch_norm": False, **plain})
-    return TableNetwork(shape, spec.info["edges"] if config.number_embedding == "piecewise" else None)
+    if config.number_embedding != "piecewise":
+        return TableNetwork(shape)
+    import torch
+
+    return TableNetwork(shape, [torch.tensor(edges, dtype=torch.float32) for edges in spec.info["edges"]])
