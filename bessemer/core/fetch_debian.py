@@ -7,6 +7,7 @@ A mirror is not trusted: what comes is held against the pinned SHA-256.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import http.client
@@ -138,7 +139,25 @@ def _access(url: str, settings: Mapping[str, str]) -> Access:
     schemes = [parts.scheme, "http"]
     names = [*(f"acquire::{scheme}::proxy::{parts.hostname}" for scheme in schemes), *(f"acquire::{scheme}::proxy" for scheme in schemes)]
     proxy = next((settings[name] for name in names if settings.get(name)), None)
-    return Access(settings.get("acquire::https::cainfo"), "DIRECT" if proxy and proxy.upper() == "DIRECT" else proxy)
+    return Access(settings.get("acquire::https::cainfo"), "DIRECT" if proxy and proxy.upper() == "DIRECT" else proxy,
+                  apt_logins(APT, parts.scheme))
+
+
+def apt_logins(folder: Path, scheme: str) -> dict[str, str]:
+    """Return the logins of `auth.conf` and `auth.conf.d/*.conf` by the start of the address, without its scheme.
+
+    One that names no scheme is for https alone, as in apt. A file that this user may not read is for root, as in apt.
+    """
+    logins: dict[str, str] = {}
+    for file in [folder / "auth.conf", *sorted((folder / "auth.conf.d").glob("*.conf"))]:
+        if not (file.is_file() and os.access(file, os.R_OK)):
+            continue
+        for machine, login, password in re.findall(r"machine\s+(\S+)\s+login\s+(\S+)\s+password\s+(\S+)", _text(file)):
+            named, _, place = machine.rpartition("://")
+            if scheme == (named or "https"):
+                value = base64.b64encode(f"{login}:{password}".encode()).decode()
+                logins.setdefault(f"//{place}" if "/" in place else f"//{place}/", f"Basic {value}")
+    return logins
 
 
 def find_debian(resource: Resource, go_on: str) -> tuple[str, Access]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import gzip
 import io
@@ -146,6 +147,18 @@ def test_apts_proxy(apt: Path, tmp_path: Path) -> None:
         (apt / "apt.conf.d/10proxy").write_text(f'Acquire {{ http {{ Proxy "http://{host}"; }}; }};\n')
         fetch(resource(content), tmp_path / "cache")
     assert [path for path, _ in heard] == [f"http://packages.invalid{POOL}"] * 2
+
+
+def test_apts_logins(apt: Path, tmp_path: Path) -> None:
+    content = deb()
+    heard: list[tuple[str, str | None]] = []
+    with served({POOL: content}, heard) as host:
+        (apt / "sources.list").write_text(f"deb http://{host}/debian stable main\n")
+        (apt / "auth.conf").write_text(f"machine {host} login https password only\nmachine http://{host}/other login o password o\n")
+        (apt / "auth.conf.d").mkdir()
+        (apt / "auth.conf.d/a.conf").write_text(f"machine http://{host}/debian\nlogin me\npassword p@ss\n")
+        fetch(resource(content), tmp_path / "cache")
+    assert heard == [(POOL, "Basic " + base64.b64encode(b"me:p@ss").decode())] * 2
 
 
 def test_settings_of_apt(apt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
