@@ -74,7 +74,7 @@ def learn(config: LightGBM, spec: FitSpec, target: Column, splits: tuple[Rows, R
         losses = [float(next(iter(item.best_score["validation"].values()))) for item in boosters]
         loss = float(np.mean(losses))
         rounds = [item.best_iteration for item in boosters]
-        tried.append({**settings, "validation_loss": loss, "rounds": rounds})
+        tried.append({**settings, "validation_loss": loss, "losses": losses, "rounds": rounds})
         if best is None or loss < best[0]:
             best = (loss, tried[-1], boosters)
     assert best is not None
@@ -82,6 +82,8 @@ def learn(config: LightGBM, spec: FitSpec, target: Column, splits: tuple[Rows, R
     texts = [item.model_to_string(num_iteration=item.best_iteration) for item in best[2]]
     facts = {"metric": goals[0].params["metric"], "validation_loss": best[0], "settings": best[1], "tried": tried,
              "num_trees": sum(best[1]["rounds"]) * (len(target.labels) if goals[0].params["objective"] == "multiclass" else 1)}
+    if kind == "number" and config.loss == "l2":
+        facts["validation_rmse"] = scale * float(np.sqrt(best[1]["losses"][0]))
     return Learnt(kind, texts, shift, scale, gains, facts)
 
 

@@ -112,13 +112,12 @@ def _lists(column: Any, kind: Any) -> np.ndarray:
 
 
 def weights_of(table: pa.Table, schema: Schema) -> np.ndarray:
-    """Return the rows' weights, float64 [N]: 1 where the data have none."""
+    """Return the rows' weights, float64 [N]: 1 where the data have none. They are stored as `weight`, whatever their name was."""
     import numpy as np
 
-    weights = np.ones(len(table))
-    for column in schema.by_role(Role.WEIGHT):
-        weights = weights * table.column(column.name).to_numpy().astype(np.float64)
-    return weights
+    if not schema.by_role(Role.WEIGHT):
+        return np.ones(len(table))
+    return np.asarray(table.column("weight").to_numpy(), np.float64)
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def read_rows(tables: Iterator[pa.Table], schema: Schema, features: Callable[[pa
 
 
 def _needed(table: pa.Table, schema: Schema) -> list[str]:
-    wanted = {column.name for column in schema.columns if column.role in (Role.TARGET, Role.WEIGHT)}
+    wanted = {"weight", *(column.name for column in schema.by_role(Role.TARGET))}
     return [name for name in table.column_names if name in wanted]
 
 

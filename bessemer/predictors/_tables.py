@@ -68,7 +68,7 @@ class TablePredictor:
             numbers, codes = self.vectors.encode(part)
             found = self.answer(TableInput(part, numbers, codes))
             for target, answer in found.items():
-                broken = np.flatnonzero(~np.isfinite(answer.values.reshape(len(part), -1)).all(axis=1))
+                broken = np.flatnonzero(~np.isfinite(answer.values).all(axis=1))
                 if len(broken):
                     raise GuardError(f"the form '{self.form}' gives no finite number for '{target}', first in row "
                                      f"{start + broken[0] + 1}; its weights are damaged: train or export it again")

@@ -6,6 +6,7 @@ Legend: N rows, F numbers, K codes.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,6 +59,37 @@ def spec(out: Path, *targets: str, num_rows: int = 400, threads: int | None = 1)
     step = num_rows // 3 + 1
     return FitSpec(schema(*targets), lambda: (table.slice(start, step) for start in range(0, num_rows, step)), lambda: iter([held]), 0,
                    out, INFO, threads=threads)
+
+
+def prepared(folder: Path, out: Path, *targets: str) -> FitSpec:
+    """Fit the input columns on the rows, write them and the schema to both folders, and return what a model is fitted from."""
+    from bessemer.modalities import column_folder, modality_of
+    from bessemer.modalities.vectors import open_vectors
+
+    table, held, columns = rows(400), rows(200, 1), []
+    for column in schema(*targets).columns:
+        if column.role == Role.INPUT:
+            place = column_folder(folder, column.name)
+            place.mkdir(parents=True, exist_ok=True)
+            labels, facts = modality_of(column).fit(iter([table[column.name].combine_chunks()]), 0, place)
+            column = column.model_copy(update={"labels": labels, "facts": facts})
+        columns.append(column)
+    found = Schema(columns=tuple(columns))
+    found.save(folder)
+    if out != folder:
+        shutil.copytree(folder / "columns", out / "columns")
+        found.save(out)
+    vectors = open_vectors(found, folder)
+
+    def stored(part: pa.Table) -> pa.Table:
+        numbers, codes = vectors.encode(part)
+        part = part.drop_columns([".numbers", ".codes"])
+        for name, matrix in ((".numbers", numbers), (".codes", codes)):
+            part = part.append_column(name, pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]))
+        return part
+
+    return FitSpec(found, lambda: iter([stored(table.slice(0, 150)), stored(table.slice(150))]), lambda: iter([stored(held)]), 0, out,
+                   vectors.info, folder, 1)
 
 
 class TableFitContract(PluginContract):

@@ -14,6 +14,7 @@ from bessemer.core.registry import plugins
 from bessemer.nn.checkpoint import save_network
 from bessemer.testing import rows
 from bessemer.testing.models import FitContract, NetworkContract
+from bessemer.testing.table_models import TableFitContract
 from tests.contract.each import Examples, example, kinds
 
 torch.set_num_threads(1)
@@ -28,7 +29,9 @@ EXAMPLES: Examples = {
     "bert": lambda folder: {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
                             "max_position_embeddings": 32},
     "pretrained": _saved,
-    "tfidf_linear": lambda folder: {"c": [1.0]}}
+    "tfidf_linear": lambda folder: {"c": [1.0]},
+    "lightgbm": lambda folder: {"num_boost_round": 20},
+    "linear": lambda folder: {"c": [1.0]}}
 
 
 def fits(kind: str) -> bool:
@@ -40,8 +43,17 @@ def fits(kind: str) -> bool:
         return False
 
 
+def table(kind: str) -> bool:
+    """Whether a model reads tables."""
+    found = plugins("models")[kind]
+    try:
+        return bool(found.function(found.config()).table)
+    except ValidationError:
+        return False
+
+
 class TestEachNetwork(NetworkContract):
-    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if not fits(kind)])
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if not fits(kind) and not table(kind)])
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
 
@@ -50,7 +62,16 @@ class TestEachNetwork(NetworkContract):
 
 
 class TestEachFit(FitContract):
-    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if fits(kind)])
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if fits(kind) and not table(kind)])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("models", self.kind, EXAMPLES, folder)
+
+
+class TestEachTableFit(TableFitContract):
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if fits(kind) and table(kind)])
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
 

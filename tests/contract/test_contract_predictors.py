@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from bessemer.core.config import Config
+from bessemer.core.forms import Form, write_forms
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.nn.checkpoint import load_network
+from bessemer.testing import table_models
 from bessemer.testing.predictors import PredictorContract
+from bessemer.testing.table_predictors import TablePredictorContract
 from tests.contract.each import Examples, example, kinds
 from tests.predictors.test_predictors import fit_linear, make_folder
 
@@ -44,13 +47,50 @@ def _linear(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def fit_table(folder: Path, kind: str, **settings: Any) -> None:
+    """Write a folder with a fitted model of tables: its columns, its schema and its `predictor.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = make("models", {"kind": kind, **settings})
+    model = plugin_of("models", config).function(config)
+    model.fit(table_models.prepared(folder, folder, "label", "amount", "flags"))
+    write_forms(folder, (Form(name=kind, predictor=make("predictors", model.predictor)),))
+
+
+def _lightgbm(folder: Path) -> dict[str, Any]:
+    fit_table(folder, "lightgbm", num_boost_round=20, quantiles=[0.1, 0.9])
+    return {}
+
+
+def _table_linear(folder: Path) -> dict[str, Any]:
+    fit_table(folder, "linear", c=[1.0])
+    return {}
+
+
+def _blend(folder: Path) -> dict[str, Any]:
+    fit_table(folder / "members" / "a", "lightgbm", num_boost_round=20)
+    fit_table(folder / "members" / "b", "linear", c=[1.0])
+    (folder / "schema.json").write_bytes((folder / "members" / "a" / "schema.json").read_bytes())
+    return {"members": ["members/a", "members/b"], "forms": ["lightgbm", "linear"],
+            "weights": {"label": [0.5, 0.5], "amount": [0.25, 0.75], "flags": [1.0, 0.0]}}
+
+
+TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend}
 EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear}
 
 
 class TestEachPredictor(PredictorContract):
-    @pytest.fixture(autouse=True, params=kinds("predictors"))
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("predictors") if kind not in TABLES])
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
 
     def config(self, folder: Path) -> Config:
         return example("predictors", self.kind, EXAMPLES, folder)
+
+
+class TestEachTablePredictor(TablePredictorContract):
+    @pytest.fixture(autouse=True, params=sorted(TABLES))
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("predictors", self.kind, TABLES, folder)
