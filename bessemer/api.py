@@ -11,14 +11,17 @@ from bessemer.core.errors import UserError
 from bessemer.core.events import Events
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.run import Options, RunResult, execute
+from bessemer.core.schema import Role
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.core.types import Predictor
+    from bessemer.core.schema import Column
+    from bessemer.core.types import Answer, Predictor
 
-PREFERRED = ("export", "compress")
+PREFERRED = ("export", "blend", "compress")
+TRAINED = ("finetune", "stream")
 
 
 def run(recipe: str | Path | Mapping[str, Any] | Recipe, *overrides: str, until: str | None = None,
@@ -63,7 +66,7 @@ def model_folder(path: str | Path) -> Path:
                                 f"bessemer run {root / 'recipe.yaml'}, or name the folder of the stage that should answer, such as "
                                 f"{root / 'finetune'}")
             return folder
-    trained = found.get("finetune", [])
+    trained = [folder for kind in TRAINED for folder in found.get(kind, [])]
     named = [folder for folder in trained if folder.name == "finetune"]
     if not trained:
         raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
@@ -83,16 +86,29 @@ def _outside(root: Path, folder: Path) -> set[str]:
 class Model:
     """A trained model in any of its forms.
 
+    `rows` are always one of: a pyarrow table, a mapping of columns, a list of rows (mappings), a data frame, or a list of texts where the
+    model reads one column. Columns that the model does not read are ignored.
+
     Attributes:
-        labels: class names, in the order of the columns of `predict_proba`.
+        targets: names of what it predicts.
+        labels: names of the classes, in the order of the columns of `predict_proba`; empty for a number; of several targets a mapping
+            from target to names.
+        inputs: names of the columns that it reads.
+        schema: what each column is.
         form: which form answers (`onnx-int8`, `torch-float32`, …).
+        folder: where it lies.
     """
 
     def __init__(self, predictor: Predictor, folder: Path) -> None:
         self._predictor = predictor
+        self.schema = predictor.schema
         self.folder = folder
         self.form = predictor.form
-        self.labels = _target(predictor).labels
+        columns = predictor.schema.by_role(Role.TARGET)
+        self.targets = tuple(column.name for column in columns)
+        self.inputs = tuple(column.name for column in predictor.schema.by_role(Role.INPUT))
+        each = {column.name: column.labels for column in columns}
+        self.labels: Any = each[self.targets[0]] if len(self.targets) == 1 else each
 
     @staticmethod
     def load(folder: str | Path, form: str | None = None) -> Model:
@@ -105,108 +121,166 @@ class Model:
             artifact.verify(place, manifest)
         return Model(open_form(place, form), place)
 
-    def predict(self, rows: Sequence[str] | pa.Table | Mapping[str, Sequence[Any]]) -> list[str]:
-        """Return the label of each row."""
-        codes = self.predict_proba(rows).argmax(axis=1)
-        return [self.labels[code] for code in codes]
+    def answers(self, rows: Any) -> dict[str, Answer]:
+        """Return everything that the model says about each target: probabilities or numbers, quantiles, the members' spread."""
+        return self._predictor.predict(self.table(rows))
 
-    def predict_proba(self, rows: Sequence[str] | pa.Table | Mapping[str, Sequence[Any]]) -> np.ndarray:
-        """Return probabilities float32 [N, C], columns as in `labels`."""
-        return self._predictor.predict(self.table(rows)).probabilities
+    def predict(self, rows: Any) -> Any:
+        """Return a value a row: the label, the number (float), or the tuple of labels that hold; of several targets a mapping."""
+        return self._one({target: predictions(answer) for target, answer in self.answers(rows).items()})
 
-    def evaluate(self, data: str | Path | pa.Table | Mapping[str, Sequence[Any]], seed: int = 0) -> dict[str, Any]:
-        """Score labelled rows (a table, a mapping of columns, or a file): every metric with its 95% interval."""
+    def predict_proba(self, rows: Any) -> Any:
+        """Return probabilities float32 [N, C], columns as in `labels`; of several targets a mapping of those that have labels."""
+        found = {target: answer.values for target, answer in self.answers(rows).items() if answer.kind != "number"}
+        if not found:
+            raise UserError(f"{_names(self.targets)} is a number, which has no probabilities; use predict, or predict_quantiles where the "
+                            "model was trained with quantiles")
+        return self._one(found)
+
+    def predict_quantiles(self, rows: Any) -> Any:
+        """Return quantiles float64 [N, Q] of a number, the levels rising as the task lists them; of several targets a mapping."""
+        found = {target: answer.values[:, 1:] for target, answer in self.answers(rows).items() if answer.quantiles}
+        if not found:
+            raise UserError(f"the model has no quantiles of {_names(self.targets)}; train it with, say, "
+                            "task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}")
+        return self._one(found)
+
+    def evaluate(self, data: Any, seed: int = 0) -> dict[str, Any]:
+        """Score labelled rows (as in `predict`, or a file): every metric with its 95% interval; of several targets a mapping."""
         from bessemer.evaluate.score import score
 
         table = self.table(read_file(Path(data), None) if isinstance(data, (str, Path)) else data)
-        truth = self._codes(table)
-        return score(truth, self._predictor.predict(table).probabilities, self.labels, seed)
+        truths = self._truths(table)
+        answers = self._predictor.predict(table)
+        found: dict[str, Any] = self._one({target: score(truths[target], answer, seed) for target, answer in answers.items()})
+        return found
 
-    def _codes(self, table: pa.Table) -> np.ndarray:
+    def _one(self, found: dict[str, Any]) -> Any:
+        return found[self.targets[0]] if len(self.targets) == 1 else found
+
+    def _truths(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """Return what is known of each target, as metrics take it."""
         import numpy as np
-        import pyarrow.compute as pc
 
         from bessemer.core.errors import nearest
-        from bessemer.core.types import Modality
         from bessemer.data.columns import OneType
-        from bessemer.modalities import modality_of
 
-        target = _target(self._predictor)
-        if target.name not in table.column_names:
-            raise UserError(f"the data have no column '{target.name}', which holds the labels{nearest(target.name, table.column_names)}")
-        modality: Modality = modality_of(target)
-        raw = OneType(target.name).open(table.column(target.name), np.arange(1, table.num_rows + 1), "the data")
-        clean, _ = modality.clean(raw)
-        codes = pc.index_in(clean, value_set=_strings(self.labels))
-        unknown = pc.filter(clean, pc.and_(pc.is_null(codes), pc.is_valid(clean)))
-        if len(unknown):
-            raise UserError(f"the data hold {len(unknown)} rows with labels that the model does not know, such as "
-                            f"'{unknown[0].as_py()}'; it knows: {', '.join(self.labels)}")
-        return pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)
+        found = {}
+        for column in self._predictor.schema.by_role(Role.TARGET):
+            if column.name not in table.column_names:
+                raise UserError(f"the data have no column '{column.name}', which holds what is to be predicted"
+                                f"{nearest(column.name, table.column_names)}")
+            raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
+            found[column.name] = _truth(column, raw, self.folder)
+        return found
 
-    def problems(self, table: pa.Table) -> pa.Array:
-        """Return for each row why it cannot be predicted (empty, too long), null where it can: string [N]."""
+    def problems(self, rows: Any) -> pa.Array:
+        """Return for each row why it cannot be predicted (empty text, no number, infinite, …), null where it can: string [N].
+
+        A missing column, and two columns of one name, are UserErrors.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
         from bessemer.core.errors import nearest
         from bessemer.data.columns import no_texts
-        from bessemer.modalities import modality_of
 
-        found = pa.nulls(table.num_rows, pa.string())
-        for column in self._predictor.schema.columns:
-            name = column.named_in(table.column_names)
-            if column.role == "input" and name is not None:
-                found = pc.coalesce(found, no_texts(table.column(name)))
-        table = self.table(table)
-        for column in self._predictor.schema.columns:
-            if column.role != "input":
-                continue
+        table = self._named(rows)
+        found = pa.nulls(len(table), pa.string())
+        several = len(self.inputs) > 1
+        for column in self._predictor.schema.by_role(Role.INPUT):
             if column.name not in table.column_names:
                 raise UserError(f"the data have no column '{column.name}', which the model reads{nearest(column.name, table.column_names)}")
-            _, reasons = modality_of(column).clean(table.column(column.name).combine_chunks())
-            found = pc.coalesce(found, reasons)
+            why = pc.coalesce(no_texts(table.column(column.name)), reasons(column, table.column(column.name)))
+            found = pc.coalesce(found, pc.binary_join_element_wise(column.name, why, ": ") if several else why)
         return found
 
-    def table(self, rows: Sequence[str] | pa.Table | Mapping[str, Sequence[Any]]) -> pa.Table:
+    def table(self, rows: Any) -> pa.Table:
         """Return rows as a table under the schema's names: texts alone are the one input column's."""
-        import pyarrow as pa
-
         from bessemer.data.columns import texts
 
-        inputs = [column.name for column in self._predictor.schema.columns if column.role == "input"]
-        if isinstance(rows, Mapping):
-            rows = pa.table({name: pa.array(list(values)) for name, values in rows.items()})
-        if isinstance(rows, pa.Table):
-            known = {column.named_in(rows.column_names): column.name for column in self._predictor.schema.columns}
-            rows = rows.rename_columns([known.get(name, name) for name in rows.column_names])
-            for name in set(inputs) & set(rows.column_names):  # JSON lines keep a value's type beside it
-                rows = rows.set_column(rows.column_names.index(name), name, texts(rows.column(name)))
-            return rows
-        if isinstance(rows, str):
-            raise UserError("expected a list of texts, not one text; write predict([text])")
-        if len(inputs) != 1:
-            raise UserError(f"the model has {len(inputs)} input columns ({', '.join(inputs)}); give a table or a mapping of columns")
-        try:
-            return pa.table({inputs[0]: pa.array(list(rows), pa.string())})
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
-            wrong = next(index for index, text in enumerate(rows) if not _is_text(text))
-            raise UserError(f"text {wrong + 1} is no Unicode text ({type(rows[wrong]).__name__}, {rows[wrong]!a:.60}); expected a str "
-                            "without lone surrogates: is the terminal or script in UTF-8?") from None
+        table = self._named(rows)
+        for name in set(self.inputs) & set(table.column_names):  # JSON lines keep a value's type beside it
+            table = table.set_column(table.column_names.index(name), name, texts(table.column(name)))
+        return table
+
+    def _named(self, rows: Any) -> pa.Table:
+        """Return rows with the columns that the schema knows under its names; two of one name are a UserError."""
+        from bessemer.data.given import table_of
+
+        table = table_of(rows, self.inputs)
+        known = {column.named_in(table.column_names): column.name for column in self._predictor.schema.columns}
+        for name in known:
+            if name is not None and table.column_names.count(name) > 1:
+                raise UserError(f"the rows have {table.column_names.count(name)} columns named '{name}'; the model reads one: rename or "
+                                "remove the others")
+        places = [index for index, name in enumerate(table.column_names) if name in known]
+        return table.select(places).rename_columns([known[table.column_names[index]] for index in places])
 
 
-def _is_text(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
+def predictions(answer: Answer) -> list[Any]:
+    """Return what an answer says of each row: the most probable label, the number, or the tuple of labels that hold."""
+    import numpy as np
+
+    if answer.kind == "number":
+        numbers: list[Any] = answer.values[:, 0].tolist()
+        return numbers
+    names = np.array(answer.labels, dtype=object)
+    if answer.kind == "label":
+        chosen: list[Any] = names[answer.values.argmax(axis=1)].tolist()
+        return chosen
+    row_H, code_H = np.nonzero(answer.values >= 0.5)
+    return [tuple(part.tolist()) for part in np.split(names[code_H], np.searchsorted(row_H, np.arange(1, len(answer.values))))][
+        :len(answer.values)]
 
 
-def _target(predictor: Predictor) -> Any:
-    return next(column for column in predictor.schema.columns if column.role == "target")
-
-
-def _strings(values: Sequence[str]) -> pa.Array:
+def reasons(column: Column, values: pa.ChunkedArray) -> pa.Array:
+    """Return for each value of an input column why the model cannot read it, null where it can: string [N]."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return pa.array(list(values), pa.string())
+    from bessemer.data.columns import texts
+    from bessemer.modalities import modality_of
+
+    raw = texts(values)
+    try:
+        why: pa.Array = modality_of(column).clean(raw)[1]
+        return why
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UserError):
+        nothing = pa.scalar(None, pa.string())
+        return pc.if_else(raw.is_valid(), pa.scalar(f"of type {raw.type}, which cannot be read as {column.modality['kind']}"), nothing)
+
+
+def _truth(column: Column, raw: pa.Array, folder: Path) -> np.ndarray:
+    """Return the codes, numbers or flags of a target's raw values; what cannot be one is a UserError."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.modalities import codec_of, modality_of
+
+    clean, why = modality_of(column).clean(raw)
+    strange = pc.and_(why.is_valid(), pc.not_equal(pc.fill_null(why, ""), "missing"))
+    if column.labels and isinstance(clean, pa.StringArray):
+        strange = pc.or_(strange, pc.and_(clean.is_valid(), pc.is_null(pc.index_in(clean, value_set=pa.array(column.labels)))))
+        unknown = pc.filter(raw, strange)
+        if len(unknown):
+            raise UserError(f"the data hold {len(unknown)} rows with labels that the model does not know, such as "
+                            f"'{unknown[0].as_py()}'; it knows: {', '.join(column.labels[:30])}")
+    elif pc.any(strange).as_py():
+        row = pc.index(strange, True).as_py()
+        raise UserError(f"row {row + 1}: the column '{column.name}', which is to be predicted, holds {raw[row].as_py()!a:.60} "
+                        f"({why[row].as_py()}); correct it or leave it empty")
+    encoded = codec_of(column, folder).encode(clean)
+    if "flags" in encoded:
+        flags: np.ndarray = encoded["flags"].flatten().to_numpy(zero_copy_only=False).reshape(len(clean), -1)
+        return flags
+    part = encoded["codes"] if "codes" in encoded else encoded["value"]
+    return np.asarray(part.to_numpy(zero_copy_only=False))
+
+
+def _names(targets: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in targets)
 
 
 def read_file(path: Path, note: Any) -> pa.Table:

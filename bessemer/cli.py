@@ -44,6 +44,7 @@ def run(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
 
 
 def _next(result: RunResult) -> None:
+    from bessemer.app.answers import example
     from bessemer.app.console import out
 
     root = result.root
@@ -51,7 +52,7 @@ def _next(result: RunResult) -> None:
         out.print(f"report: {root / 'report.html'}")
     lines = [f"bessemer run {root / 'recipe.yaml'}"]
     if any((stage.folder / "predictor.json").is_file() for stage in result.stages.values()):
-        lines = [f'bessemer predict {root} "a text of yours"', f"bessemer evaluate {root} --data FILE", f"tensorboard --logdir {root}"]
+        lines = [example(root), f"bessemer evaluate {root} --data FILE", f"tensorboard --logdir {root}"]
     out.print("next:")
     for line in lines:
         out.print(f"  {line}", markup=False)
@@ -94,16 +95,16 @@ def init(data: Annotated[Path, typer.Argument(help="Your file: CSV, TSV, JSONL, 
 
 @app.command()
 def predict(run: RunArgument,
-            texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to predict.")] = None,
+            texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts, or rows as JSON objects.")] = None,
             file: Annotated[Path | None, typer.Option(help="A file of rows to predict.")] = None,
             output: Annotated[Path | None, typer.Option(help="Where to write them: .csv, .jsonl or .parquet.")] = None,
             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
-    """Predict texts, or every row of a file."""
+    """Predict texts, rows such as '{"a": 1, "b": "x"}', or every row of a file."""
     from bessemer.app.answers import predict_file, show_predictions
     from bessemer.core.artifact import explained
 
     if bool(texts) == (file is not None):
-        raise UserError("give texts to predict, or --file FILE, one of the two")
+        raise UserError("give texts (or rows as JSON objects) to predict, or --file FILE, one of the two")
     with explained(output or Path.cwd(), "choose another place with --output FILE"):
         if file is not None:
             predict_file(run, file, output, form)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +15,79 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.api import Model
+    from bessemer.core.types import Answer
 
 WRITERS = (".csv", ".jsonl", ".parquet")
 
 
-def show_predictions(run: Path, texts: list[str], form: str | None) -> None:
-    """Print the label of each text with its probability."""
+def show_predictions(run: Path, given: list[str], form: str | None) -> None:
+    """Print what the model says about each text, or about each row written as a JSON object of the input columns."""
     from bessemer.api import Model
     from bessemer.app.console import out, table
 
     model = Model.load(run, form)
-    probabilities = model.predict_proba(texts)
-    rows = [(text if len(text) <= 60 else f"{text[:57]}…", model.labels[row.argmax()], f"{row.max():.4f}")
-            for text, row in zip(texts, probabilities, strict=True)]
-    table(f"{model.folder} ({model.form})", ("text", "label", "probability"), rows)
+    rows, named = _given(model, given)
+    why = model.problems(rows)
+    wrong = why.is_valid().index(True).as_py()
+    if named and wrong >= 0:
+        raise UserError(f"row {wrong + 1} cannot be predicted: {why[wrong].as_py()}; correct it")
+    found = answer_columns(model, model.answers(rows), nested=False)
+    cells = [[_shown(value) for value in column.to_pylist()] for column in found.values()]
+    shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in given]
+    table(f"{model.folder} ({model.form})", ("row" if named else "text", *found), list(zip(shown, *cells, strict=True)))
     out.print(f"next: bessemer predict {run} --file FILE --output predictions.csv", markup=False)
 
 
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _given(model: Model, given: list[str]) -> tuple[pa.Table, bool]:
+    """Return the rows that arguments hold, and whether they are JSON objects."""
+    from bessemer.data.given import table_of
+
+    text_alone = reads_text(model)
+    rows = [_row(text) for text in given]
+    if text_alone and not all(row is not None and model.inputs[0] in row for row in rows):
+        return table_of(given, model.inputs), False
+    bad = next((text for text, row in zip(given, rows, strict=True) if row is None), None)
+    if bad is not None:
+        names = ", ".join(f'"{name}": …' for name in model.inputs[:3]) + (", …" if len(model.inputs) > 3 else "")
+        raise UserError(f"'{bad:.60}' is no JSON object; the model reads the columns of a table: write a row as '{{{names}}}', or give "
+                        "--file FILE")
+    return table_of(rows, model.inputs), True
+
+
+def _row(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, or None."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def reads_text(model: Model) -> bool:
+    """Tell whether a model reads one column of text."""
+    from bessemer.core.schema import Role
+
+    return [column.modality["kind"] for column in model.schema.by_role(Role.INPUT)] == ["text"]
+
+
+def example(root: Path) -> str:
+    """Return a first command that asks the model of a run."""
+    from bessemer.api import model_folder
+    from bessemer.core.schema import Role, Schema
+
+    inputs = Schema.load(model_folder(root)).by_role(Role.INPUT)
+    text = [column.modality["kind"] for column in inputs] == ["text"]
+    return f"bessemer predict {root} " + ('"a text of yours"' if text else "--file FILE --output predictions.csv")
+
+
 def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -> None:
-    """Predict every row of a file: columns row, label, probability, problem (why a row has no label); none is left out."""
+    """Predict every row of a file: columns row, what is said of each target, problem (why a row has no answer); none is left out."""
     from bessemer.api import Model
     from bessemer.app.console import Bars, err
 
@@ -44,15 +99,15 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -
         raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
     model = Model.load(run, form)
     with Bars() as bars:
-        found = _collect(model, file, bars)
+        found = _collect(model, file, bars, nested=output is not None and output.suffix != ".csv")
     _write(found, output)
-    problems = found.num_rows - found.column("label").drop_null().length()
+    problems = found.column("problem").drop_null().length()
     err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem')"
-              + (f" → {output}" if output else ""), markup=False)
-    err.print(f"next: bessemer evaluate {run} --data FILE, for a file with labels", markup=False)
+              + (f" → {output}" if output else "") + f"; {model.form} of {model.folder} answered", markup=False)
+    err.print(f"next: bessemer evaluate {run} --data FILE, for a file that holds {', '.join(model.targets)}", markup=False)
 
 
-def _collect(model: Model, file: Path, listener: Any) -> pa.Table:
+def _collect(model: Model, file: Path, listener: Any, nested: bool) -> pa.Table:
     import pyarrow as pa
 
     from bessemer.core.events import Events
@@ -64,34 +119,96 @@ def _collect(model: Model, file: Path, listener: Any) -> pa.Table:
     parts = []
     with Events([listener]).progress("predict", None, "rows") as progress:
         for chunk in source.read():
-            parts.append(_predict_chunk(model, chunk))
+            parts.append(_predict_chunk(model, chunk, nested))
             progress.advance(chunk.table.num_rows)
     if not parts:
         raise UserError(f"'{file}' has no rows; give a file with at least one")
-    return pa.concat_tables(parts).sort_by("row")
+    found = pa.concat_tables(parts, promote_options="default").sort_by("row")
+    for name in _first_columns(model):  # where no row had an answer they are there all the same
+        if name not in found.column_names:
+            found = found.append_column(name, pa.nulls(len(found)))
+    return found.select([name for name in found.column_names if name != "problem"] + ["problem"])
 
 
-def _predict_chunk(model: Model, chunk: Any) -> pa.Table:
+def _first_columns(model: Model) -> tuple[str, ...]:
+    """Return the columns that every file of predictions has, whatever the rows."""
+    from bessemer.modalities import modality_of
+
+    if len(model.targets) > 1:
+        return model.targets
+    answer = modality_of(next(column for column in model.schema.columns if column.name == model.targets[0])).answer
+    return {"label": ("label", "probability"), "number": ("prediction",), "flags": ("labels",)}[answer]
+
+
+def _predict_chunk(model: Model, chunk: Any, nested: bool) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    count = chunk.table.num_rows
     problems = model.problems(chunk.table)
-    good = np.flatnonzero(~np.array(problems.is_valid()))
-    probabilities = model.predict_proba(chunk.table.take(good)) if len(good) else np.zeros((0, len(model.labels)), np.float32)
-    code, best = np.zeros(count, np.int64), np.zeros(count, np.float32)
+    good = np.flatnonzero(problems.is_null().to_numpy(zero_copy_only=False))
+    found: dict[str, pa.Array] = {"row": pa.array(chunk.numbers, pa.int64()), "problem": problems}
     if len(good):
-        code[good], best[good] = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    bad = np.array(problems.is_valid())
-    labels = pa.array(np.array(model.labels, dtype=object)[code], pa.string(), mask=bad)
-    table = pa.table({"row": pa.array(chunk.numbers, pa.int64()), "label": labels, "probability": pa.array(best, pa.float32(), mask=bad),
-                      "problem": problems})
+        place = np.zeros(chunk.table.num_rows, np.int64)
+        place[good] = np.arange(len(good))
+        place = pa.array(place, mask=problems.is_valid().to_numpy(zero_copy_only=False))
+        answers = model.answers(chunk.table.take(good))
+        found.update({name: values.take(place) for name, values in answer_columns(model, answers, nested).items()})
+    parts = [pa.table(found)]
     if chunk.rejected is not None and chunk.rejected.num_rows:
-        lost = chunk.rejected.num_rows
-        table = pa.concat_tables([table, pa.table({
-            "row": chunk.rejected.column("row").cast(pa.int64()), "label": pa.nulls(lost, pa.string()),
-            "probability": pa.nulls(lost, pa.float32()), "problem": chunk.rejected.column("reason").cast(pa.string())})])
-    return table
+        parts.append(pa.table({"row": chunk.rejected.column("row").cast(pa.int64()),
+                               "problem": chunk.rejected.column("reason").cast(pa.string())}))
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool) -> dict[str, pa.Array]:
+    """Return the columns that predictions are written as.
+
+    One target: `label` and `probability`; `prediction`, its quantiles (`prediction_p05`); `labels`. Several: `<target>`,
+    `<target>_probability`, `<target>_p05`. Beside them `spread` where the model has members; where a column may hold a mapping
+    (`nested`), the probability of each flag.
+    """
+    import pyarrow as pa
+
+    found: dict[str, pa.Array] = {}
+    for target, answer in answers.items():
+        alone = len(answers) == 1
+        first = {"label": "label", "number": "prediction", "flags": "labels"}[answer.kind] if alone else target
+        mark = "" if alone else f"{target}_"
+        part = _columns(answer, first, mark, _separator(model, target), nested)
+        if answer.spread is not None:
+            part[f"{mark}spread"] = pa.array(answer.spread)
+        for name, values in part.items():
+            free = name
+            while free in found or free in ("row", "problem"):
+                free += "_"
+            found[free] = values
+    return found
+
+
+def _columns(answer: Answer, first: str, mark: str, separator: str, nested: bool) -> dict[str, pa.Array]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = pa.array(answer.labels, pa.string())
+    if answer.kind == "label":
+        return {first: names.take(pa.array(answer.values.argmax(axis=1))), f"{mark}probability": pa.array(answer.values.max(axis=1))}
+    if answer.kind == "number":
+        levels = {f"{first}_p{f'{100 * level:g}'.zfill(2)}": pa.array(answer.values[:, 1 + index])
+                  for index, level in enumerate(answer.quantiles)}
+        return {first: pa.array(answer.values[:, 0]), **levels}
+    holds = [pc.if_else(pa.array(answer.values[:, index] >= 0.5), pa.scalar(label), pa.scalar(None, pa.string()))
+             for index, label in enumerate(answer.labels)]
+    found = {first: pc.binary_join_element_wise(*holds, separator, null_handling="skip")}
+    if nested:
+        each = [pa.array(answer.values[:, index]) for index in range(len(answer.labels))]
+        found[f"{mark}probabilities"] = pa.StructArray.from_arrays(each, list(answer.labels))
+    return found
+
+
+def _separator(model: Model, target: str) -> str:
+    """Return the sign that the target's own values hold between labels."""
+    column = next(column for column in model.schema.columns if column.name == target)
+    return column.modality.get("separator") or "|"
 
 
 def _write(found: pa.Table, output: Path | None) -> None:
@@ -126,14 +243,27 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
     model = Model.load(run, form)
     table = read_file(data, lambda message: console.err.print(message, markup=False))
     found = model.evaluate(table)
-    rows = [(name, console.score(entry)) for name, entry in found["metrics"].items()]
-    console.table(f"{data}: {found['rows']:,} rows, {model.form} of {model.folder}", ("metric", "value [95% interval]"), rows)
-    console.table("by label", ("label", "precision", "recall", "F1", "rows"), [
-        (item["label"], f"{item['precision']:.4f}", f"{item['recall']:.4f}", f"{item['f1']:.4f}", f"{item['support']:,}")
-        for item in found["per_class"]])
-    if found["unlabelled"]:
-        console.err.print(f"{found['unlabelled']} rows have no label and are not scored", markup=False)
-    console.out.print(f'next: bessemer predict {run} --file FILE', markup=False)
+    for target, sheet in ({model.targets[0]: found} if len(model.targets) == 1 else found).items():
+        _show_sheet(f"{data}: {target}, {sheet['rows']:,} rows, {model.form} of {model.folder}", sheet)
+        if sheet["unlabelled"]:
+            what = {"label": "label", "number": "number"}.get(sheet["kind"], "labels")
+            console.err.print(f"{sheet['unlabelled']} rows have no {what} in '{target}' and are not scored", markup=False)
+    console.out.print(f"next: bessemer predict {run} --file FILE --output predictions.csv", markup=False)
+
+
+def _show_sheet(title: str, sheet: Mapping[str, Any]) -> None:
+    """Print the metrics of one target, and what its kind has beside them."""
+    from bessemer.app import console
+
+    console.table(title, ("metric", "value [95% interval]"), [(name, console.score(entry)) for name, entry in sheet["metrics"].items()])
+    by_label = sheet.get("per_class") or sheet.get("per_label") or ()
+    if by_label:
+        console.table("by label", ("label", "precision", "recall", "F1", "rows"), [
+            (item["label"], f"{item['precision']:.4f}", f"{item['recall']:.4f}", f"{item['f1']:.4f}", f"{item['support']:,}")
+            for item in by_label])
+    if sheet.get("quantiles"):
+        console.table("quantiles", ("level", "rows at most that"), [
+            (f"{item['level']:g}", f"{item['below']:.4f}") for item in sheet["quantiles"]])
 
 
 def with_stages(root: Path, kinds: tuple[str, ...]) -> tuple[Recipe, str]:

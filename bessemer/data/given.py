@@ -1,0 +1,116 @@
+"""Rows that a caller hands over in Python, as a table: a table, columns, rows, a data frame, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def table_of(rows: Any, inputs: Sequence[str]) -> pa.Table:
+    """Return rows as a table.
+
+    Args:
+        rows: a pyarrow table or record batch, a mapping of columns, a list of rows (mappings), a data frame of pandas or another
+            library (`__arrow_c_stream__`, `__dataframe__` or `to_dict`), or a list of texts where there is one input column.
+        inputs: names of the input columns, for texts and for messages.
+
+    Raises:
+        UserError: what is none of these, columns of unequal lengths, or a column of mixed types.
+    """
+    import pyarrow as pa
+
+    if isinstance(rows, pa.Table):
+        return rows
+    if isinstance(rows, pa.RecordBatch):
+        return pa.Table.from_batches([rows])
+    if isinstance(rows, Mapping):
+        return _of_columns(rows)
+    if isinstance(rows, (str, bytes)):
+        raise UserError("expected a list of texts, not one text; write predict([text])" if len(inputs) == 1
+                        else f"expected rows, not one text; the model reads the columns {_list(inputs)}")
+    flat = isinstance(rows, (pa.Array, pa.ChunkedArray)) or getattr(rows, "ndim", 2) == 1  # texts, as numpy or pandas hold them
+    if not flat and any(hasattr(rows, name) for name in ("__arrow_c_stream__", "__dataframe__", "to_dict")):
+        return _of_frame(rows)
+    return _of_sequence(rows, inputs)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> pa.Table:
+    import pyarrow as pa
+
+    found = {}
+    for name, values in columns.items():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+            raise UserError(f"the column '{name}' is one value ({values!a:.40}), not a list; give a list for every column, and one row as "
+                            "[row]")
+        found[str(name)] = _array(str(name), values)
+    lengths = {name: len(values) for name, values in found.items()}
+    if len(set(lengths.values())) > 1:
+        shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise UserError(f"the columns have different lengths: '{shortest}' has {lengths[shortest]}, '{longest}' {lengths[longest]}; give "
+                        "every column a value a row (None where it is missing)")
+    return pa.table(found)
+
+
+def _array(name: str, values: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    try:
+        whole = hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object"
+        return pa.array(values if whole else list(values))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise UserError(f"the column '{name}' holds values of mixed types or none that can be read ({str(error).splitlines()[0]:.120}); "
+                        "give text, or numbers, all of one type") from None
+
+
+def _of_frame(frame: Any) -> pa.Table:
+    """Return a data frame's columns; its index is none of them."""
+    import pyarrow as pa
+
+    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__"):
+        try:
+            if hasattr(frame, "__arrow_c_stream__"):
+                return pa.table(frame)
+            from pyarrow.interchange import from_dataframe
+
+            made: pa.Table = from_dataframe(frame)
+            return made
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise UserError(f"the data frame cannot be read ({str(error).splitlines()[0]:.160}); give every column one type") from None
+    return _of_columns(frame.to_dict("list"))
+
+
+def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    listed = rows.to_pylist() if isinstance(rows, (pa.Array, pa.ChunkedArray)) else list(rows)
+    if listed and isinstance(listed[0], Mapping):
+        wrong = next((index for index, row in enumerate(listed) if not isinstance(row, Mapping)), None)
+        if wrong is not None:
+            raise UserError(f"row {wrong + 1} is no mapping of columns ({type(listed[wrong]).__name__}); expected rows such as "
+                            f"{{'{next(iter(listed[0]), 'column')}': value}}")
+        names = dict.fromkeys(str(name) for row in listed for name in row)
+        return pa.table({name: _array(name, [row.get(name) for row in listed]) for name in names})
+    if len(inputs) != 1:
+        raise UserError(f"the model has {len(inputs)} input columns ({_list(inputs)}); give a table, a mapping of columns, or a list of "
+                        "rows, each a mapping")
+    try:
+        return pa.table({inputs[0]: pa.array(listed, pa.string())})
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+        wrong = next(index for index, text in enumerate(listed) if not _is_text(text))
+        raise UserError(f"text {wrong + 1} is no Unicode text ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); expected a str "
+                        "without lone surrogates: is the terminal or script in UTF-8?") from None
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
