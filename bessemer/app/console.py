@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -103,13 +103,19 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def score(entry: dict[str, Any]) -> str:
-    """Return a value with its 95% interval."""
+def score(entry: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """Return a metric's value with its 95% interval.
+
+    >>> score({"value": 51234.5, "low": 50000.0, "high": 52500.0}, "rmse")
+    '51,234 [50,000, 52,500]'
+    """
+    from bessemer.report import show
+    from bessemer.report.part import Value
+
     if entry.get("value") is None:
         return "undefined"
-    if entry.get("low") is None:
-        return f"{entry['value']:.4f}"
-    return f"{entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
+    value = Value(value=entry["value"], low=entry.get("low"), high=entry.get("high"))
+    return f"{show.scored(value, metric)} {show.limits(value, metric, 4)}".rstrip()
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -124,29 +130,54 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def results(scores: dict[str, Any], latency: dict[str, Any]) -> None:
-    """Print the forms table and the paired comparisons of an evaluation."""
-    rows = []
-    for name, item in scores["forms"].items():
-        metrics, timed = item["metrics"], latency.get(name)
-        rows.append((name, score(metrics["accuracy"]), score(metrics["recall"]), score(metrics["f1"]), size(item["size_bytes"]),
-                     f"{timed['median']:.2f} ({timed['p95']:.2f})" if timed else "–"))
-    first = next(iter(scores["forms"].values()))
-    table(f"{scores['split']}: {first['rows']:,} rows, value [95% interval], recall and F1 macro; latency of one row, raw text in",
-          ("form", "accuracy", "recall", "F1", "size", "ms median (p95)"), rows)
-    for name, item in scores["forms"].items():
-        if "without_overlap" in item:
-            apart = item["without_overlap"]
-            out.print(Text(f"{name}: without the {item['rows'] - apart['rows']:,} rows that also occur in training: accuracy "
-                           f"{score(apart['metrics']['accuracy'])} on {apart['rows']:,} rows"))
+    """Print a table of the forms for every target, and the paired comparisons of an evaluation."""
+    from bessemer.evaluate.score import headline
+    from bessemer.report import show
+
+    forms: dict[str, Any] = scores["forms"]
+    first = next(iter(forms.values()))
+    further: dict[str, Any] = first.get("others", {})
+    for target in (None, *further):
+        sheets = {name: item if target is None else item["others"][target] for name, item in forms.items()}
+        sheet = first if target is None else further[target]
+        kind = sheet.get("kind", "label")
+        names = headline(kind)
+        rows = [(name, *(score(found["metrics"][metric], metric) for metric in names), *_costs(forms[name], latency.get(name), target))
+                for name, found in sheets.items()]
+        of = f" of {target or first['target']}" if further else ""
+        macro = ", recall and F1 macro" if kind == "label" else ""
+        told = "; latency of one row, raw row in" if target is None else ""
+        table(f"{scores['split']}{of}: {sheet['rows']:,} rows, value [95% interval]{macro}{told}",
+              ("form", *map(show.title, names), *(("size", "ms median (p95)") if target is None else ())), rows)
+        for name, found in sheets.items():
+            if "without_overlap" in found:
+                apart, metric = found["without_overlap"], names[0]
+                out.print(Text(f"{name}: without the {found['rows'] - apart['rows']:,} rows that also occur in training: "
+                               f"{show.title(metric)} {score(apart['metrics'][metric], metric)} on {apart['rows']:,} rows"))
     pairs(scores["pairs"])
 
 
+def _costs(form: Mapping[str, Any], timed: Mapping[str, Any] | None, target: str | None) -> tuple[str, ...]:
+    """Return size and latency, which stand in the first target's table alone."""
+    if target is not None:
+        return ()
+    return size(form["size_bytes"]), f"{timed['median']:.2f} ({timed['p95']:.2f})" if timed else "–"
+
+
 def pairs(found: Sequence[dict[str, Any]]) -> None:
-    """Print paired comparisons."""
+    """Print paired comparisons by the first metric of each."""
+    from bessemer.evaluate.paired import COMPARED
+    from bessemer.report import show
+    from bessemer.report.part import Value
+
+    several = len({pair.get("target") for pair in found}) > 1
     for pair in found:
-        entry = pair["accuracy"]
-        out.print(Text(f"{pair['a']} against {pair['b']}: accuracy {entry['difference']:+.4f} [{entry['low']:+.4f}, {entry['high']:+.4f}]"
-                       f" on the same {pair['rows']:,} rows: {entry['verdict']}"))
+        metric = COMPARED[pair.get("kind", "label")][0]
+        entry = pair[metric]
+        value = Value(value=entry["difference"], low=entry["low"], high=entry["high"])
+        of = f" of {pair['target']}" if several else ""
+        out.print(Text(f"{pair['a']} against {pair['b']}: {show.title(metric)}{of} {show.change(value, metric)} "
+                       f"{show.limits(value, metric, 4)} on the same {pair['rows']:,} rows: {entry['verdict']}"))
 
 
 def forecast(found: Forecast) -> None:

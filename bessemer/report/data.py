@@ -5,24 +5,9 @@ Everything but the title is optional; a section whose data are absent is left ou
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Part(BaseModel):
-    """A frozen piece of a report; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Value(Part):
-    """A number with its 95% interval; None where it is undefined or was not measured."""
-
-    value: float | None = None
-    """The point estimate."""
-    low: float | None = None
-    """Lower end of the interval."""
-    high: float | None = None
-    """Upper end of the interval."""
+from bessemer.report.columns import ColumnRow, Update
+from bessemer.report.part import Part
+from bessemer.report.sheets import Comparison, Evaluation, Form, Overlap, Target
 
 
 class Headline(Part):
@@ -38,54 +23,6 @@ class Headline(Part):
     """`good`, `bad`, or nothing."""
 
 
-class Form(Part):
-    """One form of the model: the network in torch, a graph in float or int8, the baseline."""
-
-    name: str
-    """Shown to people."""
-    accuracy: Value = Value()
-    """On the test split."""
-    recall: Value = Value()
-    """Macro, on the test split."""
-    f1: Value = Value()
-    """Macro, on the test split."""
-    size_bytes: int | None = None
-    """Of the files that prediction needs."""
-    latency_median_ms: float | None = None
-    """One row at a time."""
-    latency_p95_ms: float | None = None
-    """One row at a time, the slowest of twenty."""
-    speedup: float | None = None
-    """How many times faster than torch fp32 (median)."""
-    final: bool = False
-    """Whether this is the form that the run delivers."""
-    note: str = ""
-    """One remark, such as the parity that was found."""
-
-
-class Comparison(Part):
-    """Two forms on the same rows, from `evaluate.paired`."""
-
-    question: str
-    """What the comparison answers: "Did pretraining help?"."""
-    a: str
-    """Name of the first."""
-    b: str
-    """Name of the second."""
-    metric: str = "accuracy"
-    """Which score is compared."""
-    a_value: float | None = None
-    """Score of the first."""
-    b_value: float | None = None
-    """Score of the second."""
-    difference: Value
-    """a - b with its paired interval."""
-    p: float | None = None
-    """McNemar's exact p."""
-    verdict: str = ""
-    """`better`, `worse` or `no difference`."""
-
-
 class Curve(Part):
     """The training curves of one stage."""
 
@@ -97,89 +34,6 @@ class Curve(Part):
     """The overfitting alarm, one sentence, or nothing."""
     best_step: int | None = None
     """The step whose weights were kept."""
-
-
-class ClassRow(Part):
-    """Scores of one class."""
-
-    label: str
-    """Its name."""
-    precision: float
-    """Of what was predicted as this class."""
-    recall: float
-    """Of what truly is this class."""
-    f1: float
-    """Their harmonic mean."""
-    support: int
-    """Rows that truly are this class."""
-
-
-class Roc(Part):
-    """One ROC curve."""
-
-    label: str
-    """The class held against the rest."""
-    auc: float
-    """Area under it."""
-    fpr: tuple[float, ...]
-    """False positive rates, rising."""
-    tpr: tuple[float, ...]
-    """True positive rates, rising."""
-
-
-class Bin(Part):
-    """One bin of the reliability diagram."""
-
-    low: float
-    """Lower edge of confidence."""
-    high: float
-    """Upper edge of confidence."""
-    confidence: float
-    """Mean confidence."""
-    accuracy: float
-    """Share of right rows."""
-    count: int
-    """Rows in it."""
-
-
-class Evaluation(Part):
-    """The score sheet of the final form; takes the result of `evaluate.score.score` as it is."""
-
-    rows: int = 0
-    """Labelled rows scored."""
-    unlabelled: int = 0
-    """Rows without a label, left out."""
-    seed: int = 0
-    """Keys the resamples."""
-    resamples: int = 0
-    """Bootstrap resamples behind each interval."""
-    labels: tuple[str, ...] = ()
-    """Class names in code order."""
-    metrics: dict[str, Value] = {}
-    """Name -> value with interval."""
-    per_class: tuple[ClassRow, ...] = ()
-    """One row a class."""
-    confusion: tuple[tuple[int, ...], ...] = ()
-    """Counts; rows are truth."""
-    roc: tuple[Roc, ...] = ()
-    """Curves."""
-    calibration: tuple[Bin, ...] = ()
-    """Bins that hold rows."""
-
-
-class Overlap(Part):
-    """A score with and without the test rows that also stand in training."""
-
-    metric: str
-    """Which score."""
-    everything: Value
-    """On all test rows."""
-    distinct: Value
-    """Without the overlapping ones."""
-    rows: int
-    """All test rows."""
-    overlapping: int
-    """How many of them stand in training as well."""
 
 
 class Funnel(Part):
@@ -224,12 +78,18 @@ class Example(Part):
 
     text: str
     """What was read."""
+    row: dict[str, str] = {}
+    """The row's first columns as shown; shown in place of the text where there are several."""
     predicted: str
-    """The most probable class."""
-    confidence: float
-    """Its probability."""
+    """The most probable class, the number, or the labels that hold."""
+    confidence: float | None = None
+    """Probability of the class."""
+    spread: str = ""
+    """How far the model's members disagree, as shown."""
     truth: str | None = None
-    """The true class, if known."""
+    """The truth, if known."""
+    right: bool | None = None
+    """Whether they are the same; None where that says nothing, as of numbers."""
 
 
 class Stage(Part):
@@ -286,6 +146,8 @@ class ReportData(Part):
     """Language of the report's own words, for the `lang` attribute."""
     data_name: str = ""
     """Name of the data set."""
+    reads: str = "text"
+    """What a row is: `text`, or `table`."""
     task: str = "text-classification"
     """The Hugging Face task identifier."""
     split: str = "test"
@@ -296,12 +158,20 @@ class ReportData(Part):
     """The numbers at the top; made from the forms where none are given."""
     forms: tuple[Form, ...] = ()
     """Every form, the most exact first."""
+    reference: str = "torch fp32"
+    """The form that speeds are compared with."""
     comparisons: tuple[Comparison, ...] = ()
     """Paired comparisons."""
     curves: tuple[Curve, ...] = ()
     """Training curves a stage."""
     evaluation: Evaluation | None = None
-    """Score sheet of the final form."""
+    """Score sheet of the final form, of the first target."""
+    others: tuple[Target, ...] = ()
+    """Further targets."""
+    updates: tuple[Update, ...] = ()
+    """What updates decided."""
+    columns: tuple[ColumnRow, ...] = ()
+    """The input columns of a table, the most correlated with the target first."""
     overlaps: tuple[Overlap, ...] = ()
     """Scores with and without overlapping rows."""
     looks: int | None = None

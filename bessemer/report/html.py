@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bessemer.report import show, svg
-from bessemer.report.data import Comparison, Curve, Form, Headline, ReportData, Value
+from bessemer.report import plots, show, svg
+from bessemer.report.columns import ColumnRow
+from bessemer.report.data import Curve, Headline, ReportData
+from bessemer.report.part import Value
+from bessemer.report.sheets import Comparison, Evaluation, Form
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 MAX_ROWS = 50
+MAX_COLUMNS = 200
 
 SECTIONS = (
     ("forms", "Forms of the model"), ("comparisons", "Paired comparisons"), ("evaluation", "Evaluation"),
-    ("errors", "Most confident errors"), ("examples", "Predictions"), ("overlaps", "Overlap with training"),
-    ("curves", "Training"), ("funnel", "Data"), ("quarantine", "Quarantine"), ("stages", "Cost"),
+    ("errors", "Most confident errors"), ("examples", "Predictions"), ("others", "Further targets"), ("overlaps", "Overlap with training"),
+    ("updates", "Update"), ("curves", "Training"), ("funnel", "Data"), ("columns", "Columns"), ("quarantine", "Quarantine"),
+    ("stages", "Cost"),
     ("recipe", "Recipe and environment"), ("commands", "Next"),
 )
 """Every section in the order of the page."""
@@ -33,7 +38,15 @@ def shown(data: ReportData) -> dict[str, str]:
         "recipe": bool(data.recipe or data.environment),
         "evaluation": bool(data.evaluation and (data.evaluation.metrics or data.evaluation.confusion)),
     }
-    return {name: title for name, title in SECTIONS if present.get(name, bool(getattr(data, name)))}
+    found = {}
+    for name, title in SECTIONS:
+        if name == "others":
+            found.update({f"target-{index}": f"Target {target.name}" for index, target in enumerate(data.others, 2)})
+        elif present.get(name, bool(getattr(data, name))):
+            found[name] = title
+    if "errors" in found and data.evaluation and data.evaluation.kind == "number":
+        found["errors"] = "Largest errors"
+    return found
 
 
 def final_form(data: ReportData) -> Form | None:
@@ -47,9 +60,11 @@ def headlines(data: ReportData) -> tuple[Headline, ...]:
     if data.headlines or form is None:
         return data.headlines
     found = []
-    if form.accuracy.value is not None:
-        note = show.bounds(form.accuracy)
-        found.append(Headline(label=f"{data.split} accuracy", value=show.plain(form.accuracy.value),
+    first = next(((name, value) for name, value in form.metrics.items() if value.value is not None), None)
+    if first is not None:
+        name, value = first
+        note = show.limits(value, name)
+        found.append(Headline(label=f"{data.split} {show.title(name)}", value=show.scored(value, name),
                               note=f"{note} · 95% interval" if note else form.name))
     if data.comparisons:
         found.append(_difference(data.comparisons[0]))
@@ -57,13 +72,13 @@ def headlines(data: ReportData) -> tuple[Headline, ...]:
         found.append(Headline(label="size", value=show.size(form.size_bytes), note=form.name))
     if form.speedup is not None:
         note = f"{show.milliseconds(form.latency_median_ms)} a row, median"
-        found.append(Headline(label="faster than torch fp32", value=show.times(form.speedup), note=note))
+        found.append(Headline(label=f"faster than {data.reference}", value=show.times(form.speedup), note=note))
     return tuple(found)
 
 
 def _difference(found: Comparison) -> Headline:
-    return Headline(label=f"{found.metric} against {found.b}", value=show.signed(found.difference.value),
-                    note=f"{show.bounds(found.difference)} · paired",
+    return Headline(label=f"{show.title(found.metric)} against {found.b}", value=show.change(found.difference, found.metric),
+                    note=f"{show.limits(found.difference, found.metric)} · paired",
                     tone={"better": "good", "worse": "bad"}.get(found.verdict, ""))
 
 
@@ -101,23 +116,54 @@ def _line(curve: Curve, name: str) -> svg.Line | None:
 def charts(data: ReportData) -> dict[str, Any]:
     """Return the drawings of every section that has data for one."""
     found: dict[str, Any] = {"curves": [panels(curve) for curve in data.curves]}
-    rows = [(form.name, form.accuracy.value, form.accuracy.low, form.accuracy.high, form.final)
-            for form in data.forms if form.accuracy.value is not None]
-    if len(rows) > 1:
-        found["forms"] = svg.whiskers([row for row in rows if row[1] is not None], f"{data.split} accuracy")
-    if data.evaluation:
-        sheet = data.evaluation
-        if sheet.confusion:
-            found["confusion"] = svg.heat_map(sheet.confusion, sheet.labels)
-        if sheet.roc:
-            found["roc"] = svg.roc([svg.Line(f"{curve.label}: AUC {show.plain(curve.auc)}", curve.fpr, curve.tpr)
-                                    for curve in sheet.roc[:svg.COLOURS]])
-        if sheet.calibration:
-            found["calibration"] = svg.reliability([(row.low, row.high, row.confidence, row.accuracy, row.count)
-                                                    for row in sheet.calibration])
+    name = next(iter(metric_names(data.forms)), "")
+    rows = [(form.name, form.metrics[name], form.final) for form in data.forms if name in form.metrics]
+    known = [(label, value.value, value.low, value.high, final) for label, value, final in rows if value.value is not None]
+    if len(known) > 1:
+        texts = [show.scored(value, name) for _, value, _ in rows if value.value is not None]
+        found["forms"] = svg.whiskers(known, f"{data.split} {show.title(name)}", texts)
+    found["evaluation"] = sheet_charts(data.evaluation) if data.evaluation else {}
+    found["others"] = [sheet_charts(target.evaluation) for target in data.others]
+    found["columns"] = [_column(row) for row in data.columns[:MAX_COLUMNS]]
     found["funnel"] = [svg.funnel(row.rows_out, list(row.rejected.items()), f"rows of {row.source}")
                        for row in data.funnel]
     return found
+
+
+def metric_names(forms: tuple[Form, ...]) -> list[str]:
+    """Return the metrics that the forms have, in the order of the first that has each."""
+    return list(dict.fromkeys(name for form in forms for name in form.metrics))
+
+
+def sheet_charts(sheet: Evaluation) -> dict[str, str]:
+    """Return the drawings of one score sheet, of whatever kind."""
+    found = {}
+    if sheet.scatter:
+        found["scatter"] = plots.scatter(sheet.scatter)
+    if sheet.residuals:
+        found["residuals"] = plots.histogram(sheet.residuals.edges, sheet.residuals.counts, (0.0, "no error"))
+    if sheet.quantiles:
+        found["quantiles"] = plots.quantiles([(row.level, row.below) for row in sheet.quantiles])
+    if sheet.confusion:
+        found["confusion"] = svg.heat_map(sheet.confusion, sheet.labels)
+    if sheet.roc:
+        found["roc"] = svg.roc([svg.Line(f"{curve.label}: AUC {show.plain(curve.auc)}", curve.fpr, curve.tpr)
+                                for curve in sheet.roc[:svg.COLOURS]])
+    if sheet.calibration:
+        found["calibration"] = svg.reliability([(row.low, row.high, row.confidence, row.accuracy, row.count)
+                                                for row in sheet.calibration])
+    return found
+
+
+def _column(row: ColumnRow) -> str:
+    if not row.counts:
+        return ""
+    if row.edges:
+        tips = [f"{show.significant(low)} to {show.significant(high)}: {show.whole(count)}"
+                for low, high, count in zip(row.edges, row.edges[1:], row.counts, strict=False)]
+    else:
+        tips = [f"{value}: {show.whole(count)}" for value, count in zip(row.values, row.counts, strict=False)]
+    return plots.spark(row.counts[:len(tips)], tips, f"values of {row.name}") if tips else ""
 
 
 def _marked(found: Any) -> Any:
@@ -152,9 +198,10 @@ def render(data: ReportData) -> str:
         loader=jinja2.PackageLoader("bessemer.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
     for function in (show.plain, show.signed, show.bounds, show.both, show.whole, show.size, show.milliseconds,
-                     show.duration, show.times, show.percent, show.chance, show.clip):
-        environment.filters[function.__name__] = function
+                     show.duration, show.times, show.percent, show.chance, show.clip, show.title, show.scored, show.limits, show.change,
+                     show.significant):
+        environment.filters[f"metric_{function.__name__}" if function is show.title else function.__name__] = function
     labels = list(dict.fromkeys(label for split in data.splits for label in split.labels))
     return environment.get_template("template.html.j2").render(
         data=data, shown=shown(data), headlines=headlines(data), charts=_marked(charts(data)), verdicts=VERDICTS,
-        max_rows=MAX_ROWS, split_labels=labels[:12], Value=Value)
+        max_rows=MAX_ROWS, max_columns=MAX_COLUMNS, split_labels=labels[:12], Value=Value, metric_names=metric_names)

@@ -4,9 +4,90 @@ from __future__ import annotations
 
 import math
 
-from bessemer.report.data import Value
+from bessemer.report.part import Value
 
 ABSENT = "–"
+
+TITLES = {
+    "f1": "F1", "f1_micro": "F1 micro", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted", "roc_auc": "ROC AUC", "ece": "ECE",
+    "r2": "R²", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "mape": "MAPE", "pinball": "pinball loss"}
+"""Metric -> how people write it; others are their name with spaces."""
+
+SIZED = ("rmse", "mae", "mse", "median_absolute_error", "pinball", "interval_width")
+"""Metrics in the target's unit, of any size: four significant digits say what fixed decimals cannot."""
+MOST_DIGITS = 12
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as people write it; `accuracy difference` and the like keep their words.
+
+    >>> title("r2"), title("log_loss")
+    ('R²', 'log loss')
+    """
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """Return a number of any size, whole digits never cut.
+
+    >>> significant(0.0123456), significant(51234.567), significant(-2.5e-9), significant(9.4e18)
+    ('0.01235', '51,235', '−2.5e-9', '9.4e18')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e9:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        whole_part = mantissa.rstrip("0").rstrip(".")
+        return f"{whole_part}e{int(exponent)}".replace("-", "−", 1) if value < 0 else f"{whole_part}e{int(exponent)}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def _decimals(metric: str, value: Value, least: int) -> int:
+    """Return how many decimals show a value: of R² near 1 as many as its interval, or its distance from 1, needs."""
+    if metric != "r2" or value.value is None:
+        return least
+    known = value.low is not None and value.high is not None and value.high > value.low
+    step = value.high - value.low if known and value.high is not None and value.low is not None else abs(1 - value.value)
+    return min(MOST_DIGITS, max(least, 1 - math.floor(math.log10(step)))) if step > 0 else least
+
+
+def scored(value: Value, metric: str = "accuracy") -> str:
+    """Return a metric's value.
+
+    >>> scored(Value(value=0.9045)), scored(Value(value=51234.5678), "rmse")
+    ('0.9045', '51,235')
+    >>> scored(Value(value=0.9999958, low=0.9999956, high=0.999996), "r2")
+    '0.99999580'
+    """
+    return significant(value.value) if metric in SIZED else plain(value.value, _decimals(metric, value, 4))
+
+
+def limits(value: Value, metric: str = "accuracy", digits: int = 3) -> str:
+    """Return a metric's interval alone, or nothing.
+
+    >>> limits(Value(value=2.5, low=2.25, high=2.75), "rmse"), limits(Value(value=0.5))
+    ('[2.250, 2.750]', '')
+    """
+    if value.low is None or value.high is None:
+        return ""
+    if metric in SIZED:
+        return f"[{significant(value.low)}, {significant(value.high)}]"
+    return bounds(value, _decimals(metric, value, digits))
+
+
+def change(value: Value, metric: str = "accuracy") -> str:
+    """Return a difference of a metric with its sign.
+
+    >>> change(Value(value=-51234.5), "rmse"), change(Value(value=3.5e-06, low=3.1e-06, high=4.1e-06), "r2")
+    ('−51,234', '+0.0000035')
+    """
+    if metric in SIZED:
+        shown = significant(value.value)
+        return f"+{shown}" if value.value is not None and value.value > 0 else shown
+    return signed(value.value, _decimals(metric, value, 4))
 
 
 def plain(value: float | None, digits: int = 4) -> str:
@@ -27,7 +108,7 @@ def signed(value: float | None, digits: int = 4) -> str:
     return ABSENT if value is None or math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
 
 
-def bounds(value: Value) -> str:
+def bounds(value: Value, digits: int = 3) -> str:
     """Return the interval alone, or nothing.
 
     >>> bounds(Value(value=0.9, low=0.891, high=0.917))
@@ -35,16 +116,16 @@ def bounds(value: Value) -> str:
     """
     if value.low is None or value.high is None:
         return ""
-    return f"[{value.low:.3f}, {value.high:.3f}]".replace("-", "−")
+    return f"[{value.low:.{digits}f}, {value.high:.{digits}f}]".replace("-", "−")
 
 
-def both(value: Value) -> str:
+def both(value: Value, metric: str = "accuracy") -> str:
     """Return a score and its interval.
 
     >>> both(Value(value=0.9045, low=0.891, high=0.917))
     '0.9045 [0.891, 0.917]'
     """
-    return f"{plain(value.value)} {bounds(value)}".strip()
+    return f"{scored(value, metric)} {limits(value, metric)}".strip()
 
 
 def whole(value: float | None) -> str:

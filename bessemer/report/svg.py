@@ -82,14 +82,14 @@ def ticks(low: float, high: float, target: int = 5) -> list[float]:
     power: float = 10.0 ** math.floor(math.log10(raw))
     step = min((factor * power for factor in (1, 2, 2.5, 5, 10)), key=lambda found: abs(found - raw))
     first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def tick_text(value: float) -> str:
     """Return a tick's label, short: `2e-05`, `1.5k`, `0.25`."""
     if value == 0:
         return "0"
-    if abs(value) < 0.001:
+    if abs(value) < 0.001 or abs(value) >= 10_000_000:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     if abs(value) >= 10_000:
@@ -274,8 +274,8 @@ def reliability(found: Sequence[tuple[float, float, float, float, int]]) -> str:
     return svg(frame.width, frame.height, "reliability diagram", body)
 
 
-def whiskers(rows: Sequence[tuple[str, float, float | None, float | None, bool]], name: str) -> str:
-    """Draw (label, value, low, high, highlighted) as dots with 95% intervals, one under another."""
+def whiskers(rows: Sequence[tuple[str, float, float | None, float | None, bool]], name: str, texts: Sequence[str] = ()) -> str:
+    """Draw (label, value, low, high, highlighted) as dots with 95% intervals, one under another; `texts` are the values as shown."""
     ends = [end for _, value, low, high, _ in rows for end in (value, low, high) if end is not None]
     width, left, step = 760.0, 24.0 + max(extent(clip(row[0], 30)) for row in rows), 34.0
     frame = Frame(span(ends, 0.08), (0, 1), width, 28 + step * len(rows) + 36, left=left, right=84, top=16, bottom=50)
@@ -293,7 +293,7 @@ def whiskers(rows: Sequence[tuple[str, float, float | None, float | None, bool]]
         if low is not None and high is not None:
             body.append(stroke("whisker", [(frame.across(low), y), (frame.across(high), y)], colour))
         body.append(f'<circle cx="{frame.across(value):.1f}" cy="{y:.1f}" r="5.5" style="fill:var(--{colour})"/>')
-        body.append(text(width - 70, y + 4, plain(value), "key strong" if bold else "key"))
+        body.append(text(width - 70, y + 4, texts[index] if texts else plain(value), "key strong" if bold else "key"))
     return svg(width, frame.height, f"{name} of each form with 95% intervals", body)
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from bessemer.core import artifact
 from bessemer.core.artifact import TIMINGS, Manifest
 from bessemer.core.errors import UserError
+from bessemer.stages._gather_columns import profiled, updated
 
 if TYPE_CHECKING:
     from bessemer.report import data as shown
+    from bessemer.report.data import Example
+    from bessemer.report.sheets import Comparison, Evaluation, Form, Overlap
 
 PACKAGES = ("bessemer", "torch", "transformers", "tokenizers", "onnxruntime", "scikit-learn", "pyarrow", "duckdb", "numpy")
 QUARANTINE_SHOWN = 20
@@ -39,6 +42,10 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
     prepared = next((name for name, item in manifests.items() if item.kind == "prepare"), None)
     if prepared is not None:
         parts.update(_data(stages[prepared], manifests[prepared]))
+        parts["columns"] = profiled(stages[prepared] / "profile.json")
+        parts.update(_task(stages[prepared], scores))
+    parts["updates"] = tuple(update for name, item in manifests.items() if item.kind == "update"
+                             if (update := updated(name, stages[name] / "update.json")) is not None)
     parts["curves"] = tuple(_curve(name, stages[name], item) for name, item in manifests.items()
                             if (stages[name] / "curves.jsonl").is_file())
     recipe = root / "recipe.yaml"
@@ -46,7 +53,7 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
         parts["stages"] = tuple(_cost(name, folder) for name, folder in stages.items())
         parts["host"] = _host(stages)
         parts["environment"] = _versions()
-        parts["commands"] = _commands(root)
+        parts["commands"] = _commands(root, parts.get("reads", "text"))
     if recipe.is_file() and timings:
         parts["recipe"] = recipe.read_text(encoding="utf-8")
     return shown.ReportData(title=root.name, card=_card(manifests), **parts)
@@ -79,31 +86,71 @@ def _final(manifests: Mapping[str, Manifest], scores: Mapping[str, Any]) -> str:
     return next((name for name, item in scores["forms"].items() if item["name"] in wanted[:1]), str(scores["reference"]))
 
 
+def _task(folder: Path, scores: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what a row is, and the task by Hugging Face's name."""
+    from bessemer.core.schema import Role, Schema
+
+    texts = any(column.modality["kind"] == "text" for column in Schema.load(folder).by_role(Role.INPUT))
+    kind = next(iter(scores["forms"].values())).get("kind", "label") if scores else "label"
+    if texts:
+        return {"reads": "text", "task": "text-classification"}
+    return {"reads": "table", "task": "tabular-regression" if kind == "number" else "tabular-classification"}
+
+
 def _scores(scores: Mapping[str, Any], latency: Mapping[str, Any], final: str) -> dict[str, Any]:
-    from bessemer.report import data as shown
+    from bessemer.report.sheets import Target
 
     reference = scores["reference"]
     base = latency.get(reference, {}).get("median")
     forms = []
     for name, item in scores["forms"].items():
         timed = latency.get(name, {})
-        metrics = item["metrics"]
-        forms.append(shown.Form(
-            name=name, accuracy=shown.Value(**metrics["accuracy"]), recall=shown.Value(**metrics["recall"]),
-            f1=shown.Value(**metrics["f1"]), size_bytes=item["size_bytes"], latency_median_ms=timed.get("median"),
-            latency_p95_ms=timed.get("p95"), speedup=base / timed["median"] if base and timed.get("median") else None,
-            final=name == final))
-    pairs = tuple(shown.Comparison(
-        question=_question(pair, scores), a=pair["a"], b=pair["b"], a_value=pair[metric]["a"], b_value=pair[metric]["b"], metric=metric,
-        difference=shown.Value(value=pair[metric]["difference"], low=pair[metric]["low"], high=pair[metric]["high"]),
-        p=pair["mcnemar"]["p"] if metric == "accuracy" else None, verdict=pair[metric]["verdict"])
-        for pair in scores["pairs"] for metric in ("accuracy", "f1"))
+        forms.append(_form(name, item, final).model_copy(update={
+            "size_bytes": item["size_bytes"], "latency_median_ms": timed.get("median"), "latency_p95_ms": timed.get("p95"),
+            "speedup": base / timed["median"] if base and timed.get("median") else None}))
     item = scores["forms"][final]
-    sheet = {key: value for key, value in item.items() if key in shown.Evaluation.model_fields}
-    return {"forms": tuple(forms), "comparisons": pairs, "evaluation": shown.Evaluation.model_validate(sheet),
+    further = item.get("others", {})
+    others = tuple(Target(name=target, evaluation=_sheet(sheet, target), forms=tuple(
+        _form(name, entry["others"][target], final) for name, entry in scores["forms"].items())) for target, sheet in further.items())
+    examples = {key: tuple(_example(entry, item.get("kind", "label")) for entry in scores["examples"][final][key])
+                for key in ("predictions", "errors")}
+    return {"forms": tuple(forms), "reference": reference, "comparisons": _comparisons(scores, several=bool(further)),
+            "evaluation": _sheet(item, str(item.get("target", "")) if further else ""), "others": others,
             "split": scores["split"], "looks": scores["test_looks"] or None, "overlaps": _overlaps(item),
-            "examples": tuple(_example(entry) for entry in scores["examples"][final]["predictions"]),
-            "errors": tuple(_example(entry) for entry in scores["examples"][final]["errors"])}
+            "examples": examples["predictions"], "errors": examples["errors"]}
+
+
+def _form(name: str, sheet: Mapping[str, Any], final: str) -> Form:
+    """Return a form with the scores of one target that stand first."""
+    from bessemer.evaluate.score import headline
+    from bessemer.report.part import Value
+    from bessemer.report.sheets import Form
+
+    metrics = {metric: Value(**sheet["metrics"][metric]) for metric in headline(sheet.get("kind", "label")) if metric in sheet["metrics"]}
+    return Form(name=name, metrics=metrics, final=name == final)
+
+
+def _sheet(item: Mapping[str, Any], target: str) -> Evaluation:
+    from bessemer.report.sheets import Evaluation
+
+    return Evaluation.model_validate({**{key: value for key, value in item.items() if key in Evaluation.model_fields}, "target": target})
+
+
+def _comparisons(scores: Mapping[str, Any], *, several: bool) -> tuple[Comparison, ...]:
+    from bessemer.evaluate.paired import COMPARED
+    from bessemer.report.part import Value
+    from bessemer.report.sheets import Comparison
+
+    found = []
+    for pair in scores["pairs"]:
+        for index, metric in enumerate(COMPARED[pair.get("kind", "label")]):
+            entry = pair[metric]
+            found.append(Comparison(
+                question=_question(pair, scores), a=pair["a"], b=pair["b"], a_value=entry["a"], b_value=entry["b"], metric=metric,
+                target=pair["target"] if several else "",
+                difference=Value(value=entry["difference"], low=entry["low"], high=entry["high"]),
+                p=pair["mcnemar"]["p"] if "mcnemar" in pair and index == 0 else None, verdict=entry["verdict"]))
+    return tuple(found)
 
 
 def _question(pair: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
@@ -113,21 +160,35 @@ def _question(pair: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     return f"Is stage {a['stage']} better than stage {b['stage']}?"
 
 
-def _example(entry: Mapping[str, Any]) -> shown.Example:
-    from bessemer.report import data as shown
+def _example(entry: Mapping[str, Any], kind: str) -> Example:
+    from bessemer.report.data import Example
 
-    return shown.Example(text=entry["text"], predicted=entry["prediction"], confidence=entry["probability"], truth=entry["truth"])
+    truth, row = entry["truth"], entry.get("row", {})
+    return Example(
+        text=entry["text"], row={name: _shown(value) for name, value in row.items()}, predicted=_shown(entry["prediction"]),
+        confidence=entry["probability"], spread="" if entry.get("spread") is None else _shown(entry["spread"]),
+        truth=None if truth is None else _shown(truth), right=None if truth is None or kind == "number" else truth == entry["prediction"])
 
 
-def _overlaps(item: Mapping[str, Any]) -> tuple[shown.Overlap, ...]:
-    from bessemer.report import data as shown
+def _shown(value: Any) -> str:
+    from bessemer.report.show import significant
+
+    if isinstance(value, float):
+        return significant(value, 6) if not value.is_integer() or abs(value) >= 1e9 else f"{value:,.0f}".replace("-", "−")
+    return "" if value is None else str(value)
+
+
+def _overlaps(item: Mapping[str, Any]) -> tuple[Overlap, ...]:
+    from bessemer.evaluate.paired import COMPARED
+    from bessemer.report.part import Value
+    from bessemer.report.sheets import Overlap
 
     without = item.get("without_overlap")
     if not without:
         return ()
-    return tuple(shown.Overlap(
-        metric=metric, everything=shown.Value(**item["metrics"][metric]), distinct=shown.Value(**without["metrics"][metric]),
-        rows=item["rows"], overlapping=item["rows"] - without["rows"]) for metric in ("accuracy", "f1"))
+    return tuple(Overlap(
+        metric=metric, everything=Value(**item["metrics"][metric]), distinct=Value(**without["metrics"][metric]),
+        rows=item["rows"], overlapping=item["rows"] - without["rows"]) for metric in COMPARED[item.get("kind", "label")])
 
 
 def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
@@ -136,8 +197,8 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
     facts = manifest.facts
     funnel = tuple(shown.Funnel(source=item["name"], rows_in=item["rows_in"], rejected=_left_out(item), rows_out=item["rows_out"])
                    for item in facts["sources"])
-    counts = facts["splits"]
-    splits = tuple(shown.Split(name=name, rows=int(facts["rows"][name]), labels=counts.get(name, {})) for name in facts["rows"])
+    counts = facts.get("splits", {})
+    splits = tuple(shown.Split(name=name, rows=int(facts["rows"][name]), labels=counts.get(name) or {}) for name in facts["rows"])
     return {"funnel": funnel, "splits": splits, "quarantine": _quarantine(folder),
             "data_name": ", ".join(item.source for item in funnel)}
 
@@ -199,11 +260,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commands(root: Path) -> tuple[shown.Command, ...]:
+def _commands(root: Path, reads: str) -> tuple[shown.Command, ...]:
     from bessemer.report import data as shown
 
     run = f"runs/{root.name}" if root.parent.name == "runs" else root.name
-    return (shown.Command(command=f'bessemer predict {run} "a text of yours"', about="ask the delivered form"),
+    ask = f'bessemer predict {run} "a text of yours"' if reads == "text" else f"bessemer predict {run} --file FILE"
+    return (shown.Command(command=ask, about="ask the delivered form"),
             shown.Command(command=f"bessemer evaluate {run} --data FILE", about="score it on other labelled rows"),
             shown.Command(command=f"bessemer doctor {run}", about="verify every checksum"))
 

@@ -7,9 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from bessemer.core.types import Answer
 from bessemer.evaluate.paired import paired
 from bessemer.evaluate.score import score
-from bessemer.report.data import Comparison, Evaluation, ReportData, Value
+from bessemer.report.data import ReportData
+from bessemer.report.part import Value
+from bessemer.report.sheets import Comparison, Evaluation
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" \x00\x1b[31m <img src=http://evil.example/a.png onerror=alert(1)>"
 
@@ -43,12 +46,12 @@ def make_sample() -> ReportData:
     truth = np.random.default_rng(0).integers(0, 2, 1500)
     named = {"torch fp32": (1.75, 1), "ONNX fp32": (1.75, 1), "ONNX int8": (1.72, 1), "TF-IDF + linear": (1.05, 3),
              "no pretraining": (1.5, 5)}
-    prob = {name: _probabilities(truth, *setting) for name, setting in named.items()}
     labels = ("negative", "positive")
-    sheets = {name: score(truth, found, labels, seed=1, resamples=300) for name, found in prob.items()}
+    prob = {name: Answer("label", _probabilities(truth, *setting), labels) for name, setting in named.items()}
+    sheets = {name: score(truth, found, seed=1, resamples=300) for name, found in prob.items()}
     extra = {"torch fp32": (90_900_000, 27.5, 31.2, 1.0), "ONNX fp32": (90_700_000, 21.6, 24.0, 1.27),
              "ONNX int8": (23_400_000, 13.2, 14.9, 2.08), "TF-IDF + linear": (4_120_000, 0.41, 0.62, 67.1)}
-    forms = [{"name": name, **{key: sheets[name]["metrics"][key] for key in ("accuracy", "recall", "f1")},
+    forms = [{"name": name, "metrics": {key: sheets[name]["metrics"][key] for key in ("accuracy", "recall", "f1")},
               "size_bytes": size, "latency_median_ms": median,
               "latency_p95_ms": slow, "speedup": ratio, "final": name == "ONNX int8",
               "note": "labels agree with torch on 99.4% of rows" if "int8" in name else ""}
@@ -83,13 +86,13 @@ def make_sample() -> ReportData:
         "quarantine": [{"source": "posts.csv", "row": 17, "reason": "exact duplicate", "content": "great movie"},
                        {"source": "posts.csv", "row": 40_112, "reason": "too long", "content": "word " * 200},
                        {"source": "评论.jsonl", "row": 3, "reason": "undecodable", "content": HOSTILE}],
-        "examples": [{"text": "finally friday, best week in ages :)", "predicted": "positive", "truth": "positive",
+        "examples": [{"text": "finally friday, best week in ages :)", "predicted": "positive", "truth": "positive", "right": True,
                       "confidence": 0.993},
-                     {"text": "酒店的服务非常好，房间也很干净，下次还会再来。", "predicted": "positive", "truth": "positive",
+                     {"text": "酒店的服务非常好，房间也很干净，下次还会再来。", "predicted": "positive", "truth": "positive", "right": True,
                       "confidence": 0.981},
                      {"text": "هذا رائع جدا", "predicted": "negative", "truth": None, "confidence": 0.55}],
-        "errors": [{"text": HOSTILE, "predicted": "positive", "truth": "negative", "confidence": 0.997},
-                   {"text": "oh great, my phone died again. love it", "predicted": "positive", "truth": "negative",
+        "errors": [{"text": HOSTILE, "predicted": "positive", "truth": "negative", "right": False, "confidence": 0.997},
+                   {"text": "oh great, my phone died again. love it", "predicted": "positive", "truth": "negative", "right": False,
                     "confidence": 0.991}],
         "stages": [{"name": "prepare", "seconds": 9.2, "peak_memory_bytes": 610_000_000, "disk_bytes": 3_200_000},
                    {"name": "pretrain", "seconds": 182.0, "peak_memory_bytes": 2_210_000_000, "disk_bytes": 91_000_000},
@@ -114,3 +117,56 @@ def hostile() -> str:
 def sample() -> ReportData:
     """Return the sample report."""
     return make_sample()
+
+
+def make_tables() -> ReportData:
+    """Return a report of a table with a number and flags as targets; the numbers come from the package's own scoring."""
+    rng = np.random.default_rng(5)
+    truth = np.exp(rng.normal(12.2, 0.5, 900))
+    answers, tagged = {}, {}
+    flags = (rng.random((900, 3)) < (0.2, 0.5, 0.05)).astype(int)
+    for name, noise in (("finetune torch-float32", 0.14), ("baseline lightgbm", 0.18)):
+        guess = truth * np.exp(rng.normal(0, noise, 900))
+        values = np.stack([guess, guess * np.exp(-1.3 * noise), guess, guess * np.exp(1.7 * noise)], axis=1)
+        answers[name] = Answer("number", values, quantiles=(0.05, 0.5, 0.95))
+        prob = np.clip(0.25 + 0.4 * flags + rng.normal(0, noise, flags.shape), 0, 1)
+        tagged[name] = Answer("flags", prob, ("garden", HOSTILE, "带电梯"))
+    sheets = {name: score(truth, answer, seed=1, resamples=200) for name, answer in answers.items()}
+    others = {name: score(flags, answer, seed=1, resamples=200) for name, answer in tagged.items()}
+    first, second = answers
+    pair = paired(truth, answers[first], answers[second], seed=1, resamples=200)
+    forms = [{"name": name, "metrics": {key: sheets[name]["metrics"][key] for key in ("r2", "rmse", "mae")}, "size_bytes": 3_500_000,
+              "latency_median_ms": 2.31, "latency_p95_ms": 2.6, "speedup": 1.0 + index, "final": not index}
+             for index, name in enumerate(answers)]
+    further = [{"name": name, "metrics": {key: others[name]["metrics"][key] for key in ("f1_micro", "f1_macro", "subset_accuracy")},
+                "final": name == first} for name in others]
+    shown = [{"text": f"rooms={index}, street=Hill", "row": {"rooms": str(index), "street": "Hill & Dale", "area": "82.5"},
+              "predicted": f"{guess:,.0f}", "truth": f"{true:,.0f}", "spread": "1,204"}
+             for index, (guess, true) in enumerate(zip(answers[first].values[:4, 0], truth[:4], strict=True))]
+    counts, edges = np.histogram(truth, 20)
+    return ReportData.model_validate({
+        "title": "Prices of homes", "data_name": "homes.csv", "reads": "table", "task": "tabular-regression", "reference": second,
+        "forms": forms, "evaluation": {**sheets[first], "target": "price"}, "looks": 2,
+        "comparisons": [{"question": "Is stage finetune better than stage baseline?", "a": first, "b": second, "metric": metric,
+                         "target": "price", "a_value": pair[metric]["a"], "b_value": pair[metric]["b"],
+                         "difference": {"value": pair[metric]["difference"], "low": pair[metric]["low"], "high": pair[metric]["high"]},
+                         "verdict": pair[metric]["verdict"]} for metric in ("rmse", "r2", "mae")],
+        "others": [{"name": "extras", "forms": further, "evaluation": {**others[first], "target": "extras"}}],
+        "examples": shown, "errors": shown[::-1],
+        "columns": [{"name": "area", "kind": "number", "missing": 0.021, "distinct": 412, "edges": edges.tolist(),
+                     "counts": counts.tolist(), "drift": 0.031, "correlation": 0.71},
+                    {"name": HOSTILE, "kind": "category", "missing": 0.0, "distinct": 3, "values": ["Hill", HOSTILE, "路"],
+                     "counts": [500, 300, 100], "drift": 0.27, "correlation": -0.12, "flags": ["drifts", HOSTILE]},
+                    {"name": "id", "kind": "number", "flags": ["every value is different"]}],
+        "updates": [{"stage": "update", "decision": "kept aside", "reason": "It is worse on the old rows: RMSE +812.",
+                     "table": [{"data": "old", "metric": "rmse", "before": 40210.5, "after": 41022.2,
+                                "difference": {"value": 811.7, "low": 210.0, "high": 1400.0}},
+                               {"data": "new", "metric": "r2", "before": 0.81, "after": 0.87,
+                                "difference": {"value": 0.06, "low": 0.02, "high": 0.09}}],
+                     "drift": [{"column": "street", "psi": 0.44, "note": "2 new values"}, {"column": HOSTILE, "psi": None}]}]})
+
+
+@pytest.fixture(scope="session")
+def tables() -> ReportData:
+    """Return the report of a table."""
+    return make_tables()

@@ -37,6 +37,19 @@ def test_little_data_give_a_small_card_and_bad_words_no_markup(hostile: str) -> 
     assert head == {"pipeline_tag": "text-classification", "tags": ["bessemer"]}
     assert "<script" not in body and "## Evaluation" not in body and "\x00" not in body
     head, body = split(model_card(ReportData.model_validate(
-        {"title": "a: b\n---\n", "forms": [{"name": "x | y", "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}]})))
+        {"title": "a: b\n---\n", "forms": [{"name": "x | y", "metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}}]})))
     assert head["model-index"][0]["results"][0]["metrics"] == [{"type": "accuracy", "name": "accuracy", "value": 0.5}]
     assert "| x \\| y | 0.5000 [0.400, 0.600] | – |" in body
+
+
+def test_the_card_of_a_table_speaks_of_rows_and_of_every_target(tables: ReportData) -> None:
+    head, body = split(model_card(tables))
+    assert head["pipeline_tag"] == "tabular-regression"
+    [result] = head["model-index"][0]["results"]
+    assert result["metrics"][0]["type"] == "r2" and len(result["metrics"]) == 9
+    assert "Estimating a number for rows of a table" in body and "text like" not in body and "a text to judge" not in body
+    for words in ("price: on 900 rows", "extras: on 900 rows", "| R² | ", "| garden | ", "| form | R² | RMSE | MAE |",
+                  "RMSE of price, finetune torch-float32 − baseline lightgbm: −", "Update update: kept aside. It is worse on the old rows",
+                  "| old | RMSE | 40,210 | 41,022 | +811.7 [210.0, 1,400] |"):
+        assert words in body, words
+    assert "<script" not in body

@@ -8,8 +8,10 @@ from html.parser import HTMLParser
 import pytest
 from pydantic import ValidationError
 
-from bessemer.report.data import Evaluation, Form, Headline, Quarantined, ReportData, Value
+from bessemer.report.data import Headline, Quarantined, ReportData
 from bessemer.report.html import SECTIONS, final_form, headlines, panels, render, shown
+from bessemer.report.part import Value
+from bessemer.report.sheets import Evaluation, Form
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "rect", "circle", "line", "polyline", "polygon", "path"}
 
@@ -58,6 +60,9 @@ def test_is_well_formed_and_complete(page: str) -> None:
     parser = parse(page)
     assert len(parser.ids) == len(set(parser.ids))
     for name, title in SECTIONS:
+        if name in ("others", "columns", "updates"):  # a table has them
+            assert name not in parser.ids
+            continue
         assert name in parser.ids and f'<h2 id="{name}-title">{title}</h2>' in page
     targets = {value[1:] for name, value in parser.attributes if name == "href"}
     assert targets <= set(parser.ids)
@@ -80,7 +85,8 @@ def test_texts_of_the_data_are_escaped_everywhere(page: str, hostile: str) -> No
     assert "\x00" not in page and "\x1b" not in page
     everywhere = ReportData.model_validate({
         "title": hostile, "summary": hostile, "lang": '"><script>', "data_name": hostile, "split": hostile,
-        "forms": [{"name": hostile, "accuracy": {"value": 0.5}, "note": hostile}, {"name": "b", "accuracy": {"value": 1}}],
+        "forms": [{"name": hostile, "metrics": {"accuracy": {"value": 0.5}}, "note": hostile},
+                  {"name": "b", "metrics": {hostile: {"value": 1}}}],
         "comparisons": [{"question": hostile, "a": hostile, "b": hostile, "metric": hostile, "difference": {"value": 1},
                          "verdict": hostile}],
         "curves": [{"stage": hostile, "alarm": hostile, "points": [{"step": 1, hostile: 2.0, "x": 1}, {"step": 2, "x": 1}]}],
@@ -116,7 +122,8 @@ def test_absent_sections_leave_nothing_behind() -> None:
 def test_numbers_have_units_and_intervals(page: str, sample: ReportData) -> None:
     form = final_form(sample)
     assert form is not None and form.name == "ONNX int8"
-    assert f"{form.accuracy.value:.4f}<small>[{form.accuracy.low:.3f}, {form.accuracy.high:.3f}]</small>" in page
+    accuracy = form.metrics["accuracy"]
+    assert f"{accuracy.value:.4f}<small>[{accuracy.low:.3f}, {accuracy.high:.3f}]</small>" in page
     for text in ("23.4 MB", "13.2 ms", "p95 14.9 ms", "2.08×", "3 min 2 s", "2.2 GB", "11,802 kept", "37 of 1,500",
                  "looked at once", "酒店的服务非常好", "−0.0033"):
         assert text in page
@@ -142,7 +149,30 @@ def test_long_lists_are_cut_and_say_so() -> None:
 def test_data_are_frozen_and_checked() -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         ReportData(title="x", subtitle="y")
-    form = Form(name="a", accuracy=Value(value=None))
+    form = Form(name="a", metrics={"accuracy": Value(value=None)})
     with pytest.raises(ValidationError, match="frozen"):
         form.name = "b"
     assert "–" in render(ReportData(title="x", forms=(form,)))
+
+
+def test_a_table_with_numbers_and_flags_is_shown_whole(tables: ReportData, hostile: str) -> None:
+    page = render(tables)
+    parser = parse(page)
+    assert len(parser.ids) == len(set(parser.ids)) and render(tables) == page
+    assert {"target-2", "columns", "updates", "evaluation"} <= set(parser.ids)
+    assert hostile not in page and not {"script", "img"} & set(parser.tags)
+    sheet, flags = tables.evaluation, tables.others[0].evaluation
+    assert page.count('class="dot"') == len(sheet.scatter) == 300
+    for text in ('R²</th><th scope="col" class="n">RMSE</th><th scope="col" class="n">MAE</th>', ">Target extras</h2>",
+                 ">Largest errors</h2>",
+                 f"price</bdi>: 900 {tables.split} rows", "Estimate by truth", "on the dashed line a quantile covers", "test R²",
+                 "Hill &amp; Dale", "2.1%", "every value is different", ">kept aside</span>", "+811.7<small>[210.0, 1,400]</small>",
+                 f'{flags.metrics["f1_micro"].value:.4f}', "Subset accuracy", "Average precision", "0.4400", "2 new values",
+                 "speed".capitalize() + "<br>to baseline lightgbm", "RMSE against baseline lightgbm"):
+        assert text in page, text
+    assert "recall and F1 are means" not in page and ">Text</th>" not in page and ">Confidence</th>" not in page
+
+
+def test_large_numbers_keep_four_digits(tables: ReportData) -> None:
+    rmse = tables.evaluation.metrics["rmse"].value
+    assert 1e4 < rmse < 1e6 and f"{rmse:,.0f}" in render(tables)

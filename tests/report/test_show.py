@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from bessemer.report import show
-from bessemer.report.data import Value
+from bessemer.report.part import Value
 
 
 def test_examples_of_the_docstrings() -> None:
