@@ -80,6 +80,13 @@ def rehearsed(spec: Spec, run: RunContext, rows: int = REHEARSED_ROWS) -> tuple[
     return part_of(spec, np.sort(order[np.linspace(0, spec.count - 1, rows).astype(np.int64)])), rows / spec.count
 
 
+def fitted_on(spec: Spec, train: Spec) -> Spec:
+    """Return the spec of a split that takes what it fits from the training split."""
+    if isinstance(spec, TableSpec) and isinstance(train, TableSpec):
+        return replace(spec, fitted_on=train)
+    return replace(text_only(spec, "this task"), fitted_on=text_only(train, "this task"))
+
+
 def text_only(spec: Spec, what: str) -> TaskSpec:
     """Return the spec where it is of text; of a table it is a UserError."""
     if isinstance(spec, TableSpec):

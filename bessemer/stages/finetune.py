@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -120,7 +119,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
-    checked = learning.make_task(config.task, replace(validation, fitted_on=spec))
+    checked = learning.make_task(config.task, learning.fitted_on(validation, spec))
     score = learning.scorer(network, checked, validation, run, measured=True)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
               validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),

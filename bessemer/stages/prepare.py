@@ -92,6 +92,8 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     work = _work(config, out, run)
     with Quarantine(out / "quarantine.parquet") as quarantine:
         counts = _clean(config, work, splitter, quarantine)
+        for note in (note for count in counts for note in count.notes):
+            run.note(note)
         names = [count.name for count in counts]
         if not any(count.kept for count in counts):
             raise UserError(f"every row was set aside or left out, so there is nothing to learn from: {_why(quarantine, counts)}")
@@ -132,7 +134,7 @@ def _expanded(config: Prepare, splitter: Splitter) -> Prepare:
         return config
     source = config.sources[0]
     first: Source = plugin_of("data/sources", source).function(source)
-    found = next((chunk.table.column_names for chunk in first.read() if chunk.table.num_columns), [])
+    found: list[str] = next((chunk.table.column_names for chunk in first.read() if chunk.table.num_columns), [])
     names = [source.rename.get(name, name) for name in found]
     taken = {*config.targets, *config.inputs, config.weight, splitter.column, *INTERNAL}
     return config.model_copy(update={"inputs": expand_patterns(config.inputs, names, taken, first.name)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -51,7 +50,7 @@ def pretrain(config: Pretrain, inputs: Mapping[str, Path], out: Path, run: RunCo
     network = learning.build_network(config.model, BuildSpec(whole.schema, whole.codec.info, task.heads), run, inputs["data"])
     shown, part = learning.rehearsed(held, run)
     held = learning.text_only(shown, "pretraining")
-    checked = learning.make_task(config.task, replace(held, fitted_on=spec))
+    checked = learning.make_task(config.task, learning.fitted_on(held, spec))
     if config.metric_for_best_model is not None:
         learning.check_metric(config.metric_for_best_model, learning.loss_names(network, checked))
     job = Job(network, task, config, learning.batch_shape(config, spec), run, learning.scorer(network, checked, held, run, measured=False),

@@ -146,7 +146,8 @@ def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, 
     assert batch.weights is not None
     total = outputs_BMO.new_zeros(())
     per_row_B = outputs_BMO.new_zeros(len(outputs_BMO))
-    sums, start = {}, 0
+    sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    start = 0
     for head in heads:
         part_BMW = outputs_BMO[:, :, start:start + head.width]
         start += head.width
@@ -164,10 +165,7 @@ def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, 
             per_row_B += detached
         else:
             per_row_B[present_B] += detached
-        if len(heads) > 1:
-            sums[f"{head.target} loss"] = ((detached * weight_P).sum(), mass)
-    rows = len(outputs_BMO)
-    sums["loss"] = (total.detach() * rows, rows)
+        sums[f"{head.target} loss" if len(heads) > 1 else "loss"] = (share * (detached * weight_P).sum(), mass)
     if config.l1:
         total = total + config.l1 * torch.stack([item.abs().sum() for item in network.parameters() if item.ndim >= 2]).sum()
     return Loss(total, sums, per_row_B)

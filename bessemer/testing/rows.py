@@ -13,10 +13,11 @@ import pyarrow as pa
 import torch
 
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.core.task_spec import TaskSpec
+from bessemer.core.task_spec import TableRows, TableSpec, TaskSpec
 from bessemer.core.types import Codec
 from bessemer.modalities import tokens
 from bessemer.nn.bert import Bert, BertConfig
+from bessemer.nn.table import TableConfig, TableNetwork
 
 INPUT, TARGET, LABELS = "text", "label", ("first", "second", "third")
 VOCAB_SIZE, MAX_LENGTH = 60, 32
@@ -24,6 +25,15 @@ INFO: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "pad_token_id": 0, "unk_token_
                         "mask_token_id": 4, "special_token_ids": [0, 1, 2, 3, 4], "max_length": MAX_LENGTH}
 SCHEMA = Schema(columns=(Column(name=INPUT, role=Role.INPUT, modality={"kind": "text"}),
                          Column(name=TARGET, role=Role.TARGET, modality={"kind": "category"}, labels=LABELS)))
+
+TABLE_SCHEMA = Schema(columns=(
+    *(Column(name=name, role=Role.INPUT, modality={"kind": "number"}) for name in "abc"),
+    *(Column(name=name, role=Role.INPUT, modality={"kind": "category"}) for name in "de"),
+    Column(name="label", role=Role.TARGET, modality={"kind": "category"}, labels=LABELS,
+           facts={"counts": {"first": 13, "second": 13, "third": 13}}),
+    Column(name="value", role=Role.TARGET, modality={"kind": "number"}),
+    Column(name="flags", role=Role.TARGET, modality={"kind": "multilabel"}, labels=("on", "off"),
+           facts={"counts": {"on": 20, "off": 19}, "rows": 39})))
 
 
 def _collate(stored: Mapping[str, pa.Array], max_length: int | None) -> dict[str, np.ndarray]:
@@ -49,6 +59,36 @@ def split_of(num_rows: int = 40) -> TaskSpec:
     return TaskSpec(schema=SCHEMA, take=lambda positions: rows.take(pa.array(positions)), count=num_rows,
                     stored=lambda name: rows[name].to_numpy(), lengths=lengths, codec=CODEC, column=INPUT, seed=5,
                     max_length=MAX_LENGTH)
+
+
+def table_of(num_rows: int = 40) -> TableSpec:
+    """Return a split of a table: 3 numbers, 2 codes; a label, a number and flags to learn, each missing in some rows."""
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(num_rows, 3)).astype(np.float32)
+    codes = rng.integers(0, (4, 12), (num_rows, 2))
+    label = (np.arange(num_rows) % len(LABELS)).astype(np.int32)
+    value = numbers.sum(1).astype(np.float64) + label
+    flags = (rng.random((num_rows, 2)) < 0.5).astype(np.int8)
+    label[1], value[5], flags[11] = -1, np.nan, -1
+    targets = {"label": label, "value": value.astype(np.float32), "flags": flags}
+    infos = {"label": {"kind": "label"}, "value": {"kind": "number", "inverse": {"kind": "affine", "shift": 2.0, "scale": 3.0}},
+             "flags": {"kind": "flags"}}
+    ids = np.arange(num_rows, dtype=np.int64) * 7 + 100
+
+    def read(positions: np.ndarray) -> TableRows:
+        return TableRows(numbers[positions], codes[positions], {name: item[positions] for name, item in targets.items()},
+                         np.ones(len(positions), np.float32), ids[positions])
+
+    info = {"numbers": 3, "cardinalities": [4, 12], "names": ["a", "b", "c"], "edges": [[-2.0, 0.0, 2.0]] * 3,
+            "columns": {"a": [0, 1, 0, 0], "b": [1, 2, 0, 0], "c": [2, 3, 0, 0], "d": [3, 3, 0, 1], "e": [3, 3, 1, 2]}}
+    return TableSpec(TABLE_SCHEMA, read, num_rows, info, infos, lambda name: targets[name], 5)
+
+
+def table_network(num_outputs: int, seed: int = 0) -> TableNetwork:
+    """Return a small network for `table_of`, in evaluation mode."""
+    torch.manual_seed(seed)
+    return TableNetwork(TableConfig(num_numbers=3, cardinalities=(4, 12), num_outputs=num_outputs, hidden_sizes=(16,), members=2,
+                                    adapters="full")).eval()
 
 
 def network(heads: tuple[str, ...], seed: int = 0) -> Bert:

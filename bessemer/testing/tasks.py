@@ -11,6 +11,7 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 
+from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import Batch, Task
 from bessemer.nn.network import Network
 from bessemer.testing import rows
@@ -29,7 +30,7 @@ def equal(first: Batch, second: Batch) -> bool:
 
     one, two = tensors(first), tensors(second)
     return one.keys() == two.keys() and all(
-        item is None and two[name] is None or item is not None and torch.equal(item, cast("torch.Tensor", two[name]))
+        item is None and two[name] is None or item is not None and item.numpy().tobytes() == cast("torch.Tensor", two[name]).numpy().tobytes()
         for name, item in one.items())
 
 
@@ -38,10 +39,18 @@ class TaskContract(PluginContract):
 
     folder: ClassVar[str] = "tasks"
 
+    def spec(self) -> TaskSpec | TableSpec:
+        """Return the split that it is tried on."""
+        return rows.split_of()
+
+    def network(self, task: Task) -> torch.nn.Module:
+        """Return a network that has what the task needs."""
+        return rows.network(task.heads)
+
     def task(self, folder: Path) -> Task:
         """Return the task."""
         config = self.config(folder)
-        found: Task = self.plugin(config).function(config, rows.split_of())
+        found: Task = self.plugin(config).function(config, self.spec())
         return found
 
     def test_batches_repeat(self, tmp_path: Path) -> None:
@@ -54,14 +63,17 @@ class TaskContract(PluginContract):
             assert equal(first, task.batch(POSITIONS, epoch)) and equal(first, other.batch(POSITIONS, epoch))
 
     def test_costs_are_the_tokens_of_rows(self, tmp_path: Path) -> None:
-        """int64 [N], no less than a batch of the row alone has tokens, no more than the longest input."""
-        task, spec = self.task(tmp_path), rows.split_of()
+        """int64 [N], no less than a batch of the row alone has tokens, no more than the longest input; None where all are alike."""
+        task, spec = self.task(tmp_path), self.spec()
+        assert task.count == spec.count
+        if task.costs is None or isinstance(spec, TableSpec):
+            return
         assert task.costs.shape == (spec.count,) and task.costs.dtype == np.int64
         assert task.costs.min() >= 1 and task.costs.max() <= spec.max_length
 
     def test_neighbours_and_order_play_no_part(self, tmp_path: Path) -> None:
         """A row has the same tokens and the same loss (within 1e-5) alone, among others and in another order."""
-        task, net = self.task(tmp_path), rows.network(self.task(tmp_path).heads)
+        task, net = self.task(tmp_path), self.network(self.task(tmp_path))
         order = np.random.default_rng(0).permutation(len(POSITIONS))
         for epoch in (-1, 1):
             whole, moved = task.batch(POSITIONS, epoch), task.batch(POSITIONS[order], epoch)
@@ -74,6 +86,8 @@ class TaskContract(PluginContract):
                 assert per_row is not None
                 torch.testing.assert_close(per_row[0], losses[place], atol=1e-5, rtol=1e-5)
                 for column, inputs in whole.inputs.items():
+                    if "attention_mask" not in inputs:
+                        continue
                     real = inputs["attention_mask"][place].bool()
                     mine = alone.inputs[column]["attention_mask"][0].bool()
                     assert torch.equal(inputs["input_ids"][place][real], alone.inputs[column]["input_ids"][0][mine])
@@ -81,7 +95,7 @@ class TaskContract(PluginContract):
     def test_loss_is_finite_and_reaches_what_is_trained(self, tmp_path: Path) -> None:
         """A scalar with a graph; every head that the task declares, and the trunk, get a gradient; per_row is [B]."""
         task = self.task(tmp_path)
-        net: Network = rows.network(task.heads)
+        net = cast("Network", self.network(task))
         loss = task.loss(net, task.batch(POSITIONS, 0))
         assert loss.total.shape == () and loss.total.isfinite()
         assert loss.per_row is not None and loss.per_row.shape == POSITIONS.shape and loss.per_row.isfinite().all()
@@ -95,7 +109,7 @@ class TaskContract(PluginContract):
 
     def test_sums_of_parts_add_up(self, tmp_path: Path) -> None:
         """(sum, count) of two half batches add up to those of the whole; counts are above 0."""
-        task, net = self.task(tmp_path), rows.network(self.task(tmp_path).heads)
+        task, net = self.task(tmp_path), self.network(self.task(tmp_path))
         positions = np.arange(24)
         with torch.no_grad():
             whole, first, second = (task.loss(net, task.batch(part, -1)).sums for part in (positions, positions[:10], positions[10:]))
@@ -108,7 +122,7 @@ class TaskContract(PluginContract):
 
     def test_loss_falls(self, tmp_path: Path) -> None:
         """Ten steps on one batch lower its loss."""
-        task, net = self.task(tmp_path), rows.network(self.task(tmp_path).heads)
+        task, net = self.task(tmp_path), self.network(self.task(tmp_path))
         batch = task.batch(POSITIONS, 0)
         optimiser = torch.optim.SGD(net.parameters(), lr=0.05)
         start = task.loss(net, batch).total.item()
@@ -118,14 +132,28 @@ class TaskContract(PluginContract):
             optimiser.step()
         assert task.loss(net, batch).total.item() < start
 
-    def test_predictions_are_probabilities(self, tmp_path: Path) -> None:
-        """float32 [B, C] whose rows sum to 1, in the order of the rows; for a task that predicts."""
+    def test_predictions_are_answers(self, tmp_path: Path) -> None:
+        """An answer a target, in the order of the rows; probabilities are float32 [B, C] that sum to 1; for a task that predicts."""
         task = self.task(tmp_path)
         if task.predict is None:
             return
-        net = rows.network(task.heads)
-        found = task.predict(net, task.batch(POSITIONS, -1))
-        assert found.dtype == np.float32 and found.shape == (len(POSITIONS), len(rows.LABELS))
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-        backwards = task.predict(net, task.batch(POSITIONS[::-1].copy(), -1))
-        np.testing.assert_allclose(backwards[::-1], found, atol=1e-5)
+        net = self.network(task)
+        found, backwards = task.predict(net, task.batch(POSITIONS, -1)), task.predict(net, task.batch(POSITIONS[::-1].copy(), -1))
+        for target, answer in found.items():
+            assert len(answer.values) == len(POSITIONS)
+            np.testing.assert_allclose(backwards[target].values[::-1], answer.values, atol=1e-5)
+            if answer.kind == "label":
+                assert answer.values.dtype == np.float32 and answer.values.shape[1] == len(answer.labels)
+                np.testing.assert_allclose(answer.values.sum(1), 1, atol=1e-6)
+
+
+class TableTaskContract(TaskContract):
+    """The contract of a task over tables, tried on `rows.table_of()`: a label, a number and flags, some of them missing."""
+
+    def spec(self) -> TaskSpec | TableSpec:
+        """Return the split that it is tried on."""
+        return rows.table_of()
+
+    def network(self, task: Task) -> torch.nn.Module:
+        """Return a network that has what the task needs."""
+        return rows.table_network(sum(head.width for head in task.outputs))

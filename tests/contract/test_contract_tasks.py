@@ -8,15 +8,25 @@ import pytest
 import torch
 
 from bessemer.core.config import Config
-from bessemer.testing.tasks import TaskContract
+from bessemer.testing.tasks import TableTaskContract, TaskContract
 from tests.contract.each import Examples, example, kinds
 
 torch.set_num_threads(1)
-EXAMPLES: Examples = {}
+EXAMPLES: Examples = {"supervised": lambda folder: {"quantiles": [0.1, 0.9]}}
+TABLES = ("supervised",)
 
 
 class TestEachTask(TaskContract):
-    @pytest.fixture(autouse=True, params=kinds("tasks"))
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("tasks") if kind not in TABLES])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("tasks", self.kind, EXAMPLES, folder)
+
+
+class TestEachTableTask(TableTaskContract):
+    @pytest.fixture(autouse=True, params=TABLES)
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
 

@@ -1,6 +1,7 @@
 """The training loop on a small regression: it learns, resumes bit for bit, and refuses to fail silently."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,45 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, at: int) -> None:
     assert bytes_of(fit(again), again.network) == expected
 
 
-def test_batches_do_not_depend_on_how_far_they_are_loaded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [0, 1, 7])
+def test_batches_do_not_depend_on_how_far_they_are_loaded_ahead(tmp_path: Path, ahead: int) -> None:
     one = make_job(tmp_path / "a")
     expected = bytes_of(fit(one), one.network)
-    monkeypatch.setattr("bessemer.engine.loop.AHEAD", 0)
-    two = make_job(tmp_path / "b")
+    two = replace(make_job(tmp_path / "b"), ahead=ahead)
     assert bytes_of(fit(two), two.network) == expected
+
+
+def uniform(task: Task) -> Task:
+    return replace(task, costs=None)
+
+
+def test_an_order_that_is_computed_as_it_is_read_trains_like_the_same_order_held(tmp_path: Path) -> None:
+    class Lazy(Sequence):
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, at):
+            return [self[i] for i in range(*at.indices(6))] if isinstance(at, slice) else np.arange(at * 10, at * 10 + 10)
+
+    one = replace(make_job(tmp_path / "a", uniform(make_task())), order=lambda epoch: [np.arange(at * 10, at * 10 + 10) for at in range(6)])
+    two = replace(make_job(tmp_path / "b", uniform(make_task())), order=lambda epoch: Lazy())
+    assert bytes_of(fit(one), one.network) == bytes_of(fit(two), two.network)
+
+
+def test_stops_at_the_value_asked_for(tmp_path: Path) -> None:
+    whole = fit(make_job(tmp_path / "a", num_train_epochs=6))
+    aim = whole.validations[2]["loss"]
+    found = fit(make_job(tmp_path / "b", num_train_epochs=6, stop_at=aim))
+    assert found.stopped_early and found.validations[-1]["loss"] <= aim and len(found.validations) <= 3
+
+
+def test_stops_where_the_naive_predictor_is_better(tmp_path: Path) -> None:
+    notes: list[str] = []
+    job = replace(make_job(tmp_path, num_train_epochs=4, naive_after=0.5), naive=0.0)
+    job.context.events.listeners.append(lambda kind, data: notes.append(str(data.get("message", ""))))
+    found = fit(job)
+    assert found.stopped_early and found.steps < found.total_steps
+    assert "is worse than the naive predictor's 0: the network has learnt nothing from the inputs" in " ".join(notes)
 
 
 def test_loss_that_is_not_finite_names_the_row(tmp_path: Path) -> None:
