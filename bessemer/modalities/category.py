@@ -70,8 +70,7 @@ def category(config: Category) -> Modality:
 
     def load(column: Column, folder: Path) -> Codec:
         if column.role == Role.TARGET:
-            return Codec(encode=lambda values: {"codes": _codes(words_of(values), column.labels)}, collate=_collate, length=None,
-                         info={"labels": list(column.labels), "num_labels": len(column.labels)})
+            return labelled(column, words_of)
         return coded(column, words_of, config.encoding, config.buckets)
 
     return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
@@ -115,6 +114,12 @@ def check_target(labels: tuple[str, ...], facts: Mapping[str, Any]) -> None:
     if distinct > len(labels) or len(counts) < len(labels) or (rows and not counts):
         raise UserError(f"the target has {distinct:,} labels in the training rows, of which 'max_categories', 'min_count' or "
                         f"'encoding' keep {len(labels):,}; remove those options, which are for inputs, or merge labels in the source")
+
+
+def labelled(column: Column, words_of: Callable[[pa.Array], pa.Array]) -> Codec:
+    """Return the codec of a target whose values are words: its codes, -1 where it is missing."""
+    return Codec(encode=lambda values: {"codes": _codes(words_of(values), column.labels)}, collate=_collate, length=None,
+                 info={"labels": list(column.labels), "num_labels": len(column.labels)})
 
 
 def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: str = "codes", buckets: int = 0) -> Codec:

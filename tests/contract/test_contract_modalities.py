@@ -26,7 +26,13 @@ def _trained(folder: Path) -> dict[str, Any]:
 TOKENIZERS: Examples = {"wordpiece": lambda folder: {"vocab_size": 200}, "pretrained": _trained}
 # Values of a column of each kind; what is not here is tried on MIXED.
 MIXED = ["good", " bad ", None, "good", "", "caf\u0065\u0301", "\x00bad\t", "bad", "好", "x" * 300, "good. bad!", "7"] * 2
-VALUES: dict[str, pa.Array] = {}
+VALUES: dict[str, pa.Array] = {
+    "number": pa.array(["1", " 2.5", None, "1,234.5", "NA", "-7e2", "0.125", "x", "", "inf", "+3", "1,234"] * 3, pa.string()),
+    "boolean": pa.array(["yes", " No ", None, "TRUE", "0", "是", "否", "", "maybe", "1"] * 2, pa.string()),
+    "date": pa.array(["2023-01-05", "2023年1月31日", None, "31/01/2022", "05/02/2022", "2021-03-04T05:06:07Z", "", "never", "2020-02-30",
+                      "Jan 5, 2023", "5.1.2023 10:30"] * 2, pa.string()),
+    "vector": pa.array([[1.0, 2.0], [0.5, -2.0], None, [float("inf"), 1.0], [3.0, 4.0], []] * 3, pa.list_(pa.float32())),
+    "multilabel": pa.array(["a|b", " b | a|a", None, "", "c", "a"] * 3, pa.string())}
 
 
 class TestEachModality(ModalityContract):
