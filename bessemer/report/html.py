@@ -70,7 +70,7 @@ def headlines(data: ReportData) -> tuple[Headline, ...]:
         found.append(_difference(data.comparisons[0]))
     if form.size_bytes is not None:
         found.append(Headline(label="size", value=show.size(form.size_bytes), note=form.name))
-    if form.speedup is not None:
+    if form.speedup is not None and form.name != data.reference:
         note = f"{show.milliseconds(form.latency_median_ms)} a row, median"
         found.append(Headline(label=f"faster than {data.reference}", value=show.times(form.speedup), note=note))
     return tuple(found)

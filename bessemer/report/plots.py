@@ -47,7 +47,7 @@ def quantiles(found: Sequence[tuple[float, float]]) -> str:
     body.append(stroke("line thin", [(frame.across(0), frame.up(0)), (frame.across(1), frame.up(1))], "muted", True))
     places = [(frame.across(level), frame.up(below)) for level, below in found]
     for (level, below), (x, y) in zip(found, places, strict=True):
-        body.append(stroke("line thin", [(x, frame.up(level)), (x, y)], "bad"))
+        body.append(stroke("line", [(x, frame.up(level)), (x, y)], "bad"))
         body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill:var(--c1)"><title>level {plain(level, 3)}: '
                     f'{percent(below)} of rows</title></circle>')
     return svg(frame.width, frame.height, "calibration of the quantiles", body)
