@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bessemer.core.errors import UserError
 from bessemer.nn.checkpoint import read_config, read_weights
-from bessemer.nn.members import MemberHeads, MemberLinear, MemberNorm, scales
+from bessemer.nn.members import ByteDropout, MemberHeads, MemberLinear, MemberNorm, scales
 from bessemer.nn.number_embeddings import LinearNumbers, PeriodicNumbers, PiecewiseNumbers
 from bessemer.nn.sparse import Pattern, SparseLinear
 
@@ -44,7 +44,7 @@ class TableConfig:
         cardinalities: number of codes of each code column; its codes are 0..cardinality-1.
         num_outputs: O, raw outputs, the heads of all targets one after another.
         hidden_sizes: width of each hidden layer; empty is a linear model.
-        dropout: part of the hidden units that is dropped in training.
+        dropout: part of the hidden units that is dropped in training, in steps of 1/256 (see ByteDropout).
         activation: of the hidden layers.
         batch_norm: normalise before each activation; with full adapters each member by its own statistics.
         residual: hidden layers of equal width in and out add their input.
@@ -134,7 +134,7 @@ class TableNetwork(nn.Module):
                 self.norms.append(MemberNorm(width, config.members if config.adapters == "full" else 1))
             last = width
         self.activation = _ACTIVATIONS[config.activation]()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
         self.head = MemberHeads(config.members, last, config.num_outputs)
         self.skip = nn.Linear(sum(widths), config.num_outputs) if config.linear_skip else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bessemer.nn.members import scales
+from bessemer.nn.members import ByteDropout, scales
 from bessemer.nn.table import TableConfig, TableNetwork
 
 torch.set_num_threads(1)
@@ -97,3 +97,18 @@ def test_a_member_sees_its_features_only() -> None:
         gradient = torch.autograd.grad(network(x, codes)[:, member].sum(), x)[0]
         assert torch.equal((gradient != 0).any(0) & (per_feature[member, :4] == 0), torch.zeros(4, dtype=torch.bool))
     assert "seen" in network.tensors()
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.001])
+def test_dropout_drops_its_part_and_keeps_the_mean(part: float) -> None:
+    """Zeros are the part within 5 standard deviations, the rest is scaled alike, masks follow torch's seed, evaluation passes x on."""
+    dropout, x = ByteDropout(part), torch.ones(1001, 999)
+    steps = max(1, round(part * 256))
+    torch.manual_seed(0)
+    found = dropout(x)
+    torch.manual_seed(0)
+    assert torch.equal(found, dropout(x)) and not torch.equal(found, dropout(x))
+    dropped = float((found == 0).double().mean())
+    assert abs(dropped - steps / 256) < 5 * (steps / 256 / x.numel()) ** 0.5
+    assert found.unique().tolist() == [0.0, pytest.approx(256 / (256 - steps))]
+    assert dropout.eval()(x) is x and ByteDropout(0.0)(x) is x
