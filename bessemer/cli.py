@@ -80,14 +80,15 @@ def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
 
 
 @app.command()
-def init(data: Annotated[Path, typer.Argument(help="Your file: CSV, TSV, JSONL, Parquet or label<TAB>text lines.")],
-         target: Annotated[str | None, typer.Option(help="The column to learn.")] = None,
+def init(data: Annotated[Path, typer.Argument(help="Your file: CSV, TSV, JSONL, Parquet, Arrow or label<TAB>text lines.")],
+         target: Annotated[list[str] | None, typer.Option(help="The column to learn; several times for several.")] = None,
+         task: Annotated[str | None, typer.Option(help="regression, classification or multilabel; by the values by default.")] = None,
          force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False) -> None:
     """Look at a file and write a commented recipe for it into the current folder."""
     from bessemer.app.console import out
     from bessemer.app.starter import write_recipe
 
-    file, found = write_recipe(data, target, force)
+    file, found = write_recipe(data, target or [], task, force)
     for line in found:
         out.print(line, markup=False)
     out.print(f"wrote {file}\nnext:\n  bessemer plan {file}\n  bessemer run {file}", markup=False)

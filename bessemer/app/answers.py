@@ -255,7 +255,8 @@ def _show_sheet(title: str, sheet: Mapping[str, Any]) -> None:
     """Print the metrics of one target, and what its kind has beside them."""
     from bessemer.app import console
 
-    console.table(title, ("metric", "value [95% interval]"), [(name, console.score(entry)) for name, entry in sheet["metrics"].items()])
+    rows = [(name, console.score(entry, name)) for name, entry in sheet["metrics"].items()]
+    console.table(title, ("metric", "value [95% interval]"), rows)
     by_label = sheet.get("per_class") or sheet.get("per_label") or ()
     if by_label:
         console.table("by label", ("label", "precision", "recall", "F1", "rows"), [

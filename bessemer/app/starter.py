@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bessemer.data.inspect import Found, Inspection
 
 SMALL, MIDDLE = 2_000, 20_000
+LISTED = 30
 CHARS_A_TOKEN = {True: 3.5, False: 1.2}
 
 
@@ -41,24 +43,41 @@ class Choice:
     epochs: int
 
 
-def write_recipe(data: Path, target: str | None, force: bool) -> tuple[Path, list[str]]:
-    """Write `<name>.yaml` for a file into the current folder; return it and what was found, line by line."""
+def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = None, force: bool = False) -> tuple[Path, list[str]]:
+    """Write `<name>.yaml` for a file into the current folder; return it and what was found, line by line.
+
+    Args:
+        data: the file.
+        targets: the columns to learn; guessed by default.
+        task: `regression`, `classification` or `multilabel`; by the targets' values by default.
+        force: write over a recipe that is there.
+    """
+    from bessemer.app.starter_tables import recipe_text, table_of, targets_of, told
     from bessemer.data.inspect import inspect
 
-    found = inspect(data, target)
-    if found.target is None:
-        columns = ", ".join(column.name for column in found.columns)
+    each = targets_of(data, targets, task)
+    if not each:
+        columns = ", ".join(column.name for column in inspect(data).columns[:LISTED])
         raise UserError(f"none of the columns of '{data}' looks like a label ({columns}); name one with --target COLUMN")
-    choice = _choose(found)
     name = re.sub(r"[^\w\-]+", "-", data.stem).strip("-") or "data"
     file = Path(f"{name}.yaml")
     if file.exists() and not force:
         raise UserError(f"'{file}' is there already; delete it, or say --force to write over it")
-    text = _text(name, found, choice)
+    found = next(iter(each.values()))
+    if any(item.table for item in each.values()):
+        table = table_of(data, each)
+        if not table.inputs:
+            raise UserError(f"'{data}' has no column to learn all of {', '.join(each)} from; name fewer with --target")
+        text, lines = recipe_text(name, table), told(data, table)
+    else:
+        if len(each) > 1:
+            raise UserError(f"'{data}' holds text, from which one label is learnt at a time; name one --target")
+        choice = _choose(found)
+        text, lines = _text(name, found, choice), _told(data, found, choice)
     make_recipe(parse_yaml(text, str(file)), str(file))  # what is written can be read
     with explained(Path.cwd(), "change to another folder (cd FOLDER)"):
         write_atomic(file, text)
-    return file, _told(data, found, choice)
+    return file, lines
 
 
 def _choose(found: Inspection) -> Choice:
@@ -89,7 +108,7 @@ def _flow(value: Any) -> str:
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
     source = {key: value for key, value in (dump_plugin("data/sources", found.source) or {}).items() if key in ("kind", "path")}
-    rename = {column.name: _free(column.name, found) for column in (choice.text, choice.target) if _reserved(column.name)}
+    rename = {column.name: free_name(column.name, found) for column in (choice.text, choice.target) if reserved(column.name)}
     if rename:
         source["rename"] = rename
     text, target = (rename.get(column.name, column.name) for column in (choice.text, choice.target))
@@ -146,17 +165,18 @@ def _weights() -> str:
     return next(name for name, item in sorted(plugins("datasets").items()) if item.function(item.config()).kind == "weights")
 
 
-def _reserved(name: str) -> bool:
+def reserved(name: str) -> bool:
+    """Tell whether Bessemer uses a column's name itself."""
     from bessemer.data.clean import INTERNAL
 
     return name in INTERNAL or name.startswith(".")
 
 
-def _free(name: str, found: Inspection) -> str:
+def free_name(name: str, found: Inspection) -> str:
     """Return another name for a column whose own Bessemer uses itself."""
     taken = {column.name for column in found.columns}
-    made = f"{name.lstrip('.')}_column"
-    while made in taken or _reserved(made):
+    made = f"{name.lstrip('.').replace('*', '_')}_column"
+    while made in taken or reserved(made):
         made += "_"
     return made
 

@@ -194,7 +194,7 @@ def _target_modality(found: Found | None, task: str | None) -> dict[str, Any] | 
     if found is None or task is None:
         return None
     if task == "multilabel":
-        return {"kind": "labels", **({"separator": found.separator} if found.separator else {})}
+        return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {})}
     return {"kind": "number" if task == "regression" else "category"}
 
 

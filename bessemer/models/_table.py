@@ -44,9 +44,12 @@ class TableModel(Config):
     def _effective(self) -> TableModel:
         if self.sparse_pattern != "random" and not self.sparsity:
             raise ValueError("sparse_pattern has no effect without a sparsity above 0")
-        if "frequency_scale" in self.model_fields_set and self.number_embedding != "periodic":
+        def given(name: str) -> bool:  # a recipe that was resolved names the defaults too
+            return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+        if given("frequency_scale") and self.number_embedding != "periodic":
             raise ValueError("frequency_scale has an effect with number_embedding: periodic alone")
-        if "number_embedding_size" in self.model_fields_set and self.number_embedding == "none":
+        if given("number_embedding_size") and self.number_embedding == "none":
             raise ValueError("number_embedding_size has no effect with number_embedding: none")
         return self
 

@@ -1,0 +1,283 @@
+"""The first recipe of a table: every column with its kind, sizes by the number of rows, gradient boosting and a line beside the network."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bessemer.core.pick import dump_plugin
+
+if TYPE_CHECKING:
+    from bessemer.data.inspect import Found, Inspection
+
+LINES = 60
+SHOWN_KINDS = 12
+STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
+STREAMED = ("csv", "parquet", "arrow")
+WIDE = 300
+PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a table of so many rows is learnt from, so that two cores need minutes.
+
+    Attributes:
+        rows: fewer rows than these.
+        epochs: passes at most.
+        patience: validations without a better value before it stops.
+        evals: validations in a pass.
+        batch: rows a batch.
+        members: sub-networks.
+        width: of both hidden layers.
+    """
+
+    rows: float
+    epochs: float
+    patience: int
+    evals: int
+    batch: int
+    members: int
+    width: int
+
+
+SIZES = (
+    Size(1_000, 100, 16, 1, 32, 16, 192),
+    Size(5_000, 100, 16, 1, 128, 16, 192),
+    Size(20_000, 60, 16, 1, 256, 16, 192),
+    Size(100_000, 15, 6, 1, 512, 16, 192),
+    Size(500_000, 4, 6, 2, 1024, 8, 128),
+    Size(float("inf"), 1, 6, 8, 1024, 8, 128))
+SETTINGS = {"learning_rate": "2.0e-3", "lr_scheduler_type": "constant", "warmup_ratio": "0", "weight_decay": "3.0e-4",
+            "max_grad_norm": "1.0"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the recipe is built on.
+
+    Attributes:
+        found: what the file seems to be.
+        targets: column -> how it is read.
+        inputs: the columns to learn from.
+        left: column -> why it is left out.
+        rows: of the whole file, about.
+        rename: column -> the name that it is given.
+        streamed: whether the rows are read where they are.
+    """
+
+    found: Inspection
+    targets: Mapping[str, Mapping[str, Any]]
+    inputs: tuple[Found, ...]
+    left: Mapping[str, str]
+    rows: int
+    rename: Mapping[str, str]
+    streamed: bool
+
+    def named(self, name: str) -> str:
+        """Return the name that a column has in the recipe."""
+        return self.rename.get(name, name)
+
+
+def table_of(data: Path, each: Mapping[str, Inspection]) -> Table:
+    """Return what the recipe is built on.
+
+    Args:
+        data: the file.
+        each: target -> what was found with it as the target; what is no input for one of them is none.
+    """
+    from bessemer.app.starter import free_name, reserved
+
+    found = next(iter(each.values()))
+    shared = [column for column in found.columns if column.name not in each
+              and all(column.name in other.inputs for other in each.values())]
+    left = {column.name: next((why for why in (_why(other, column.name) for other in each.values()) if why), "it is no column of a table")
+            for column in found.columns if column not in shared and column.name not in each}
+    rows = rows_about(data, found)
+    streamed = found.kind in STREAMED and (rows > STREAM_ROWS or data.stat().st_size > STREAM_BYTES)
+    used = [*each, *(column.name for column in shared)]
+    rename = {name: free_name(name, found) for name in used if reserved(name) or "*" in name}
+    if streamed:  # a stream reads files as they are
+        left.update({name: "Bessemer uses this name itself; write the file with another" for name in rename if name not in each})
+        shared, rename = [column for column in shared if column.name not in rename], {}
+    targets = {name: dict(other.target_modality or {}) for name, other in each.items()}
+    return Table(found, targets, tuple(shared), left, rows, rename, streamed)
+
+
+def _why(found: Inspection, name: str) -> str:
+    return next(column.reason for column in found.columns if column.name == name)
+
+
+def rows_about(data: Path, found: Inspection) -> int:
+    """Return about how many rows a file has: counted where it says so or is small, else by the lines of its beginning."""
+    from bessemer.data.rows import plain_head
+
+    if found.kind == "parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(data).num_rows)
+    if found.rows < 1000 or found.kind == "arrow":
+        return found.rows
+    head = plain_head(data, 1 << 20)
+    lines = max(1, head.count(b"\n"))
+    return max(found.rows, int(data.stat().st_size * PACKED.get(data.suffix, 1) * lines / len(head)))
+
+
+def told(data: Path, table: Table) -> list[str]:
+    """Return what was found, line by line."""
+    found = table.found
+    unread = f"; {found.rejected:,} more cannot be read and will be set aside (is the file UTF-8?)" if found.rejected else ""
+    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread}"]
+    many = len(found.columns) > LINES
+    inputs = {column.name for column in table.inputs}
+    for column in found.columns:
+        if many and column.name in inputs:
+            continue
+        said = "input" if column.name in inputs else "target" if column.name in table.targets else f"left out: {table.left[column.name]}"
+        if column.name in table.targets:
+            said += f" ({table.targets[column.name]['kind']})"
+        lines.append(f"  {column.name}: {column.kind}, {column.distinct:,} different, {column.missing:,} missing → {said}"
+                     + (f" ({column.note})" if column.note else ""))
+    if many:
+        kinds: dict[str, int] = {}
+        for column in table.inputs:
+            kinds[column.kind] = kinds.get(column.kind, 0) + 1
+        lines.append("  inputs: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
+    return [*lines[:2 * LINES], *([f"  … and {len(lines) - 2 * LINES:,} more"] if len(lines) > 2 * LINES else [])]
+
+
+def recipe_text(name: str, table: Table) -> str:
+    """Return the recipe, with a comment where a person may want to change something."""
+    boosting = importlib.util.find_spec("lightgbm") is not None
+    models = ["finetune", *(["lightgbm"] if boosting else []), "linear", *(["blend"] if boosting else [])]
+    stages = ["prepare", *models, "compress", "evaluate", "export"]
+    trees = """  lightgbm:                            # gradient boosting on the same rows, for comparison and for the blend
+    kind: finetune
+    model: {kind: lightgbm}
+""" if boosting else "  # lightgbm: {kind: finetune, model: {kind: lightgbm}}    # needs the package lightgbm: pip install lightgbm\n"
+    blend = """  blend:                               # both together, weighted by the validation rows
+    models: [finetune, lightgbm]
+""" if boosting else ""
+    return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
+#   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
+#   bessemer run {name}.yaml         does it all
+#   bessemer run {name}.yaml finetune.num_train_epochs=20    runs again only what that changes
+name: {_flow(name).splitlines()[0]}
+seed: 0
+stages:
+{_prepare(table)}{_finetune(table)}{trees}  linear:                              # what a straight line does
+    kind: finetune
+    model: {{kind: linear}}
+{blend}  compress: {{}}                         # ONNX, checked against the network
+  evaluate:                            # one look at the test rows scores every form; intervals and pairs
+    models: [{", ".join([*models, "compress"])}]
+  export:                              # a folder that predicts without torch
+    scores: evaluate
+  report:
+    stages: [{", ".join(stages)}]
+"""
+
+
+def _prepare(table: Table) -> str:
+    source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items() if key in ("kind", "path")}
+    if table.rename:
+        source["rename"] = dict(table.rename)
+    targets = "".join(f"      {_key(table.named(name))}: {_flow(config)}\n" for name, config in table.targets.items())
+    kinds = [config["kind"] for config in table.targets.values()]
+    split = "stratified" if kinds[0] == "category" else "random"
+    columns = f"    inputs:                            # column: what it is\n{_inputs(table)}    targets:\n{targets}"
+    if table.streamed:
+        held = max(10_000, min(200_000, table.rows // 50))
+        return f"""  prepare:                             # fits columns, holds rows out; training reads the file where it is
+    kind: stream
+    source: {_flow({"kind": "files", "path": source["path"]})}
+{columns}    validation: {held}
+    test: {held}
+"""
+    return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
+    sources:
+      - {_flow(source)}
+{columns}    split: {{kind: {split}, validation: 0.15, test: 0.15}}
+"""
+
+
+def _finetune(table: Table) -> str:
+    size = next(size for size in SIZES if table.rows < size.rows)
+    wide = ", number_embedding: none" if len(table.inputs) > WIDE else ""
+    numbers = any(config["kind"] == "number" for config in table.targets.values())
+    settings = "".join(f"    {key}: {value}\n" for key, value in SETTINGS.items())
+    intervals = "    # task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}    # intervals beside every number\n" if numbers else ""
+    evals = f"    evals_per_epoch: {size.evals}\n" if size.evals > 1 else ""
+    return f"""  finetune:                            # a network of members that share weights; the best validation weights are kept
+    model: {{kind: members, members: {size.members}, hidden_sizes: [{size.width}, {size.width}]{wide}}}
+{intervals}    num_train_epochs: {size.epochs:g}
+    early_stopping_patience: {size.patience}
+{evals}    per_device_train_batch_size: {size.batch}
+{settings}"""
+
+
+def _inputs(table: Table) -> str:
+    """Return a line for every input, patterns where they are many and one kind covers a common beginning, and why others are none."""
+    lines = []
+    patterns = _patterns(table) if len(table.inputs) > LINES else {}
+    covered = {name for names in patterns.values() for name in names}
+    for column in table.inputs:
+        if column.name not in covered:
+            note = f"    # {_line(column.note)}" if column.note else ""
+            lines.append(f"      {_key(table.named(column.name))}: {_flow(dict(column.modality or {}))}{note}\n")
+    kinds = {column.name: dict(column.modality or {}) for column in table.inputs}
+    lines += [f"      {_key(pattern)}: {_flow(kinds[names[0]])}    # {len(names):,} columns\n" for pattern, names in patterns.items()]
+    left = list(table.left.items())
+    lines += [f"      # {_line(name)}: left out, {_line(why)}\n" for name, why in left[:LINES]]
+    if len(left) > LINES:
+        lines.append(f"      # … and {len(left) - LINES:,} more left out\n")
+    return "".join(lines)
+
+
+def _patterns(table: Table) -> dict[str, list[str]]:
+    """Return pattern -> columns, where every column of the file that the pattern names is an input of one kind or a target."""
+    groups: dict[str, list[Found]] = {}
+    for column in table.inputs:
+        beginning = re.sub(r"\d+$", "", column.name)
+        if beginning and beginning != column.name and not set(beginning) & set("*?[") and column.name not in table.rename:
+            groups.setdefault(beginning, []).append(column)
+    others = [column.name for column in table.found.columns if column.name not in table.targets]
+    found: dict[str, list[str]] = {}
+    for beginning, columns in groups.items():
+        names = {column.name for column in columns}
+        alike = len({repr(column.modality) for column in columns}) == 1
+        if alike and len(columns) > 2 and all(name in names for name in others if name.startswith(beginning)):
+            found[f"{beginning}*"] = [column.name for column in columns]
+    return found
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+
+
+def _key(name: str) -> str:
+    """Return a column's name as a YAML key on one line."""
+    return yaml.safe_dump({name: 0}, allow_unicode=True, width=10_000, default_flow_style=True).strip()[1:-4].strip()
+
+
+def targets_of(data: Path, targets: Sequence[str], task: str | None) -> dict[str, Inspection]:
+    """Return each target with what was found for it; without a name, of the one that looks like it (empty: none does)."""
+    from bessemer.data.inspect import inspect
+
+    each = {}
+    wanted: Sequence[str | None] = targets or [None]
+    for name in wanted:
+        found = inspect(data, name, task)
+        if found.target is not None:
+            each[found.target] = found
+    return each
