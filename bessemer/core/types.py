@@ -30,11 +30,13 @@ class Chunk:
         numbers: int64 [len(table)], the 1-based number of each row in its source (line for line formats, data row for
             CSV, Parquet), by which a person finds it again.
         rejected: rows that could not be read: columns row (int64), reason (string), content (string).
+        notes: what a person should know of what was read, sentences.
     """
 
     table: pa.Table
     numbers: np.ndarray
     rejected: pa.Table | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class RowStream:
         starts: int64 [blocks + 1], rising: block i has the rows starts[i] to starts[i + 1], rejected ones among them.
         columns: names of its columns.
         read: (block, columns or None for all) -> its rows; the same rows whenever and wherever it is called, from any thread.
+        place: (block) -> the file that its rows' numbers count in; None where all count in the stream.
+        rejected: int64 [blocks], rows of each that could not be read; None where there are none.
     """
 
     name: str
@@ -69,6 +73,8 @@ class RowStream:
     starts: np.ndarray
     columns: tuple[str, ...]
     read: Callable[[int, tuple[str, ...] | None], Chunk]
+    place: Callable[[int], str] | None = None
+    rejected: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,14 @@ class Count:
         rows_in: rows read.
         not_selected: rows that `where` left out.
         kept: rows in the clean file.
+        notes: what its source tells people.
     """
 
     name: str
     rows_in: int = 0
     not_selected: int = 0
     kept: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 class _Faults:
@@ -126,7 +128,7 @@ class _Cleaner:
             count.not_selected += int((~chosen).sum())
             table, numbers, ids = table.filter(pa.array(chosen)), numbers[chosen], ids[chosen]
         faults = _Faults()
-        columns = self._columns(table, numbers, count.name, faults)
+        columns = _columns(self.plan, self.types, Chunk(table, numbers), count.name, faults)
         splits = self._splits(table, numbers, feed, count.name)
         places = np.array(sorted(faults.found), np.int64)
         found = [faults.found[place] for place in places.tolist()]
@@ -138,30 +140,6 @@ class _Cleaner:
                            "row": pa.array(numbers, pa.int64()), "split": splits, **columns}).filter(pa.array(kept))
         count.kept += len(result)
         return result
-
-    def _columns(self, table: pa.Table, numbers: np.ndarray, source: str, faults: _Faults) -> dict[str, pa.Array]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        clean: dict[str, pa.Array] = {}
-        absent = pa.array([bool(self.plan.targets)] * len(table), pa.bool_())
-        for name, function in self.plan.targets.items():
-            clean[name], why = function(self.types[name].open(table[name], numbers, source))
-            nothing = pc.coalesce(pc.equal(why, "missing"), clean[name].is_null())
-            absent = pc.and_(absent, nothing)
-            faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
-        for name, function in self.plan.inputs.items():
-            faults.enter(no_texts(table[name]), name, texts(table[name]))
-            clean[name], why = function(texts(table[name]))
-            faults.enter(why, name, texts(table[name]))
-        why = pc.if_else(absent, pa.scalar("missing label"), pa.scalar(None, pa.string()))
-        faults.enter(why, ", ".join(self.plan.targets), texts(table[next(iter(self.plan.inputs or self.plan.targets))]))
-        if self.plan.weight:
-            raw = texts(table[self.plan.weight])
-            clean["weight"], why = _weights(raw, self.plan.weight)
-            faults.enter(why, self.plan.weight, raw)
-        order = [*self.plan.inputs, *self.plan.targets, *(["weight"] if self.plan.weight else [])]
-        return {name: clean[name] for name in order}
 
     def _splits(self, table: pa.Table, numbers: np.ndarray, feed: Feed, source: str) -> pa.Array:
         import pyarrow as pa
@@ -186,6 +164,47 @@ class _Cleaner:
         return pa.DictionaryArray.from_arrays(values.indices, pa.array(names, pa.string())).dictionary_decode()
 
 
+def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, faults: _Faults) -> dict[str, pa.Array]:
+    """Return the clean columns of a chunk's rows; what is wrong with some is entered in `faults`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table, numbers = chunk.table, chunk.numbers
+    clean: dict[str, pa.Array] = {}
+    absent = pa.array([bool(plan.targets)] * len(table), pa.bool_())
+    for name, function in plan.targets.items():
+        clean[name], why = function(types[name].open(table[name], numbers, source))
+        nothing = pc.coalesce(pc.equal(why, "missing"), clean[name].is_null())
+        absent = pc.and_(absent, nothing)
+        faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
+    for name, function in plan.inputs.items():
+        faults.enter(no_texts(table[name]), name, texts(table[name]))
+        clean[name], why = function(texts(table[name]))
+        faults.enter(why, name, texts(table[name]))
+    why = pc.if_else(absent, pa.scalar("missing label"), pa.scalar(None, pa.string()))
+    faults.enter(why, ", ".join(plan.targets), texts(table[next(iter(plan.inputs or plan.targets))]))
+    if plan.weight:
+        raw = texts(table[plan.weight])
+        clean["weight"], why = _weights(raw, plan.weight)
+        faults.enter(why, plan.weight, raw)
+    order = [*plan.inputs, *plan.targets, *(["weight"] if plan.weight else [])]
+    return {name: clean[name] for name in order}
+
+
+def clean_rows(chunk: Chunk, plan: Plan) -> tuple[pa.Table, np.ndarray | None]:
+    """Return a chunk's clean rows by the same rules as `clean`, and which of its rows they are (bool [n]; None where all are good)."""
+    import numpy as np
+    import pyarrow as pa
+
+    faults = _Faults()
+    table = pa.table(_columns(plan, {name: OneType(name) for name in plan.targets}, chunk, "the stream", faults))
+    if not faults.found:
+        return table, None
+    kept = np.ones(len(table), bool)
+    kept[list(faults.found)] = False
+    return table.filter(pa.array(kept)), kept
+
+
 def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
           each: Callable[[int], None]) -> list[Count]:
     """Write the clean rows of all feeds to a Parquet file and return what became of each feed's rows.
@@ -205,6 +224,7 @@ def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
             count = Count(name)
             counts.append(count)
             for chunk in _limited(_renamed(feed), plan.rehearsal):
+                count.notes += chunk.notes
                 table = cleaner.table(chunk, position, feed, count)
                 writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=False)
                 writer.write_table(table)
@@ -224,7 +244,7 @@ def _names(feeds: list[Feed]) -> list[str]:
 def _renamed(feed: Feed) -> Iterator[Chunk]:
     for chunk in feed.source.read():
         names = [feed.rename.get(name, name) for name in chunk.table.column_names]
-        yield Chunk(chunk.table.rename_columns(names), chunk.numbers, chunk.rejected)
+        yield Chunk(chunk.table.rename_columns(names), chunk.numbers, chunk.rejected, chunk.notes)
 
 
 def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
@@ -242,7 +262,7 @@ def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
         rejected = chunk.rejected
         if rejected is not None:
             rejected = rejected.filter(pc.less_equal(rejected["row"], int(chunk.numbers[rows - 1])))
-        yield Chunk(chunk.table.slice(0, rows), chunk.numbers[:rows], rejected)
+        yield Chunk(chunk.table.slice(0, rows), chunk.numbers[:rows], rejected, chunk.notes)
         return
 
 

@@ -24,7 +24,7 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
     """Return a column's values as one array; typed columns give the text of their values."""
     import pyarrow.compute as pc
 
-    whole = column.combine_chunks()
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # the latter copies even a single chunk
     return pc.struct_field(whole, "value") if is_typed(column) else whole
 
 

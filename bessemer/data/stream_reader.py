@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -224,6 +224,24 @@ class StreamReader:
         whole = len(local) and local[-1] - local[0] + 1 == len(local) and bool((np.diff(local) == 1).all())
         found = _taken(rows, slice(int(local[0]), int(local[-1]) + 1) if whole else local)
         return TableRows(found.numbers, found.codes, found.targets, found.weights, ids)
+
+    def blocks(self, epoch: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each block with training rows, in an epoch's order, and those rows, counted in the block and rising."""
+        import numpy as np
+
+        order = range(len(self.starts) - 1) if self.reading.shuffle == "none" else self._order(epoch)[0].tolist()
+        for block in order:
+            if self.starts[block + 1] > self.starts[block]:
+                yield block, self._local(block, np.arange(self.starts[block], self.starts[block + 1]))
+
+    def local(self, positions: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Return rising positions as (block, rows counted in the block)."""
+        import numpy as np
+
+        owners = np.searchsorted(self.starts, positions, side="right") - 1
+        blocks, first = np.unique(owners, return_index=True)
+        parts = np.split(positions, first[1:])
+        return [(block, self._local(block, part)) for block, part in zip(blocks.tolist(), parts, strict=True)]
 
     # ---- blocks ----
 

@@ -12,6 +12,8 @@ from tests.contract.each import Examples, example, kinds
 
 EXAMPLES: Examples = {
     "prepare": lambda folder: {"sources": [{"kind": "csv", "path": "rows.csv"}], "inputs": {"text": {"kind": "text"}}},
+    "stream": lambda folder: {"source": {"kind": "regression", "rows": 100}, "inputs": {"x": {"kind": "vector"}},
+                              "targets": {"y": {"kind": "number"}}},
     "pretrain": lambda folder: {"model": {"kind": "bert"}},
     "finetune": lambda folder: {"init": "pretrain"}}
 

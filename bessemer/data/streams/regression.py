@@ -44,7 +44,7 @@ class Regression(Config):
     """Standard deviation of what is added to y."""
     data_seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Of the rows; other seeds give other rows and another law."""
-    block_rows: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    block_rows: Annotated[int, Field(ge=1, le=65_536)] = 4096
     """Rows that are computed together; a batch of as many rows, or a divisor, needs no copy."""
 
     @model_validator(mode="after")
@@ -71,7 +71,10 @@ def regression(config: Regression, place: Place) -> RowStream:
         first, count = int(starts[block]), int(starts[block + 1] - starts[block])
         x_NF, noise_N = _draw(config, block, count)
         y_N = _answers(x_NF, coef_F) + config.noise * noise_N
-        made = {"x": pa.FixedSizeListArray.from_arrays(pa.array(x_NF.reshape(-1)), config.features), "y": pa.array(y_N)}
+        # from buffers: pa.array looks for pandas at every call, which takes longer than a small block
+        flat = pa.Array.from_buffers(pa.float32(), x_NF.size, [None, pa.py_buffer(x_NF)])
+        made = {"x": pa.FixedSizeListArray.from_arrays(flat, config.features),
+                "y": pa.Array.from_buffers(pa.float64(), count, [None, pa.py_buffer(y_N)])}
         return Chunk(pa.table({name: made[name] for name in columns or COLUMNS}), np.arange(first + 1, first + count + 1, dtype=np.int64))
 
     return RowStream(f"regression ({config.rows:,} x {config.features:,})", (), starts, COLUMNS, read)
