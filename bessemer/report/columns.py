@@ -5,6 +5,17 @@ from __future__ import annotations
 from bessemer.report.part import Part, Value
 
 
+class Association(Part):
+    """How a column goes with one target, in the training rows."""
+
+    target: str
+    """The target."""
+    measure: str
+    """`pearson`, `spearman`, `eta` or `cramers_v`."""
+    value: float
+    """1 or -1 where one gives the other."""
+
+
 class ColumnRow(Part):
     """What one input column holds."""
 
@@ -13,19 +24,23 @@ class ColumnRow(Part):
     kind: str = ""
     """Its modality."""
     missing: float | None = None
-    """Share of rows without a value."""
+    """Share of training rows without a value."""
+    missing_test: float | None = None
+    """The same of the test rows."""
     distinct: int | None = None
-    """Different values."""
+    """Different values, in a sample where there are many rows."""
     edges: tuple[float, ...] = ()
     """Of the histogram of a number, rising."""
-    counts: tuple[float, ...] = ()
-    """Rows in each bin of the histogram, or of each of the most frequent values."""
     values: tuple[str, ...] = ()
-    """The most frequent values of a category, as long as counts."""
+    """The most frequent values of a category."""
+    train: tuple[float, ...] = ()
+    """Share of the training rows in each bin of the histogram, or that have each of the values."""
+    test: tuple[float, ...] = ()
+    """The same of the test rows."""
     drift: float | None = None
     """How far the test rows are from the training rows (population stability index)."""
-    correlation: float | None = None
-    """With the target, on the training rows."""
+    associations: tuple[Association, ...] = ()
+    """With each target the strongest measure."""
     flags: tuple[str, ...] = ()
     """What a person should look at."""
 

@@ -171,7 +171,7 @@ class ReportData(Part):
     updates: tuple[Update, ...] = ()
     """What updates decided."""
     columns: tuple[ColumnRow, ...] = ()
-    """The input columns of a table, the most correlated with the target first."""
+    """The input columns of a table, those that go most with a target first."""
     overlaps: tuple[Overlap, ...] = ()
     """Scores with and without overlapping rows."""
     looks: int | None = None

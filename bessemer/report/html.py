@@ -28,6 +28,7 @@ SECTIONS = (
 )
 """Every section in the order of the page."""
 
+MEASURES = {"pearson": "Pearson", "spearman": "Spearman", "eta": "correlation ratio", "cramers_v": "Cramér's V"}
 VERDICTS = {"better": "good", "worse": "bad", "no difference": "even"}
 
 
@@ -156,14 +157,13 @@ def sheet_charts(sheet: Evaluation) -> dict[str, str]:
 
 
 def _column(row: ColumnRow) -> str:
-    if not row.counts:
+    if not row.train:
         return ""
-    if row.edges:
-        tips = [f"{show.significant(low)} to {show.significant(high)}: {show.whole(count)}"
-                for low, high, count in zip(row.edges, row.edges[1:], row.counts, strict=False)]
-    else:
-        tips = [f"{value}: {show.whole(count)}" for value, count in zip(row.values, row.counts, strict=False)]
-    return plots.spark(row.counts[:len(tips)], tips, f"values of {row.name}") if tips else ""
+    bins = zip(row.edges, row.edges[1:], strict=False)
+    names = row.values or [f"{show.significant(low)} to {show.significant(high)}" for low, high in bins]
+    test = [f", test {show.percent(share)}" for share in row.test] or [""] * len(row.train)
+    tips = [f"{name}: train {show.percent(share)}{more}" for name, share, more in zip(names, row.train, test, strict=True)]
+    return plots.spark(row.train, row.test, tips, f"values of {row.name}")
 
 
 def _marked(found: Any) -> Any:
@@ -204,4 +204,6 @@ def render(data: ReportData) -> str:
     labels = list(dict.fromkeys(label for split in data.splits for label in split.labels))
     return environment.get_template("template.html.j2").render(
         data=data, shown=shown(data), headlines=headlines(data), charts=_marked(charts(data)), verdicts=VERDICTS,
-        max_rows=MAX_ROWS, max_columns=MAX_COLUMNS, split_labels=labels[:12], Value=Value, metric_names=metric_names)
+        max_rows=MAX_ROWS, max_columns=MAX_COLUMNS, measures=MEASURES,
+        many_targets=len({item.target for row in data.columns for item in row.associations}) > 1,
+        split_labels=labels[:12], Value=Value, metric_names=metric_names)

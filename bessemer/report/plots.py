@@ -53,14 +53,16 @@ def quantiles(found: Sequence[tuple[float, float]]) -> str:
     return svg(frame.width, frame.height, "calibration of the quantiles", body)
 
 
-def spark(counts: Sequence[float], tips: Sequence[str], label: str) -> str:
-    """Draw a small histogram for a table's cell; the tips say what each bar is."""
+def spark(train: Sequence[float], test: Sequence[float], tips: Sequence[str], label: str) -> str:
+    """Draw a small histogram for a table's cell: training shares as bars, test shares as lines; the tips say what each bar is."""
     width, height = SPARK
-    most, step = max(counts) or 1, width / len(counts)
+    most, step = max([*train, *test]) or 1.0, width / len(train)
     body = [f'<line class="axis" x1="0" x2="{width:g}" y1="{height - 0.5:.1f}" y2="{height - 0.5:.1f}"/>']
-    for index, (count, tip) in enumerate(zip(counts, tips, strict=True)):
-        if count:
-            tall = max(1.0, (height - 2) * count / most)
-            bar = min(step - 1, 16)
-            body.append(box(index * step + 0.5, height - 1 - tall, bar, tall, "fill:var(--c1);fill-opacity:.8", clip(tip, 80)))
+    bar = min(step - 1, 16)
+    for index, (share, tip) in enumerate(zip(train, tips, strict=True)):
+        tall = max(1.0, (height - 3) * share / most) if share else 0.0
+        body.append(box(index * step + 0.5, height - 1 - tall, bar, tall, "fill:var(--c1);fill-opacity:.75", clip(tip, 90)))
+    for index, share in enumerate(test):
+        y = height - 1 - (height - 3) * share / most
+        body.append(stroke("line thin", [(index * step + 0.5, y), (index * step + 0.5 + bar, y)], "c2"))
     return svg(width, height, label, body)

@@ -174,7 +174,8 @@ def _shown(value: Any) -> str:
     from bessemer.report.show import significant
 
     if isinstance(value, float):
-        return significant(value, 6) if not value.is_integer() or abs(value) >= 1e9 else f"{value:,.0f}".replace("-", "−")
+        found = significant(value, 6)
+        return found.rstrip("0").rstrip(".") if "." in found and "e" not in found else found
     return "" if value is None else str(value)
 
 

@@ -12,40 +12,32 @@ if TYPE_CHECKING:
 
 
 def profiled(file: Path) -> tuple[ColumnRow, ...]:
-    """Return the columns of `profile.json`, the most correlated with the target first; none where there is no such file."""
+    """Return the columns of `profile.json`, those that go most with a target first; none where there is no such file."""
     if not file.is_file():
         return ()
-    plain = json.loads(file.read_text(encoding="utf-8"))["columns"]
-    entries = [{"name": name, **item} for name, item in plain.items()] if isinstance(plain, dict) else plain
-    rows = [_column(entry) for entry in entries]
-    return tuple(sorted(rows, key=lambda row: -1.0 if row.correlation is None else abs(row.correlation), reverse=True))
+    rows = [_column(name, item) for name, item in json.loads(file.read_text(encoding="utf-8"))["columns"].items()]
+    return tuple(sorted(rows, key=lambda row: max((abs(item.value) for item in row.associations), default=-1.0), reverse=True))
 
 
-def _column(entry: Mapping[str, Any]) -> ColumnRow:
-    from bessemer.report.columns import ColumnRow
+def _column(name: str, entry: Mapping[str, Any]) -> ColumnRow:
+    from bessemer.report.columns import Association, ColumnRow
 
-    histogram, top = entry.get("histogram") or {}, entry.get("top") or []
-    pairs = [(item["value"], item["count"]) if isinstance(item, dict) else tuple(item) for item in top]
-    return ColumnRow(
-        name=entry["name"], kind=entry.get("kind", ""), missing=_share(entry.get("missing")), distinct=entry.get("distinct"),
-        edges=tuple(histogram.get("edges", ())), counts=tuple(histogram.get("counts") or [count for _, count in pairs]),
-        values=() if histogram else tuple(str(value) for value, _ in pairs), drift=_largest(entry.get("drift"), "psi"),
-        correlation=_largest(entry.get("correlation"), "value"), flags=tuple(str(flag) for flag in entry.get("flags") or ()))
-
-
-def _share(missing: Any) -> float | None:
-    """Return a share, given as one or as `{"share": …}`."""
-    return missing.get("share") if isinstance(missing, dict) else missing
-
-
-def _largest(found: Any, key: str) -> float | None:
-    """Return a number that is given plain, under a key, or by target or split (then the one farthest from 0)."""
-    if not isinstance(found, dict):
-        return None if found is None else float(found)
-    if key in found:
-        return _largest(found[key], key)
-    each = [value for value in (_largest(item, key) for item in found.values() if not isinstance(item, str)) if value is not None]
-    return max(each, key=abs, default=None)
+    shown = entry["distribution"]
+    top = shown.get("top")
+    if top is None:
+        parts = {"edges": tuple(shown["edges"]), "train": tuple(shown["train"]), "test": tuple(shown.get("test", ()))}
+    else:
+        parts = {"values": tuple(str(item["value"]) for item in top), "train": tuple(item["train"] for item in top),
+                 "test": tuple(item["test"] for item in top if "test" in item)}
+    found = []
+    for target, measures in entry["targets"].items():
+        known = {measure: value for measure, value in measures.items() if value is not None}
+        if known:
+            best = max(known, key=lambda measure: abs(known[measure]))
+            found.append(Association(target=target, measure=best, value=known[best]))
+    return ColumnRow(name=name, kind=entry["kind"], missing=entry["missing"]["train"], missing_test=entry["missing"].get("test"),
+                     distinct=shown["distinct"], drift=entry["drift"].get("psi"), associations=tuple(found), flags=tuple(entry["flags"]),
+                     **parts)
 
 
 def updated(stage: str, file: Path) -> Update | None:
