@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bessemer.core.schema import Column
     from bessemer.core.types import Answer, Predictor
 
+PROMOTED = "promoted.json"
 PREFERRED = ("export", "blend", "compress")
 TRAINED = ("finetune", "stream")
 
@@ -58,19 +60,29 @@ def model_folder(path: str | Path) -> Path:
     for folder, manifest in manifests.items():
         if manifest is not None and (folder / FILE).is_file():
             found.setdefault(manifest.kind, []).append(folder)
-    for kind in PREFERRED:
-        for folder in reversed(found.get(kind, [])):
-            manifest = manifests[folder]
-            if manifest is not None and not set(manifest.inputs.values()) <= keys | _outside(root, folder):
-                raise UserError(f"'{folder}' was made from an earlier stage that has since been run again; bring it up to date with "
-                                f"bessemer run {root / 'recipe.yaml'}, or name the folder of the stage that should answer, such as "
-                                f"{root / 'finetune'}")
-            return folder
+    update = promoted(root)
+    for folder in [root / update] if update else [folder for kind in PREFERRED for folder in reversed(found.get(kind, []))]:
+        manifest = manifests[folder]
+        if manifest is not None and not set(manifest.inputs.values()) <= keys | _outside(root, folder):
+            again = f"update again, or delete {root / PROMOTED}" if update else f"bring it up to date with bessemer run {root / 'recipe.yaml'}"
+            raise UserError(f"'{folder}' was made from an earlier stage that has since been run again; {again}, or name the folder of the "
+                            f"stage that should answer, such as {root / 'finetune'}")
+        return folder
     trained = [folder for kind in TRAINED for folder in found.get(kind, [])]
     named = [folder for folder in trained if folder.name == "finetune"]
     if not trained:
         raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
     return (named or trained)[0]
+
+
+def promoted(root: Path) -> str | None:
+    """Return the name of the update that answers for a run, or None."""
+    file = root / PROMOTED
+    if not file.is_file():
+        return None
+    plain: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    manifest = artifact.load_manifest(root / plain["stage"])
+    return plain["stage"] if manifest is not None and manifest.key == plain["key"] else None
 
 
 def _outside(root: Path, folder: Path) -> set[str]:

@@ -125,6 +125,20 @@ def evaluate(run: RunArgument, data: Annotated[Path, typer.Option(help="A file o
 
 
 @app.command()
+def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of new labelled rows.")],
+           setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the update.")] = None
+           ) -> None:
+    """Learn new rows without forgetting the old; promoted only if old rows lose nothing and new ones gain."""
+    from bessemer.app import console
+    from bessemer.app.updates import show, update
+    from bessemer.core.events import Events
+
+    with console.Bars() as bars:
+        result, name = update(run, files, setting or [], Events([bars]))
+    show(result, name)
+
+
+@app.command()
 def report(run: RunArgument) -> None:
     """Bring a run's report up to date."""
     _stages(run, ("report",))

@@ -13,9 +13,8 @@ from bessemer.core.errors import UserError
 from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
-from bessemer.core.schema import Role
 from bessemer.core.task_spec import TableSpec
-from bessemer.core.types import BuildSpec, FitSpec
+from bessemer.core.types import FitSpec
 from bessemer.engine.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from bessemer.core.schema import Schema
-    from bessemer.core.task_spec import TaskSpec
     from bessemer.core.types import Model, Task
     from bessemer.stages._learning import Spec
 
@@ -44,6 +42,8 @@ class Finetune(TrainingConfig):
     """What is learned: by default `classification` of a text, `supervised` of a table."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora."""
+    replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
+    """Training rows, drawn at random, that are kept with the model so that a later update does not forget them; 0 keeps none."""
 
     @model_validator(mode="after")
     def _one_start(self) -> Finetune:
@@ -107,6 +107,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
 
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
+    from bessemer.stages._trained import build_spec, keep_replay, save_trained, start_of
 
     learning.use_threads(run)
     spec = learning.open_split(inputs["data"], "train", run.seed)
@@ -115,7 +116,8 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     metrics = learning.metric_names(task)
     metric = config.metric_for_best_model or ("loss" if isinstance(spec, TableSpec) else "accuracy")
     learning.check_metric(metric, metrics)
-    network = learning.build_network(_model(config, inputs), _build_spec(spec, task, inputs), run, inputs["data"])
+    network = learning.build_network(config.model or start_of(inputs["init"]), build_spec(spec, task, inputs.get("init")), run,
+                                     inputs["data"])
     adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
@@ -126,8 +128,9 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
               naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
     _merge(network, adaptation.merge, checked, validation)
-    saved = _save_table(network, checked, validation, inputs["data"], out) if isinstance(validation, TableSpec) else _save_text(
-        network, learning.text_only(spec, "this network"), inputs["data"], out)
+    saved = save_trained(network, checked, validation, inputs["data"], out)
+    if config.replay_rows:
+        saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
 
 
@@ -137,52 +140,6 @@ def _order(spec: Spec, config: Finetune) -> Callable[[int], Sequence[np.ndarray]
         return None
     order, rows = spec.order, config.per_device_train_batch_size
     return lambda epoch: order(epoch, rows)
-
-
-def _build_spec(spec: Spec, task: Task, inputs: Mapping[str, Path]) -> BuildSpec:
-    if isinstance(spec, TableSpec):
-        return BuildSpec(spec.schema, dict(spec.info), task.heads, outputs=sum(head.width for head in task.outputs),
-                         weights=inputs.get("init"))
-    return BuildSpec(spec.schema, spec.codec.info, task.heads, spec.schema.by_role(Role.TARGET)[0].labels, weights=inputs.get("init"))
-
-
-def _save_text(network: torch.nn.Module, spec: TaskSpec, data: Path, out: Path) -> dict[str, Any]:
-    """Write the folder of a text network."""
-    from typing import cast
-
-    from bessemer.core.forms import Form, write_forms
-    from bessemer.nn.checkpoint import save_network
-    from bessemer.nn.network import Network
-    from bessemer.stages._learning import copy_preprocessing
-
-    text = cast(Network, network)
-    save_network(text, out)
-    copy_preprocessing(data, out, spec)
-    write_forms(out, (Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": spec.max_length}),
-                           files=("model.safetensors",)),))
-    return {"model": str(text.describe()["model_type"])}
-
-
-def _save_table(network: torch.nn.Module, task: Task, spec: TableSpec, data: Path, out: Path) -> dict[str, Any]:
-    """Calibrate on the validation rows and write the folder of a network for tables."""
-    from bessemer.core.forms import Form, write_forms
-    from bessemer.stages._tables import calibrated, save_table
-
-    heads = calibrated(task, network, spec)
-    save_table(network, heads, data, out)
-    write_forms(out, (Form(name="torch-float32", predictor=make("predictors", "table_torch"), files=("model.safetensors", "heads.json")),))
-    return {"model": "table", "targets": [head.target for head in heads]}
-
-
-def _model(config: Finetune, inputs: Mapping[str, Path]) -> Config:
-    if config.model is not None:
-        chosen: Config = config.model
-        return chosen
-    if (inputs["init"] / "heads.json").is_file():
-        return make("models", "mlp")  # the folder's own config.json says what it is
-    if not (inputs["init"] / "config.json").is_file():
-        raise UserError(f"init: '{inputs['init']}' holds no network to start from; give a pretrain or finetune stage")
-    return make("models", {"kind": "pretrained", "path": str(inputs["init"])})
 
 
 def _merge(network: torch.nn.Module, merge: Any, task: Task, spec: Spec) -> None:

@@ -1,0 +1,89 @@
+"""`bessemer update RUN FILE`: learn new rows as one more stage of a finished run, and promote it if its gate says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.api import PROMOTED, promoted
+from bessemer.core.artifact import write_atomic
+from bessemer.core.errors import UserError
+from bessemer.core.pick import dump_plugin
+from bessemer.core.recipe import Recipe, load_recipe, make_recipe
+from bessemer.core.registry import plugin_of
+
+if TYPE_CHECKING:
+    from bessemer.core.events import Events
+    from bessemer.core.run import RunResult
+
+COPIED = ("task", "per_device_train_batch_size", "optim", "weight_decay", "max_grad_norm")
+SLOWER, EPOCHS, PATIENCE = 0.3, 20, 4
+
+
+def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events) -> tuple[RunResult, str]:
+    """Run an update stage in a finished run; return the result and the stage's name. The run's own stages are not run again."""
+    from bessemer.core.run import Options, execute
+
+    recipe, name = with_update(root, files, overrides)
+    result = execute(recipe, events, Options(until=name, root=root))
+    if result.stages[name].manifest.facts["decision"] == "promoted":
+        write_atomic(root / PROMOTED, json.dumps({"stage": name, "key": result.stages[name].manifest.key}, indent=1) + "\n")
+    return result, name
+
+
+def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str]) -> tuple[Recipe, str]:
+    """Return the run's recipe with one more update stage, and its name."""
+    from bessemer.data.inspect import infer_source
+
+    file = root / "recipe.yaml"
+    if not file.is_file():
+        raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
+    recipe = load_recipe(file)
+    kinds = {name: plugin_of("stages", stage).name for name, stage in recipe.stages.items()}
+    trained = [name for name, kind in kinds.items() if kind == "finetune" and (root / name / "model.safetensors").is_file()]
+    if not trained:
+        raise UserError(f"'{root}' holds no trained network to update; run its recipe first: bessemer run {file}")
+    first = recipe.stages[trained[0]]
+    number = sum(kind == "update" for kind in kinds.values()) + 1
+    name = f"update-{number:03d}"
+    current = promoted(root)
+    settings: dict[str, Any] = {
+        "kind": "update", "data": first.data, "model": current or trained[0],
+        "sources": [dump_plugin("data/sources", infer_source(item)) for item in files],
+        "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
+        **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
+    plain = recipe.plain()
+    plain["stages"][name] = settings
+    return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
+                                          for item in overrides]), name
+
+
+def show(result: RunResult, name: str) -> None:
+    """Print what the update did: before and after over old and new rows, the columns that changed most, the decision, what to do next."""
+    from bessemer.app import console
+
+    folder = result.stages[name].folder
+    record = json.loads((folder / "update.json").read_text(encoding="utf-8"))
+    console.table(f"{name}: before and after, on rows that neither learning nor the choice of the method saw",
+                  ("rows", "target", "metric", "before", "after", "difference [95% interval]", "count"),
+                  [(row["data"], row["target"], row["metric"], _number(row["before"]), _number(row["after"]),
+                    f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" if row["low"] is not None else "undefined",
+                    f"{row['rows']:,}") for row in record["table"]])
+    console.table("methods, by the mean score over old and new rows that were held out to choose", ("method", "score", ""),
+                  [(item["method"], _number(item["score"]), "chosen" if item["chosen"] else "") for item in record["methods"]])
+    moved = [row for row in record["drift"] if (row.get("psi") or 0) >= 0.1][:10]
+    if moved:
+        console.table("columns that changed most (population stability index; 0.25 and more is a large shift)", ("column", "PSI"),
+                      [(row["column"], f"{row['psi']:.3f}") for row in moved])
+    console.out.print(f"{record['decision']}: {record['reason']}", markup=False)
+    if record["decision"] == "promoted":
+        console.out.print(f"next: bessemer predict {result.root} --file FILE --output predictions.csv (by {name} now)", markup=False)
+    else:
+        console.out.print(f"next: the model in force is unchanged; the update lies in {folder}. Give more rows, or other settings: "
+                          "learning_rate=…, methods=[both], margin=…", markup=False)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
