@@ -199,7 +199,7 @@ def render(data: ReportData) -> str:
         keep_trailing_newline=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
     for function in (show.plain, show.signed, show.bounds, show.both, show.whole, show.size, show.milliseconds,
                      show.duration, show.times, show.percent, show.chance, show.clip, show.title, show.scored, show.limits, show.change,
-                     show.significant):
+                     show.significant, show.brief):
         environment.filters[f"metric_{function.__name__}" if function is show.title else function.__name__] = function
     labels = list(dict.fromkeys(label for split in data.splits for label in split.labels))
     return environment.get_template("template.html.j2").render(

@@ -45,6 +45,16 @@ def significant(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
+def brief(value: float | None, digits: int = 6) -> str:
+    """Return a number without zeros at its end, as a cell of a table shows it.
+
+    >>> brief(82.5), brief(9.0), brief(1234567.891)
+    ('82.5', '9', '1,234,568')
+    """
+    found = significant(value, digits)
+    return found.rstrip("0").rstrip(".") if "." in found and "e" not in found else found
+
+
 def _decimals(metric: str, value: Value, least: int) -> int:
     """Return how many decimals show a value: of R² near 1 as many as its interval, or its distance from 1, needs."""
     if metric != "r2" or value.value is None:

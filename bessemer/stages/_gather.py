@@ -171,11 +171,10 @@ def _example(entry: Mapping[str, Any], kind: str) -> Example:
 
 
 def _shown(value: Any) -> str:
-    from bessemer.report.show import significant
+    from bessemer.report.show import brief
 
     if isinstance(value, float):
-        found = significant(value, 6)
-        return found.rstrip("0").rstrip(".") if "." in found and "e" not in found else found
+        return brief(value)
     return "" if value is None else str(value)
 
 
@@ -277,4 +276,6 @@ def _card(manifests: Mapping[str, Manifest]) -> shown.Card:
     sentences = [f"Stage {name}: task {item.facts['task']}, {item.facts['rows']:,} rows, {item.facts['steps']:,} steps, "
                  f"{item.facts['parameters']:,} parameters ({item.facts['trainable_parameters']:,} trained)."
                  for name, item in manifests.items() if "trainable_parameters" in item.facts]
+    sentences += [f"Stage {name}: model {item.facts['model']}, {item.facts['num_train_rows']:,} rows, {item.facts['num_features']:,} "
+                  "features." for name, item in manifests.items() if {"model", "num_train_rows", "num_features"} <= item.facts.keys()]
     return shown.Card(training=" ".join(sentences), tags=("bessemer",))
