@@ -64,7 +64,8 @@ def model_folder(path: str | Path) -> Path:
     for folder in [root / update] if update else [folder for kind in PREFERRED for folder in reversed(found.get(kind, []))]:
         manifest = manifests[folder]
         if manifest is not None and not set(manifest.inputs.values()) <= keys | _outside(root, folder):
-            again = f"update again, or delete {root / PROMOTED}" if update else f"bring it up to date with bessemer run {root / 'recipe.yaml'}"
+            run_again = f"bring it up to date with bessemer run {root / 'recipe.yaml'}"
+            again = f"update again, or delete {root / PROMOTED}" if update else run_again
             raise UserError(f"'{folder}' was made from an earlier stage that has since been run again; {again}, or name the folder of the "
                             f"stage that should answer, such as {root / 'finetune'}")
         return folder
