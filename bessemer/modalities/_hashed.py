@@ -39,7 +39,6 @@ def counts(texts: pa.Array, settings: tuple[int, int, int, int]) -> Any:
     word_rows, word_hashes = _words(point_T, row_T)
     rows, hashes = np.concatenate([rows, word_rows]), np.concatenate([hashes, word_hashes])
     key, count = np.unique(rows.astype(np.int64) * buckets + (_mix(hashes) % np.uint64(buckets)).astype(np.int64), return_counts=True)
-    found = csr_matrix((len(texts), buckets), dtype=np.float64)
     starts = np.searchsorted(key // buckets, np.arange(len(texts) + 1))
     found = csr_matrix((count.astype(np.float64), (key % buckets).astype(np.int32), starts.astype(np.int32)), shape=(len(texts), buckets))
     found.has_sorted_indices = True
@@ -76,7 +75,6 @@ def _runs(point_T: np.ndarray, row_T: np.ndarray, shortest: int, longest: int) -
         whole = row_T[:last + 1] == row_T[length - 1:]
         if length > 2:
             whole &= inner_T[length - 1:length + last] == inner_T[1:last + 2]
-        whole &= ~(space_T[:last + 1] & space_T[length - 1:])
         rows.append(row_T[:last + 1][whole])
         hashes.append(hash_T[whole] + np.uint64(length))
     return np.concatenate(rows), np.concatenate(hashes)

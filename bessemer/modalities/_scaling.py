@@ -107,18 +107,19 @@ def normal_knots(sample: np.ndarray, quantiles: int) -> tuple[np.ndarray, np.nda
     level_Q = np.linspace(0, 1, count)
     x_Q = np.maximum.accumulate(np.quantile(sample, level_Q))
     curve = NormalDist()
-    fine = np.array([curve.cdf(step * 0.04) for step in range(-129, -56)])
-    wanted = np.unique(np.concatenate([fine, level_Q, 1 - fine])) if count > 2 else np.unique(
-        np.array([curve.cdf(step * 0.04) for step in range(-129, 130)] + [0.0, 1.0]))
+    # Further ranks where the stored ones lie more than 0.04 apart on the curve: in its tails, and everywhere where they are few.
+    steps = [step * 0.04 for step in range(-129, 130)]
+    wanted = np.array([curve.cdf(step) for step in steps if curve.pdf(step) * 0.04 < 1 / (count - 1)])
     x, first = np.unique(x_Q, return_index=True)
     last = len(x_Q) - 1 - np.unique(x_Q[::-1], return_index=True)[1]
     low, high = level_Q[first], level_Q[last]
     tied = low < high
-    inner = np.concatenate([np.zeros(0), *(wanted[(wanted > high[i]) & (wanted < low[i + 1])] for i in _sparse(low, high))])
+    gap = np.clip(np.searchsorted(low, wanted, side="right") - 1, 0, len(low) - 1)
+    inner = wanted[(wanted > high[gap]) & (wanted < np.append(low, 2.0)[gap + 1])]
     x_inner = np.interp(inner, np.stack([low, high], 1).ravel(), np.repeat(x, 2))
     before, after = tied & (np.arange(len(x)) > 0), tied & (np.arange(len(x)) < len(x) - 1)
-    gap = np.diff(x) * 1e-9
-    left, right = np.maximum(np.append(0.0, gap), np.spacing(np.abs(x))), np.maximum(np.append(gap, 0.0), np.spacing(np.abs(x)))
+    least = np.diff(x) * 1e-9
+    left, right = np.maximum(np.append(0.0, least), np.spacing(np.abs(x))), np.maximum(np.append(least, 0.0), np.spacing(np.abs(x)))
     all_x = np.concatenate([x, (x - left)[before], (x + right)[after], x_inner])
     middle = (low + high) / 2
     if tied[0]:
@@ -129,13 +130,6 @@ def normal_knots(sample: np.ndarray, quantiles: int) -> tuple[np.ndarray, np.nda
     all_x, kept = np.unique(all_x, return_index=True)
     z = np.array([curve.inv_cdf(min(max(p, 1e-7), 1 - 1e-7)) for p in all_p[kept].tolist()])
     return all_x, np.maximum.accumulate(z)
-
-
-def _sparse(low: np.ndarray, high: np.ndarray) -> list[int]:
-    """Return the gaps between neighbouring ranks, which is where further knots may lie."""
-    import numpy as np
-
-    return [int(i) for i in np.flatnonzero(low[1:] > high[:-1])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bessemer.core.errors import UserError
+from bessemer.modalities import _dates
+from bessemer.modalities.date import Date, date
+from tests.modalities.columns import codec, numbers
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    ("2023-01-05", "2023-01-05"), ("2023/1/5", "2023-01-05"), ("20230105", "2023-01-05"), ("2023年1月5日", "2023-01-05"),
+    ("2023年12月31日 8时30分", "2023-12-31 08:30"), ("5.1.2023", "2023-01-05"), ("Jan 5, 2023", "2023-01-05"),
+    ("5th January 2023", "2023-01-05"), ("5-Jan-2023", "2023-01-05"), ("2023-01-05T10:11:12Z", "2023-01-05 10:11:12"),
+    ("2023-01-05 10:11:12.25+02:00", "2023-01-05 08:11:12.25"), ("2023-01-05T23:30:00-0130", "2023-01-06 01:00:00"),
+    ("Jan 5, 2023 12:05 am", "2023-01-05 00:05"), ("2024-02-29", "2024-02-29"), ("1899-12-31", "1899-12-31"),
+    ("2023-02-29", None), ("2023-13-01", None), ("2023-1", None), ("yesterday", None), ("2023-01-05 24:00", None), ("Foo 5, 2023", None)])
+def test_forms(text, wanted):
+    found = _dates.parsed(pa.array([text]))
+    assert found.valid[0] == (wanted is not None)
+    if wanted:
+        assert np.datetime64("1970-01-01", "us") + found.micros[0] == np.datetime64(wanted.replace(" ", "T"), "us")
+    clean, why = date(Date()).clean(pa.array([text]))
+    assert why.to_pylist() == [None if wanted else "no date"] and (clean[0].as_py() is None) == (wanted is None)
+
+
+def test_days_equal_the_calendar():
+    days = np.arange(-200_000, 200_000, 37)
+    wanted = [datetime.date(1970, 1, 1) + datetime.timedelta(int(day)) for day in days]
+    y, m, d = (np.array([getattr(day, part) for day in wanted]) for part in ("year", "month", "day"))
+    assert np.array_equal(_dates.days_of(y, m, d), days)
+    month, weekday, of_year = _dates.fields_of(days)
+    assert np.array_equal(month, m) and weekday.tolist() == [day.weekday() for day in wanted]
+    assert of_year.tolist() == [day.timetuple().tm_yday - 1 for day in wanted]
+
+
+@pytest.mark.parametrize(("rows", "settings", "days"), [
+    (["31/01/2023", "05/02/2023"], {}, 36), (["01/31/2023", "05/02/2023"], {}, 122), (["05/02/2023"], {"day_first": True}, 36),
+    (["05/02/2023"], {"day_first": False}, 122)])
+def test_which_way_round_is_learnt_or_said(tmp_path, rows, settings, days):
+    column, own = codec(tmp_path, {"kind": "date", **settings}, pa.array(["2023-01-01", *rows]))
+    step = (numbers(own.encode(pa.array(["05/02/2023", "2022-12-31"]))) * column.facts["std"])[:, 0]
+    assert step[0] - step[1] == pytest.approx(days, abs=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (["05/02/2023"], "1 training rows such as 05/01/2023 and none that shows whether the day comes first"),
+    (["31/01/2023", "01/31/2023"], "1 training rows that can only be day first and 1 that can only be month first")])
+def test_dates_that_could_be_two(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        codec(tmp_path, "date", pa.array(rows))
+
+
+def test_features(tmp_path):
+    values = pa.array(["2023-01-02 06:00", "2023-07-02", None])
+    column, own = codec(tmp_path, "date", values)
+    assert own.info["names"] == ["x days", "x month sin", "x month cos", "x weekday sin", "x weekday cos", "x day of year sin",
+                                 "x day of year cos", "x time sin", "x time cos", "x missing"]
+    found = numbers(own.encode(values))
+    assert found[0, 1:] == pytest.approx([0, 1, 0, 1, np.sin(2 * np.pi / 366), np.cos(2 * np.pi / 366), 1, 0, 0], abs=1e-6)
+    assert found[1, 3:5] == pytest.approx([np.sin(12 * np.pi / 7), np.cos(12 * np.pi / 7)], abs=1e-6)
+    assert found[2].tolist() == [0] * 9 + [1]
+    assert (column.facts["first"], column.facts["last"], column.facts["times"]) == ("2023-01-02", "2023-07-02", True)
+
+
+def test_typed_dates_and_written_ones_are_one(tmp_path):
+    typed = pa.array([datetime.date(2023, 1, 2), datetime.date(2024, 2, 29), None])
+    _, own = codec(tmp_path, "date", typed)
+    wanted = numbers(own.encode(typed))
+    zoned = pa.array([datetime.datetime(2023, 1, 2), datetime.datetime(2024, 2, 29), None], pa.timestamp("ms", tz="Asia/Tokyo"))
+    for other in (pa.array(["2023年1月2日", "Feb 29, 2024", ""]), typed.cast(pa.timestamp("s")), zoned, typed.cast(pa.date64())):
+        assert np.array_equal(numbers(own.encode(other)), wanted)
