@@ -81,7 +81,7 @@ def vowel() -> Table:
 
 
 def compas() -> Table:
-    return catalogue("compas", "recidivism", "risk", "violence_*")
+    return catalogue("compas", "recidivism", "risk*", "violence_*")
 
 
 def german() -> Table:
