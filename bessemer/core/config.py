@@ -60,9 +60,10 @@ class ReadTracker:
         _READS.reset(self._token)
 
     def unread(self, config: Config) -> list[str]:
-        """Return the dotted paths of keys that the user set and nobody read."""
+        """Return the dotted paths of keys that the user set and nobody read; a resolved recipe names defaults too, which are none."""
         return [f"{path}.{name}" if path else name for path, part in walk(config)
-                for name in sorted(part.__pydantic_fields_set__) if (type(part), name) not in self.reads]
+                for name in sorted(part.__pydantic_fields_set__) if (type(part), name) not in self.reads
+                and part.__dict__[name] != type(part).model_fields[name].get_default(call_default_factory=True)]
 
 
 class _Loader(yaml.SafeLoader):
