@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 CELLS = 4096
 ROWS = 8192
 SEARCHED = 256
-STEPS = 12
+STEPS = 2
+VALUES = 2**16
 FARTHEST = 5.199337582605575
 """The normal quantile of 1 - 1e-7, where scikit-learn's QuantileTransformer ends too."""
 
@@ -29,8 +30,10 @@ class Knots:
     Attributes:
         x: float64 [K], strictly rising.
         y: float64 [K].
-        table: for a cell of the squashed axis, the knot from which to search forward, int32 [CELLS + 2].
-        steps: how many knots forward the right one is at most.
+        centre, width: of the squashed axis, see `_cells`.
+        table: for a cell of the squashed axis, the segment from which to search forward, int64 [CELLS + 2].
+        ends: where each segment ends, infinite for the last, float64 [K - 1].
+        slope: of each segment, float64 [K - 1].
     """
 
     x: np.ndarray
@@ -38,24 +41,21 @@ class Knots:
     centre: float
     width: float
     table: np.ndarray
-    steps: int
+    ends: np.ndarray
     slope: np.ndarray
 
     def place(self, x_N: np.ndarray) -> np.ndarray:
         """Return, for values within the ends, the segment that each lies in: int [N]; the same by either way."""
         import numpy as np
 
-        if len(x_N) < SEARCHED or self.steps > STEPS:
+        if len(x_N) < SEARCHED:
             return np.clip(np.searchsorted(self.x, x_N, side="right") - 1, 0, len(self.x) - 2)
-        found = self.table.take(_cells(x_N, self.centre, self.width), mode="clip")
-        inner = self.x[1:-1]
-        if not len(inner):
-            return found
-        for _ in range(self.steps):
-            further = (x_N >= inner.take(found, mode="clip")) & (found < len(inner))
-            if not further.any():
-                break
-            found = found + further
+        found: np.ndarray = self.table.take(_cells(x_N, self.centre, self.width), mode="clip")
+        for _ in range(STEPS):
+            found += x_N >= self.ends.take(found, mode="clip")
+        far = np.flatnonzero(x_N >= self.ends.take(found, mode="clip"))
+        if len(far):
+            found[far] = np.clip(np.searchsorted(self.x, x_N[far], side="right") - 1, 0, len(self.x) - 2)
         return found
 
     def apply(self, x_N: np.ndarray) -> np.ndarray:
@@ -64,8 +64,10 @@ class Knots:
 
         x_N = np.clip(x_N, self.x[0], self.x[-1])
         at_N = self.place(x_N)
-        found: np.ndarray = (x_N - self.x.take(at_N, mode="clip")) * self.slope.take(at_N, mode="clip") + self.y.take(at_N, mode="clip")
-        return np.minimum(found, self.y[-1])
+        x_N -= self.x.take(at_N, mode="clip")
+        x_N *= self.slope.take(at_N, mode="clip")
+        x_N += self.y.take(at_N, mode="clip")
+        return x_N
 
 
 def _cells(x_N: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -76,7 +78,7 @@ def _cells(x_N: np.ndarray, centre: float, width: float) -> np.ndarray:
     t_N /= 1.0 + np.abs(t_N)
     t_N *= CELLS / 2
     t_N += CELLS / 2
-    return t_N.astype(np.int32)
+    return t_N.astype(np.int64)
 
 
 def knots_of(x: np.ndarray, y: np.ndarray) -> Knots:
@@ -87,12 +89,11 @@ def knots_of(x: np.ndarray, y: np.ndarray) -> Knots:
     width = float(max(x[len(x) * 3 // 4] - x[len(x) // 4], (x[-1] - x[0]) * 1e-9, 1e-300))
     cell_K = _cells(x, centre, width)
     # A cell starts one knot early: rounding may put a value into the cell beside its own.
-    table = np.clip(np.searchsorted(cell_K, np.arange(CELLS + 2) - 1, side="left") - 1, 0, len(x) - 2).astype(np.int32)
-    last = np.clip(np.searchsorted(cell_K, np.arange(CELLS + 2), side="right"), 0, len(x) - 2)
+    table = np.clip(np.searchsorted(cell_K, np.arange(CELLS + 2) - 1, side="left") - 1, 0, len(x) - 2).astype(np.int64)
     with np.errstate(over="ignore"):
         slope = np.diff(y) / np.diff(x)
     # Knots that are next to nothing apart are a step.
-    return Knots(x, y, centre, width, table, int((last - table).max()) + 1, np.where(np.isfinite(slope), slope, 0.0))
+    return Knots(x, y, centre, width, table, np.append(x[1:-1], np.inf), np.where(np.isfinite(slope), slope, 0.0))
 
 
 def normal_knots(sample: np.ndarray, quantiles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,20 +180,22 @@ def scale(batches: Sequence[pa.RecordBatch], scalings: Sequence[Scaling], out_NW
     import numpy as np
 
     plain = all(item.kind == "affine" for item in scalings)
-    rows = max(64, min(ROWS, 2**17 // len(scalings))) if plain else ROWS
+    rows = max(64, min(ROWS, VALUES // len(scalings))) if plain else ROWS
     simple = all(len(item.names) == 1 for item in scalings) and plain
     shift_C, factor_C, fill_C, low_C, high_C, clip_C = (np.array([getattr(item, name) for item in scalings]) for name in (
         "shift", "factor", "fill", "low", "high", "clip"))
-    limited, clipped = bool(np.isfinite(low_C).any() or np.isfinite(high_C).any()), bool(np.isfinite(clip_C).any())
+    clip = clip_C[0] if (clip_C == clip_C[0]).all() else clip_C
+    limited = bool(np.isfinite(low_C).any() or np.isfinite(high_C).any())
     start = 0
     for batch in batches:
+        holes = any(column.null_count for column in batch.columns)
         for place in range(0, batch.num_rows, rows):
             part = batch.slice(place, rows)
-            # Copied where it is float32, since the arithmetic is float64; else the tensor's own memory, which is new, is worked in.
-            raw_NC = part.to_tensor(null_to_nan=True, row_major=plain).to_numpy().astype(np.float64, copy=False)
-            raw_NC = raw_NC if raw_NC.flags.writeable and part.num_columns > 1 else raw_NC.copy(order="K")
-            absent_NC = np.isnan(raw_NC)
-            if absent_NC.any():
+            raw_NC = part.to_tensor(null_to_nan=True, row_major=plain).to_numpy()
+            absent_NC = np.isnan(raw_NC) if holes else None
+            # A tensor of several columns is new memory, so that float64 is worked on in place; that of one may be the column's own.
+            raw_NC = raw_NC.astype(np.float64, order="K", copy=part.num_columns == 1 or not raw_NC.flags.writeable)
+            if absent_NC is not None:
                 np.copyto(raw_NC, fill_C, where=absent_NC)
             if limited:
                 np.clip(raw_NC, low_C, high_C, out=raw_NC)
@@ -200,12 +203,13 @@ def scale(batches: Sequence[pa.RecordBatch], scalings: Sequence[Scaling], out_NW
             if plain:
                 raw_NC -= shift_C
                 raw_NC *= factor_C
-                if clipped:
-                    np.clip(raw_NC, -clip_C, clip_C, out=raw_NC)
             if simple:
-                out[:] = raw_NC
+                # Rounded first: the limits are rounded alike, so the order changes no bit.
+                with np.errstate(over="ignore"):
+                    out[:] = raw_NC
+                np.clip(out, np.float32(-clip), np.float32(clip), out=out)
             else:
-                _write(scalings, raw_NC, absent_NC, out)
+                _write(scalings, raw_NC, np.zeros(raw_NC.shape, bool) if absent_NC is None else absent_NC, out)
             start += part.num_rows
 
 
@@ -227,8 +231,8 @@ def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarra
         else:
             if item.knots is not None:
                 x_N = np.clip(item.knots.apply(x_N), -item.clip, item.clip)
-            elif not plain:
-                x_N = np.clip((x_N - item.shift) * item.factor, -item.clip, item.clip)
+            else:
+                x_N = np.clip(x_N if plain else (x_N - item.shift) * item.factor, -item.clip, item.clip)
             out_NW[:, place] = x_N
         place += 1
         if item.indicator:
