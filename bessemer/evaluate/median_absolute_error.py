@@ -20,6 +20,7 @@ class MedianAbsoluteError(Config):
 @register("evaluate", "median_absolute_error")
 def median_absolute_error(config: MedianAbsoluteError) -> Metric:
     """Build the metric; equals scikit-learn's `median_absolute_error`, whole weights being repeated rows; nan without rows."""
+    sorted_by: list[np.ndarray] = []  # errors and their order: the bootstrap asks for the same state many times, sorting is what costs
 
     def update(state: Any, truth: np.ndarray, values: np.ndarray) -> Any:
         truth, values = valued(truth, values)
@@ -28,7 +29,9 @@ def median_absolute_error(config: MedianAbsoluteError) -> Metric:
     def finalise(state: Any, weights: np.ndarray | None = None) -> Any:
         import numpy as np
 
-        order = np.argsort(state[0], kind="stable")
+        if not sorted_by or sorted_by[0] is not state[0]:
+            sorted_by[:] = [state[0], np.argsort(state[0])]
+        order = sorted_by[1]
         errors, table = state[0][order], weightings(weights, len(state[0]))
         found = np.full(len(table), np.nan)
         for index, row in enumerate(table):
