@@ -40,8 +40,13 @@ def table_onnx(config: TableOnnx) -> Callable[[Path, Schema, str], Predictor]:
                             f"of {width} values a member: export again")
 
         def answer(rows: TableInput) -> dict[str, Answer]:
+            import numpy as np
+
             given = {"numbers": rows.numbers, "codes": rows.codes.astype("int64")}
-            return answers(heads, session.run([OUTPUT], {name: given[name] for name in names})[0])
+            count = len(rows.numbers)
+            if not count:  # the runtime divides by the number of rows: none would end the process
+                given = {name: np.zeros((1, array.shape[1]), array.dtype) for name, array in given.items()}
+            return answers(heads, session.run([OUTPUT], {name: given[name] for name in names})[0][:count])
 
         return open_predictor(folder, schema, form, answer)
 

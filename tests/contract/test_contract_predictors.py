@@ -11,9 +11,12 @@ import torch
 
 from bessemer.core.config import Config
 from bessemer.core.forms import Form, write_forms
+from bessemer.core.heads import Head, Inverse, save_heads
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
+from bessemer.core.types import BuildSpec
 from bessemer.nn.checkpoint import load_network
+from bessemer.nn.table import load_table_network, save_table_network
 from bessemer.testing import table_models
 from bessemer.testing.predictors import PredictorContract
 from bessemer.testing.table_predictors import TablePredictorContract
@@ -74,7 +77,34 @@ def _blend(folder: Path) -> dict[str, Any]:
             "weights": {"label": [0.5, 0.5], "amount": [0.25, 0.75], "flags": [1.0, 0.0]}}
 
 
-TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend}
+def _table_network(folder: Path) -> dict[str, Any]:
+    spec = table_models.prepared(folder, folder, "label", "amount", "flags")
+    config = make("models", {"kind": "members", "members": 3, "hidden_sizes": [8]})
+    torch.manual_seed(0)
+    network = plugin_of("models", config).function(config).build(BuildSpec(spec.schema, dict(spec.info), (), outputs=6))
+    save_table_network(network.eval(), folder)
+    save_heads(folder, [Head(target="label", kind="label", width=3, labels=table_models.LABELS),
+                        Head(target="amount", kind="number", width=1, inverse=Inverse(shift=100, scale=10)),
+                        Head(target="flags", kind="flags", width=2, labels=table_models.FLAGS)])
+    return {}
+
+
+_TABLE_EXPORTED: dict[str, bytes] = {}
+
+
+def _table_graph(folder: Path) -> dict[str, Any]:
+    _table_network(folder)
+    file = folder / "model.onnx"
+    if "graph" not in _TABLE_EXPORTED:
+        config = make("export", "onnx")
+        plugin_of("export", config).function(config)(load_table_network(folder).eval(), file)
+        _TABLE_EXPORTED["graph"] = file.read_bytes()
+    file.write_bytes(_TABLE_EXPORTED["graph"])
+    return {"file": "model.onnx"}
+
+
+TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend, "table_torch": _table_network,
+                    "table_onnx": _table_graph}
 EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear}
 
 
