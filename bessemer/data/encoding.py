@@ -34,9 +34,9 @@ codecs.register_error("bessemer-mark", lambda error: (MARK, error.end))  # type:
 class _Unpacked(io.RawIOBase):
     """A stream of unpacked bytes whose errors name the file."""
 
-    def __init__(self, stream: Any, file: Path, kind: str) -> None:
+    def __init__(self, stream: Any, raw: BinaryIO, file: Path, kind: str) -> None:
         super().__init__()
-        self.stream, self.file, self.kind = stream, file, kind
+        self.stream, self.raw, self.file, self.kind = stream, raw, file, kind
 
     def readable(self) -> bool:
         return True
@@ -57,6 +57,7 @@ class _Unpacked(io.RawIOBase):
 
     def close(self) -> None:
         self.stream.close()
+        self.raw.close()
         super().close()
 
 
@@ -75,7 +76,7 @@ def unpacked(stream: BinaryIO, file: Path) -> BinaryIO:
         return stream
     inner: Any = {"gzip": lambda: gzip.GzipFile(fileobj=stream), "bzip2": lambda: bz2.BZ2File(stream),
                   "xz": lambda: lzma.LZMAFile(stream), "zstd": lambda: _zstandard(stream)}[kind]()
-    found: Any = _Unpacked(inner, file, kind)
+    found: Any = _Unpacked(inner, stream, file, kind)
     return found
 
 

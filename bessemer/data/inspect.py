@@ -102,7 +102,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     if target is not None and target not in names:
         raise UserError(f"'{path}' has no column '{target}'{nearest(target, names)}; its columns are: {', '.join(names[:30])}"
                         + (", …" if len(names) > 30 else ""))
-    columns = tuple(look(name, table[name]) for name in names)
+    columns = tuple(look(name, column) for name, column in zip(names, table.columns, strict=True))
     chosen = target or _guess(columns)
     found = next((column for column in columns if column.name == chosen), None)
     job = None

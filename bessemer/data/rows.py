@@ -85,10 +85,11 @@ def plain_head(file: Path, size: int = 65536) -> bytes:
         return plain.read(size)
 
 
-def open_checked(file: Path, kind: str, *, text: bool = True, utf16: bool = False) -> BinaryIO:
+def open_checked(file: Path, kind: str, *, text: bool = True, encoding: str | None = "utf-8") -> BinaryIO:
     """Open a data file; one that is empty, may not be read, or (where text is expected) is binary is a UserError.
 
-    Where text is expected, a compressed file is unpacked as it is read; `utf16` says that the caller can read UTF-16.
+    Where text is expected, a compressed file is unpacked as it is read. Another `encoding`, or None for one that the text's first
+    bytes tell, says that the caller can read it.
     """
     try:
         stream = file.open("rb")
@@ -96,19 +97,19 @@ def open_checked(file: Path, kind: str, *, text: bool = True, utf16: bool = Fals
         raise UserError(f"there is no permission to read '{file}'; change its rights (chmod u+r)") from None
     head = plain_head(file) if text else stream.read(1)
     stream.seek(0)
-    problem = _problem(head, kind, utf16) if text or not head else None
+    problem = _problem(head, kind, encoding) if text or not head else None
     if problem:
         stream.close()
         raise UserError(f"'{file}' {problem}")
     return unpacked(stream, file) if text else stream
 
 
-def _problem(head: bytes, kind: str, utf16: bool) -> str | None:
+def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
         return f"is empty; expected {kind} with at least one row"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return None if utf16 else "is UTF-16 text; save it as UTF-8"
-    if head.count(0) > max(3, len(head) // 100):  # a stray NUL is a control character, which cleaning removes
+        return "is UTF-16 text; save it as UTF-8" if encoding == "utf-8" else None
+    if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100):  # a stray NUL is a control character, which cleaning removes
         return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
     return None
 

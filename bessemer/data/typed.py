@@ -56,11 +56,24 @@ def chosen(schema: pa.Schema, columns: Sequence[str] | None, file: Path, types: 
         if columns is not None and _closed(kind):
             raise UserError(f"'{file}': the column '{name}' holds {kind}, mappings of values; write the values that are meant as columns "
                             "of their own")
+        _zoned(kind, name, file)
         before, where = types.setdefault(name, (str(kind), file))
         if before != str(kind):
             raise UserError(f"'{file}': the column '{name}' holds {kind}, but in '{where}' it holds {before}; make the "
                             "files alike or use them as two sources")
     return wanted
+
+
+def _zoned(kind: pa.DataType, name: str, file: Path) -> None:
+    """Refuse times in a time zone that nobody knows."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        try:
+            pa.scalar(0, kind).cast(pa.string())
+        except pa.ArrowException:
+            raise UserError(f"'{file}': the column '{name}' is in the time zone '{kind.tz}', which is not known here; write it in UTC") \
+                from None
 
 
 def batch_rows(columns: int) -> int:
@@ -98,12 +111,13 @@ def plain_chunk(batch: pa.RecordBatch, wanted: list[str], done: int, *, asked: b
     import numpy as np
     import pyarrow as pa
 
+    batch.validate()
     numbers = np.arange(done + 1, done + 1 + batch.num_rows, dtype=np.int64)
     bad = np.zeros(batch.num_rows, bool)
     columns: list[pa.Array] = []
+    place = {name: position for position, name in enumerate(batch.schema.names)}
     for name in wanted:
-        column = batch.column(batch.schema.get_field_index(name))
-        column.validate()
+        column = batch.column(place[name])
         text = _plain(column, asked=asked)
         if _bytes(text.type) and plain_type(column.type, asked=asked) == pa.string():
             try:
@@ -116,8 +130,8 @@ def plain_chunk(batch: pa.RecordBatch, wanted: list[str], done: int, *, asked: b
     table = pa.table(columns, names=wanted) if wanted else pa.table({"": pa.nulls(batch.num_rows)}).select([])
     if not bad.any():
         return Chunk(table, numbers)
-    shown = table.filter(pa.array(bad)).to_pylist()
-    content = [" | ".join("" if value is None else str(value) for value in row.values())[:500] for row in shown]
+    words = [column for column in table.filter(pa.array(bad)).columns if column.type == pa.string()]
+    content = [" | ".join(value.as_py() or "" for value in values)[:500] for values in zip(*words, strict=True)]
     rejected = rejects([(int(number), "not valid UTF-8", text) for number, text in zip(numbers[bad], content, strict=True)])
     return Chunk(table.filter(pa.array(~bad)), numbers[~bad], rejected)
 
@@ -134,21 +148,18 @@ def _plain(column: pa.Array, *, asked: bool) -> pa.Array:
         ends = pc.min_max(column.indices).as_py()
         if ends["min"] is not None and (ends["min"] < 0 or ends["max"] >= size):
             raise pa.ArrowInvalid(f"a code of {ends['max']} in a dictionary of {size} values")
-        column.dictionary.validate()
-        values = column.dictionary
-        column = (values.cast(pa.large_binary()) if _words(values.type) else values).take(column.indices)
-    elif pa.types.is_run_end_encoded(column.type):
-        column = pc.run_end_decode(column)
-    if _words(column.type) or _bytes(column.type):
-        if not asked and _bytes(column.type) and not _words(column.type):
-            column.validate(full=True)
-            return column
-        if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
-            column.validate(full=pa.types.is_binary_view(column.type))
-            column = column.cast(pa.binary_view()).cast(pa.binary())
-        return column.cast(pa.binary()) if not pa.types.is_large_binary(column.type) else column.cast(pa.large_binary())
+        return _plain(column.dictionary, asked=asked).take(column.indices)
+    if pa.types.is_run_end_encoded(column.type):
+        column.validate(full=True)
+        return _plain(pc.run_end_decode(column), asked=asked)
+    if _words(column.type) or (asked and _bytes(column.type)):
+        raw = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+        column = column.cast(raw.get(column.type, column.type))
+        column.validate(full=True)  # as bytes: their places alone; whether they are text is seen value by value
+        return column.cast(pa.binary())
     column.validate(full=True)
-    return column if column.type == plain_type(column.type, asked=asked) else column.cast(plain_type(column.type, asked=asked))
+    kind = plain_type(column.type, asked=asked)
+    return column if column.type == kind else column.cast(kind)
 
 
 def _no_text(column: pa.Array) -> np.ndarray:

@@ -45,6 +45,30 @@ def _objects() -> bytes:
     return b"\n".join([*rows[:3], b"no object", b'{"text": "\xff"}', *rows[3:]])
 
 
+def _arrow() -> bytes:
+    sink = pa.BufferOutputStream()
+    found = pa.table({"text": pa.array([f"row {row}".encode() for row in range(ROWS)]), "label": [None, *range(ROWS - 1)]})
+    with pa.ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found, 4)
+    return sink.getvalue().to_pybytes()
+
+
+def _two(folder: Path) -> dict[str, Any]:
+    (folder / "left.csv").write_bytes(b"key,text\n" + b"a,x\n" * 4 + b"b,x,y\n\xff,x\n" + b"c,z\n" * 3)
+    (folder / "right.jsonl").write_bytes(b'{"key": "a", "label": 1}\n{"key": "b", "label": 2}\n')
+    return {"left": str(folder / "left.csv"), "right": {"kind": "jsonl", "path": str(folder / "right.jsonl")}}
+
+
+def _joined(folder: Path) -> dict[str, Any]:
+    return {**_two(folder), "on": ["key"], "how": "inner"}
+
+
+def _query(folder: Path) -> dict[str, Any]:
+    two = _two(folder)
+    return {"query": "SELECT * FROM notes LEFT JOIN labels USING (key) UNION ALL SELECT key, label, label FROM labels",
+            "tables": {"notes": two["left"], "labels": two["right"]}}
+
+
 def _planted(folder: Path) -> dict[str, Any]:
     (member,) = data_set("tweets").resource.members
     (folder / member).parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +82,9 @@ EXAMPLES: Examples = {
     "lines": _file("rows.txt", lambda: b"1\ta\tb\n" * 4 + b"no tab\n\xff\t1\n" + b"2\tc\n" * 3),
     "jsonl": _file("rows.jsonl", _objects),
     "parquet": _file("rows.parquet", _parquet),
+    "arrow": _file("rows.arrow", _arrow),
+    "join": _joined,
+    "sql": _query,
     "catalogue": _planted}
 
 

@@ -89,7 +89,8 @@ def test_a_table_is_looked_at_column_by_column(tmp_path):
 @pytest.mark.parametrize(("target", "asked", "task", "modality"), [
     ("price", None, "regression", {"kind": "number"}), ("level", None, "classification", {"kind": "category"}),
     ("level", "regression", "regression", {"kind": "number"}), ("flag", None, "classification", {"kind": "category"}),
-    ("tags", None, "multilabel", {"kind": "multilabel", "separator": "|"}), ("tags", "classification", "classification", {"kind": "category"})])
+    ("tags", None, "multilabel", {"kind": "multilabel", "separator": "|"}),
+    ("tags", "classification", "classification", {"kind": "category"})])
 def test_the_task_follows_from_the_target_unless_it_is_named(tmp_path, target, asked, task, modality):
     found = inspect(table_file(tmp_path), target, asked)
     assert (found.task, found.target_modality, found.table) == (task, modality, True)

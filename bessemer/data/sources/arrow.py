@@ -58,9 +58,8 @@ def _read(file: Path, config: Arrow, types: Types) -> Iterator[Chunk]:
             wanted = chosen(opened.schema, config.columns, file, types)
             size = batch_rows(len(wanted))
             for batch in _batches(opened, whole_file):
-                batch.validate()
                 for start in range(0, batch.num_rows, size):
-                    piece = batch.slice(start, size)
+                    piece = batch.slice(start, size) if batch.num_rows > size else batch
                     yield plain_chunk(piece, wanted, done, asked=config.columns is not None)
                     done += piece.num_rows
         except (pa.ArrowException, OSError, OverflowError, UnicodeError) as error:

@@ -48,8 +48,8 @@ class Csv(Rows):
     def _known(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                codecs.getincrementaldecoder(value)("strict").decode(b"a", True)
-            except (LookupError, ValueError, TypeError):
+                "a".encode(value).decode(value)
+            except (LookupError, UnicodeError):
                 raise ValueError(f"there is no encoding '{value}'; expected one such as utf-8, utf-16, gb18030, latin-1") from None
         return value
 
@@ -64,8 +64,15 @@ def source(config: Csv) -> Source:
     files = expand(config.path)
 
     def read() -> Iterator[Chunk]:
+        first: list[str] | None = None
         for file in files:
-            yield from _read(file, config)
+            names, sign = header(file, config)
+            first = first or (list(config.columns) if config.columns is not None else names)
+            new = sorted(set(names) - set(first)) if config.columns is None else []
+            if new:
+                raise UserError(f"'{file}' has a column '{new[0]}', which '{files[0]}' has not; make the files alike or name the "
+                                "columns to read")
+            yield from _read(file, config, (names, sign, first))
 
     return Source(files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more", files, read)
 
@@ -110,7 +117,7 @@ class _Utf8(io.RawIOBase):
 
 def _open(file: Path, config: Csv) -> tuple[BinaryIO, str]:
     """Return a file's text as UTF-8 (bytes that are none left as they are) and the name of the encoding it lies in."""
-    stream = open_checked(file, "CSV", utf16=True)
+    stream = open_checked(file, "CSV", encoding=config.encoding)
     found = config.encoding or encoding_of(plain_head(file))
     if found is None or codecs.lookup(found).name in ("utf-8", "utf-8-sig"):
         return stream, "UTF-8"
@@ -180,12 +187,12 @@ class _Ragged:
         return ready
 
 
-def _read(file: Path, config: Csv) -> Iterator[Chunk]:
+def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> Iterator[Chunk]:
+    """Yield a file's rows; `head` is its header: the names, the sign between fields, the columns wanted."""
     import pyarrow as pa
     import pyarrow.csv as arrow_csv
 
-    names, sign = header(file, config)
-    wanted = list(config.columns) if config.columns is not None else names
+    names, sign, wanted = head
     known = set(names)
     for name in wanted:
         if name not in known:
@@ -243,7 +250,8 @@ def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, s
             content = " | ".join(table.slice(int(position), 1).to_pylist()[0].values())
             rejected.append((int(numbers[position]), f"not valid {encoding}", content.replace(MARK, "\ufffd")[:500]))
         table, numbers = table.filter(pa.array(~bad)), numbers[~bad]
-    columns = [pc.if_else(pc.equal(column, ""), None, column).cast(pa.string()) for column in table.columns]
+    blank, nothing = pa.scalar("", pa.string()), pa.scalar(None, pa.string())  # plain Python values are converted column by column
+    columns = [pc.if_else(pc.equal(column, blank), nothing, column) for column in table.columns]
     table = pa.table(columns, names=table.column_names)
     first = rejects(rejected) if rejected else None
     for start in range(0, max(len(table), 1), rows):
