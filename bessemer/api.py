@@ -227,8 +227,7 @@ class Model:
             if name is not None and table.column_names.count(name) > 1:
                 raise UserError(f"the rows have {table.column_names.count(name)} columns named '{name}'; the model reads one: rename or "
                                 "remove the others")
-        places = [index for index, name in enumerate(table.column_names) if name in known]
-        return table.select(places).rename_columns([known[table.column_names[index]] for index in places])
+        return table.rename_columns([known.get(name, name) for name in table.column_names])
 
 
 def predictions(answer: Answer) -> list[Any]:

@@ -186,6 +186,7 @@ def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool) ->
 
 
 def _columns(answer: Answer, first: str, mark: str, separator: str, nested: bool) -> dict[str, pa.Array]:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -196,9 +197,9 @@ def _columns(answer: Answer, first: str, mark: str, separator: str, nested: bool
         levels = {f"{first}_p{f'{100 * level:g}'.zfill(2)}": pa.array(answer.values[:, 1 + index])
                   for index, level in enumerate(answer.quantiles)}
         return {first: pa.array(answer.values[:, 0]), **levels}
-    holds = [pc.if_else(pa.array(answer.values[:, index] >= 0.5), pa.scalar(label), pa.scalar(None, pa.string()))
-             for index, label in enumerate(answer.labels)]
-    found = {first: pc.binary_join_element_wise(*holds, separator, null_handling="skip")}
+    row_H, code_H = np.nonzero(answer.values >= 0.5)
+    ends = np.searchsorted(row_H, np.arange(len(answer.values) + 1)).astype(np.int32)
+    found = {first: pc.binary_join(pa.ListArray.from_arrays(pa.array(ends), names.take(pa.array(code_H))), separator)}
     if nested:
         each = [pa.array(answer.values[:, index]) for index in range(len(answer.labels))]
         found[f"{mark}probabilities"] = pa.StructArray.from_arrays(each, list(answer.labels))
