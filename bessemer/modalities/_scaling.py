@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CELLS = 4096
 ROWS = 8192
 SEARCHED = 256
-STEPS = 2
+STEPS = 1
 VALUES = 2**16
 FARTHEST = 5.199337582605575
 """The normal quantile of 1 - 1e-7, where scikit-learn's QuantileTransformer ends too."""
@@ -49,20 +49,21 @@ class Knots:
         import numpy as np
 
         if len(x_N) < SEARCHED:
-            return np.clip(np.searchsorted(self.x, x_N, side="right") - 1, 0, len(self.x) - 2)
+            return np.searchsorted(self.ends, x_N, side="right")
         found: np.ndarray = self.table.take(_cells(x_N, self.centre, self.width), mode="clip")
+        # Most values are there after one step; what is further on a crowded cell is looked for by halving.
         for _ in range(STEPS):
             found += x_N >= self.ends.take(found, mode="clip")
         far = np.flatnonzero(x_N >= self.ends.take(found, mode="clip"))
         if len(far):
-            found[far] = np.clip(np.searchsorted(self.x, x_N[far], side="right") - 1, 0, len(self.x) - 2)
+            found[far] = np.searchsorted(self.ends, x_N[far], side="right")
         return found
 
     def apply(self, x_N: np.ndarray) -> np.ndarray:
         """Return the function's values, float64 [N]."""
         import numpy as np
 
-        x_N = np.clip(x_N, self.x[0], self.x[-1])
+        x_N = np.minimum(np.maximum(x_N, self.x[0]), self.x[-1])
         at_N = self.place(x_N)
         x_N -= self.x.take(at_N, mode="clip")
         x_N *= self.slope.take(at_N, mode="clip")
@@ -175,42 +176,54 @@ class Scaling:
                 "edges": [*own, *([[0.0, 1.0]] if self.indicator else [])]}
 
 
-def scale(batches: Sequence[pa.RecordBatch], scalings: Sequence[Scaling], out_NW: np.ndarray) -> None:
-    """Write the features of C columns (of float32 or float64, one a scaling, in order) into float32 [N, W]."""
-    import numpy as np
+class Block:
+    """Columns that are scaled by one call; what the call needs of them is gathered once."""
 
-    plain = all(item.kind == "affine" for item in scalings)
-    rows = max(64, min(ROWS, VALUES // len(scalings))) if plain else ROWS
-    simple = all(len(item.names) == 1 for item in scalings) and plain
-    shift_C, factor_C, fill_C, low_C, high_C, clip_C = (np.array([getattr(item, name) for item in scalings]) for name in (
-        "shift", "factor", "fill", "low", "high", "clip"))
-    clip = clip_C[0] if (clip_C == clip_C[0]).all() else clip_C
-    limited = bool(np.isfinite(low_C).any() or np.isfinite(high_C).any())
-    start = 0
-    for batch in batches:
-        holes = any(column.null_count for column in batch.columns)
-        for place in range(0, batch.num_rows, rows):
-            part = batch.slice(place, rows)
-            raw_NC = part.to_tensor(null_to_nan=True, row_major=plain).to_numpy()
-            absent_NC = np.isnan(raw_NC) if holes else None
-            # A tensor of several columns is new memory, so that float64 is worked on in place; that of one may be the column's own.
-            raw_NC = raw_NC.astype(np.float64, order="K", copy=part.num_columns == 1 or not raw_NC.flags.writeable)
-            if absent_NC is not None:
-                np.copyto(raw_NC, fill_C, where=absent_NC)
-            if limited:
-                np.clip(raw_NC, low_C, high_C, out=raw_NC)
-            out = out_NW[start:start + part.num_rows]
-            if plain:
-                raw_NC -= shift_C
-                raw_NC *= factor_C
-            if simple:
-                # Rounded first: the limits are rounded alike, so the order changes no bit.
-                with np.errstate(over="ignore"):
-                    out[:] = raw_NC
-                np.clip(out, np.float32(-clip), np.float32(clip), out=out)
-            else:
-                _write(scalings, raw_NC, np.zeros(raw_NC.shape, bool) if absent_NC is None else absent_NC, out)
-            start += part.num_rows
+    def __init__(self, scalings: Sequence[Scaling]) -> None:
+        import numpy as np
+
+        self.scalings = tuple(scalings)
+        self.width = sum(len(item.names) for item in scalings)
+        self.plain = all(item.kind == "affine" for item in scalings)
+        self.simple = self.plain and self.width == len(self.scalings)
+        self.rows = max(64, min(ROWS, VALUES // len(self.scalings))) if self.plain else ROWS
+        self.shift_C, self.factor_C, self.fill_C, self.low_C, self.high_C = (
+            np.array([getattr(item, name) for item in scalings]) for name in ("shift", "factor", "fill", "low", "high"))
+        clip_C = np.array([item.clip for item in scalings], np.float32)
+        self.clip_C = clip_C[:1] if (clip_C == clip_C[0]).all() else clip_C
+        self.limited = bool(np.isfinite(self.low_C).any() or np.isfinite(self.high_C).any())
+
+    def scale(self, batches: Sequence[pa.RecordBatch], out_NW: np.ndarray) -> None:
+        """Write the features of C columns (of float32 or float64, one a scaling, in order) into float32 [N, W]."""
+        start = 0
+        for batch in batches:
+            holes = any(column.null_count for column in batch.columns)
+            for place in range(0, batch.num_rows, self.rows):
+                part = batch.slice(place, self.rows)
+                self._part(part, holes, out_NW[start:start + part.num_rows])
+                start += part.num_rows
+
+    def _part(self, part: pa.RecordBatch, holes: bool, out_NW: np.ndarray) -> None:
+        import numpy as np
+
+        raw_NC = part.to_tensor(null_to_nan=True, row_major=self.plain).to_numpy()
+        absent_NC = np.isnan(raw_NC) if holes else None
+        # A tensor of several columns is new memory, so that float64 is worked on in place; that of one may be the column's own.
+        raw_NC = raw_NC.astype(np.float64, order="K", copy=part.num_columns == 1 or not raw_NC.flags.writeable)
+        if absent_NC is not None:
+            np.copyto(raw_NC, self.fill_C, where=absent_NC)
+        if self.limited:
+            np.clip(raw_NC, self.low_C, self.high_C, out=raw_NC)
+        if self.plain:
+            raw_NC -= self.shift_C
+            raw_NC *= self.factor_C
+        if self.simple:
+            # Rounded first: the limits are rounded alike, so the order changes no bit.
+            with np.errstate(over="ignore"):
+                out_NW[:] = raw_NC
+            np.clip(out_NW, -self.clip_C, self.clip_C, out=out_NW)
+        else:
+            _write(self.scalings, raw_NC, np.zeros(raw_NC.shape, bool) if absent_NC is None else absent_NC, out_NW)
 
 
 def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarray, out_NW: np.ndarray) -> None:
@@ -230,7 +243,8 @@ def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarra
                 out_NW[:, place] = bin_N / max(1, len(item.bins))
         else:
             if item.knots is not None:
-                x_N = np.clip(item.knots.apply(x_N), -item.clip, item.clip)
+                x_N = item.knots.apply(x_N)
+                x_N = x_N if item.clip > FARTHEST else np.clip(x_N, -item.clip, item.clip)
             else:
                 x_N = np.clip(x_N if plain else (x_N - item.shift) * item.factor, -item.clip, item.clip)
             out_NW[:, place] = x_N

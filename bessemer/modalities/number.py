@@ -220,24 +220,27 @@ def _scaled(scaling: Scaling, values: np.ndarray) -> np.ndarray:
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.modalities._scaling import scale
+    from bessemer.modalities._scaling import Block
 
     out = np.empty((len(values), len(scaling.names)), np.float32)
-    scale([pa.record_batch([pa.array(values, pa.float64())], ["x"])], [scaling], out)
+    Block([scaling]).scale([pa.record_batch([pa.array(values, pa.float64())], ["x"])], out)
     return out[:, 0]
 
 
 def _input(config: Number, scaling: Scaling) -> Codec:
+    from bessemer.modalities._scaling import Block
+
+    block = Block([scaling])
+
     def encode(values: pa.Array) -> dict[str, pa.Array]:
         import numpy as np
         import pyarrow as pa
 
-        from bessemer.modalities._scaling import scale
         from bessemer.modalities._vectors import fixed
 
         clean, _ = _clean(config, values)
-        out = np.empty((len(clean), len(scaling.names)), np.float32)
-        scale([pa.record_batch([clean], ["x"])], [scaling], out)
+        out = np.empty((len(clean), block.width), np.float32)
+        block.scale([pa.record_batch([clean], ["x"])], out)
         return {"numbers": fixed(out)}
 
     def collate(stored: Mapping[str, pa.Array], limit: int | None) -> dict[str, np.ndarray]:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.modalities._scaling import Scaling
+    from bessemer.modalities._scaling import Block, Scaling
+
+
+CLEAN = ("double", "float")
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Number columns that stand side by side, and where their features begin."""
+
+    names: list[str]
+    start: int
+    block: Block
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class Vectors:
     columns: tuple[Column, ...]
     info: dict[str, Any]
     _codecs: dict[str, Codec] = field(default_factory=dict)
-    _scalings: dict[str, Scaling] = field(default_factory=dict)
+    _blocks: tuple[_Run, ...] = ()
 
     def encode(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Return clean columns under the schema's names as (numbers float32 [N, F], codes int32 [N, K]), both C-contiguous.
@@ -47,8 +59,12 @@ class Vectors:
             return self._only(table)
         numbers = np.empty((len(table), self.info["numbers"]), np.float32)
         codes = np.empty((len(table), len(self.info["cardinalities"])), np.int32)
-        for names, start, stop in self._blocks():
-            self._scale(table, names, numbers[:, start:stop])
+        for run in self._blocks:
+            picked = table.select(run.names)
+            for name, kind in zip(run.names, picked.schema.types, strict=True):
+                if str(kind) not in CLEAN:
+                    raise UserError(f"the column '{name}' is of type {kind}; expected clean numbers (float64)")
+            run.block.scale(picked.to_batches(), numbers[:, run.start:run.start + run.block.width])
         for name, codec in self._codecs.items():
             n0, n1, c0, c1 = self.info["columns"][name]
             found = codec.encode(_whole(table, name))
@@ -64,30 +80,6 @@ class Vectors:
         found = self._codecs[self.columns[0].name].encode(_whole(table, self.columns[0].name))
         numbers = _matrix(found["numbers"]) if "numbers" in found else np.empty((len(table), 0), np.float32)
         return numbers, _matrix(found["codes"]) if "codes" in found else np.empty((len(table), 0), np.int32)
-
-    def _blocks(self) -> list[tuple[list[str], int, int]]:
-        """Return runs of neighbouring number columns that one call scales, each with its slice of the numbers."""
-        found: list[tuple[list[str], int, int]] = []
-        for name in self._scalings:
-            start, stop = self.info["columns"][name][:2]
-            if found and found[-1][2] == start:
-                names, first, _ = found.pop()
-                found.append(([*names, name], first, stop))
-            else:
-                found.append(([name], start, stop))
-        return found
-
-    def _scale(self, table: pa.Table, names: list[str], out: np.ndarray) -> None:
-        import pyarrow as pa
-
-        from bessemer.modalities._scaling import scale
-
-        picked = table.select(names)
-        if any(not (pa.types.is_float64(kind) or pa.types.is_float32(kind)) for kind in picked.schema.types):
-            bad = next(name for name, kind in zip(names, picked.schema.types, strict=True)
-                       if not (pa.types.is_float64(kind) or pa.types.is_float32(kind)))
-            raise UserError(f"the column '{bad}' is of type {picked.schema.field(bad).type}; expected clean numbers (float64)")
-        scale(picked.to_batches(), [self._scalings[name] for name in names], out)
 
 
 def open_vectors(schema: Schema, folder: Path) -> Vectors:
@@ -111,7 +103,21 @@ def open_vectors(schema: Schema, folder: Path) -> Vectors:
         else:
             codecs[column.name] = codec_of(column, folder)
     infos = [scalings[column.name].info if column.name in scalings else codecs[column.name].info for column in columns]
-    return Vectors(columns, _joined(columns, infos), codecs, scalings)
+    info = _joined(columns, infos)
+    return Vectors(columns, info, codecs, _runs(info["columns"], scalings))
+
+
+def _runs(slices: dict[str, list[int]], scalings: dict[str, Scaling]) -> tuple[_Run, ...]:
+    """Return runs of neighbouring number columns, each scaled by one call."""
+    from bessemer.modalities._scaling import Block
+
+    runs: list[list[str]] = []
+    for name in scalings:
+        if runs and slices[runs[-1][-1]][1] == slices[name][0]:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return tuple(_Run(names, slices[names[0]][0], Block([scalings[name] for name in names])) for names in runs)
 
 
 def _joined(columns: Sequence[Column], infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
