@@ -109,7 +109,8 @@ def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
         return f"is empty; expected {kind} with at least one row"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "is UTF-16 text; save it as UTF-8" if encoding == "utf-8" else None
-    if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100):  # a stray NUL is a control character, which cleaning removes
+    # a stray NUL is a control character, which cleaning removes
+    if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100):
         return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
     return None
 
