@@ -32,6 +32,8 @@ class Boolean(Config):
     @model_validator(mode="after")
     def _apart(self) -> Boolean:
         sets = [{item.strip().lower() for item in group} for group in (self.true_values, self.false_values, self.missing_values)]
+        sets[0].add("true")
+        sets[1].add("false")
         both = sorted((sets[0] & sets[1]) | (sets[0] & sets[2]) | (sets[1] & sets[2]))
         if both:
             raise ValueError(f"'{both[0]}' is listed with two meanings; expected each text once")
@@ -48,12 +50,11 @@ def boolean(config: Boolean) -> Modality:
 
         from bessemer.modalities.category import words_of
 
-        if pa.types.is_boolean(values.type):
-            return values, pa.nulls(len(values), pa.string())
         words = pc.utf8_lower(words_of(values))
+        # What is clean already stays as it is, whatever texts the recipe lists.
         true, false, missing = (pc.is_in(words, value_set=pa.array(sorted({item.strip().lower() for item in group}), pa.string()))
-                                for group in (config.true_values, config.false_values, config.missing_values))
-        found = pc.if_else(true, True, pc.if_else(false, False, pa.scalar(None, pa.bool_())))
+                                for group in ((*config.true_values, "true"), (*config.false_values, "false"), config.missing_values))
+        found = pc.if_else(true, "true", pc.if_else(false, "false", pa.scalar(None, pa.string())))
         strange = pc.and_(pc.and_(found.is_null(), words.is_valid()), pc.invert(missing))
         return found, pc.if_else(strange, "neither true nor false", pa.scalar(None, pa.string()))
 
@@ -61,15 +62,13 @@ def boolean(config: Boolean) -> Modality:
         counts, missing = {label: 0 for label in LABELS}, 0
         for array in arrays:
             missing += array.null_count
-            counts["true"] += array.true_count
-            counts["false"] += array.false_count
+            for entry in array.drop_null().value_counts().to_pylist():
+                counts[entry["values"]] += entry["counts"]
         labels = tuple(label for label in LABELS if counts[label])
         return labels, {"counts": {label: counts[label] for label in labels}, "missing": missing}
 
     def words(values: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
-        return clean(values)[0].cast(pa.string())
+        return clean(values)[0]
 
     def load(column: Column, folder: Path) -> Codec:
         from bessemer.modalities import category

@@ -118,7 +118,8 @@ def check_target(labels: tuple[str, ...], facts: Mapping[str, Any]) -> None:
 
 def labelled(column: Column, words_of: Callable[[pa.Array], pa.Array]) -> Codec:
     """Return the codec of a target whose values are words: its codes, -1 where it is missing."""
-    return Codec(encode=lambda values: {"codes": _codes(words_of(values), column.labels)}, collate=_collate, length=None,
+    known = _known(column.labels)
+    return Codec(encode=lambda values: {"codes": _codes(words_of(values), known)}, collate=_collate, length=None,
                  info={"labels": list(column.labels), "num_labels": len(column.labels)})
 
 
@@ -132,7 +133,7 @@ def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: st
         buckets: codes of `hash`.
     """
     absent = 1 if column.facts.get("missing") else 0
-    labels, name = column.labels, column.name
+    labels, name, known = column.labels, column.name, _known(column.labels)
     shared = ["unknown", *(["missing"] if absent else [])]
     if encoding == "hash":
         info: dict[str, Any] = {"numbers": 0, "names": [], "cardinalities": [buckets + 1], "edges": []}
@@ -151,7 +152,7 @@ def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: st
         words = words_of(values)
         if encoding == "hash":
             return {"codes": fixed(_hashed(words, buckets)[:, None])}
-        found = _codes(words, labels).to_numpy()
+        found = _codes(words, known).to_numpy()
         if encoding == "one_hot":
             place = np.where(found < 0, len(labels), found)
             if absent:
@@ -213,11 +214,17 @@ def natural(labels: Mapping[str, int]) -> list[str]:
     return sorted(labels)
 
 
-def _codes(words: pa.Array, labels: tuple[str, ...]) -> pa.Array:
+def _known(labels: tuple[str, ...]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(labels, pa.string())
+
+
+def _codes(words: pa.Array, known: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.fill_null(pc.index_in(words, value_set=pa.array(labels, pa.string())), -1).cast(pa.int32())
+    return pc.fill_null(pc.index_in(words, value_set=known), -1).cast(pa.int32())
 
 
 def _collate(stored: Mapping[str, pa.Array], max_length: int | None) -> dict[str, np.ndarray]:

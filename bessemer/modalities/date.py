@@ -50,6 +50,27 @@ def date(config: Date) -> Modality:
     return Modality(clean=clean, fit=fit, load=load, roles=("input",), vector=True, nulls=True)
 
 
+def _words(config: Date, values: pa.Array) -> pa.Array:
+    """Return dates as text: as they are written, trimmed, or as ISO text in UTC where they are typed; null where they are missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    kind = values.type
+    if pa.types.is_date(kind):
+        return values.cast(pa.date32()).cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        return values.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.timestamp("us")).cast(pa.string())
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        values = values.cast(pa.string())
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        raise UserError(f"a column of type {kind} cannot be read as dates; expected dates, timestamps or text")
+    words = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    missing = sorted({item.strip().lower() for item in config.missing_values})
+    return pc.if_else(pc.is_in(pc.utf8_lower(words), value_set=pa.array(missing, pa.string())), None, words)
+
+
 def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return texts `YYYY-MM-DD` or `YYYY-MM-DD HH:MM:SS.ffffff` in UTC (a date of open order as it is written), and why some are none."""
     import pyarrow as pa
@@ -57,22 +78,7 @@ def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
     from bessemer.modalities import _dates
 
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    kind = values.type
-    if pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind)):
-        if pa.types.is_date(kind):
-            return values.cast(pa.date32()).cast(pa.string()), pa.nulls(len(values), pa.string())
-        naive = values.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.timestamp("us"))
-        return naive.cast(pa.string()), pa.nulls(len(values), pa.string())
-    if pa.types.is_integer(kind) or pa.types.is_null(kind):
-        values = values.cast(pa.string())
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        raise UserError(f"a column of type {kind} cannot be read as dates; expected dates, timestamps or text")
-    words = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    missing = sorted({item.strip().lower() for item in config.missing_values})
-    nothing = pc.is_in(pc.utf8_lower(words), value_set=pa.array(missing, pa.string()))
-    words = pc.if_else(nothing, None, words)
+    words = _words(config, values)
     found = _dates.parsed(words)
     valid = pa.array(found.valid)
     micros = _read(found, config.day_first)
@@ -143,7 +149,7 @@ def _codec(config: Date, column: Column) -> Codec:
         from bessemer.modalities import _dates
         from bessemer.modalities._vectors import fixed
 
-        found = _dates.parsed(_clean(config, values)[0])
+        found = _dates.parsed(_words(config, values))
         micros = _read(found, facts["day_first"])
         days = micros // _dates.DAY
         month, weekday, of_year = _dates.fields_of(days)

@@ -62,7 +62,7 @@ def _clean(config: Vector, values: pa.Array) -> tuple[pa.Array, pa.Array]:
         other = pc.fill_null(pc.not_equal(size, config.width), False)
         why = pc.if_else(other, pc.binary_join_element_wise(size.cast(pa.string()), f"numbers, not {config.width}", " "), why)
     flat = lists.flatten()
-    if flat.null_count or not np.isfinite(flat.to_numpy(zero_copy_only=False)).all():
+    if flat.null_count or not _finite(flat.to_numpy(zero_copy_only=False)):
         bad = pc.invert(pc.fill_null(pc.is_finite(flat), False))
         rows = pc.unique(pc.list_parent_indices(lists).filter(bad))
         why = pc.if_else(pc.is_in(pa.array(np.arange(len(lists)), rows.type), value_set=rows), "no finite number in the list", why)
@@ -72,12 +72,17 @@ def _clean(config: Vector, values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def _lists(values: pa.Array) -> pa.Array:
     """Return list<float32>, without a copy where it is that already; a text is cut at commas and spaces."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind, wanted = values.type, pa.list_(pa.float32())
     if pa.types.is_list(kind) and pa.types.is_float32(kind.value_type):
         return values
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type) and not values.null_count:
+        flat = values.flatten()
+        if len(flat) < 1 << 31:
+            return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32) * kind.list_size), flat)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
             raise UserError(f"a column of type {kind} cannot be read as vectors; expected lists of numbers")
@@ -105,7 +110,15 @@ def _rows(lists: pa.Array, width: int) -> np.ndarray:
         found[fine] = lists.filter(fine).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     else:
         found = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), width)
-    return found if np.isfinite(found).all() else np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+    return found if _finite(found) else np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _finite(values: np.ndarray) -> bool:
+    """Tell whether all values are finite: by their sum, which is one pass without a mask, and one by one where that is not finite."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[str, Any]:

@@ -78,3 +78,9 @@ def test_multilabel(tmp_path):
     assert own.encode(pa.array([["c", "b"], [], ["new"]]))["flags"].to_pylist() == [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
     _, own = codec(tmp_path / "none", {"kind": "multilabel", "empty": "none"}, values, "target")
     assert own.encode(values)["flags"].to_pylist()[-1] == [0, 0, 0]
+
+
+def test_a_boolean_target_and_texts_of_its_own(tmp_path):
+    settings = {"kind": "boolean", "true_values": ["ok"], "false_values": ["bad"]}
+    column, own = codec(tmp_path, settings, pa.array(["ok", "bad", ""]), "target")
+    assert column.labels == ("false", "true") and own.encode(pa.array(["bad", "OK", None, "true"]))["codes"].to_pylist() == [0, 1, -1, 1]
