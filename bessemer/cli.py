@@ -105,7 +105,7 @@ def predict(run: RunArgument,
     from bessemer.core.artifact import explained
 
     if bool(texts) == (file is not None):
-        raise UserError("give texts (or rows as JSON objects) to predict, or --file FILE, one of the two")
+        raise UserError("give texts to predict, or --file FILE, one of the two; rows of a table are JSON objects")
     with explained(output or Path.cwd(), "choose another place with --output FILE"):
         if file is not None:
             predict_file(run, file, output, form)
