@@ -311,8 +311,9 @@ class StreamReader:
         order = self._generator(epoch, 0).permutation(len(sizes))
         inverse = np.empty_like(order)
         inverse[order] = np.arange(len(order))
-        ends = np.cumsum(sizes[order])[self.reading.window - 1::self.reading.window]
-        return order, inverse, np.unique(np.concatenate([[0], ends, [self.count]]))
+        # a window may be empty where all of its rows are held out: its start is then the next one's, and it keeps its place
+        starts = np.concatenate([[0], np.cumsum(sizes[order])])[:-1:self.reading.window]
+        return order, inverse, np.append(starts, self.count)
 
     def _make_window(self, epoch: int, window: int) -> np.ndarray:
         """Return the positions of a window's rows, shuffled."""

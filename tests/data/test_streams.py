@@ -45,7 +45,7 @@ def test_computed_numbers_are_standard_normal_to_five_sigma() -> None:
 
 
 def test_columns_and_rows_are_uncorrelated() -> None:
-    stream = regression(Regression(rows=4096, features=50, informative=5), PLACE)
+    stream = regression(Regression(rows=4096, features=50, informative=5, block_rows=1024), PLACE)
     x = np.concatenate([numbers(stream.read(block, None).table) for block in range(4)])
     columns = np.corrcoef(x.T)[np.triu_indices(50, 1)]
     assert np.abs(columns).max() < 5.5 / np.sqrt(len(x))
@@ -55,7 +55,7 @@ def test_columns_and_rows_are_uncorrelated() -> None:
 
 
 def test_answers_follow_the_law_of_make_regression() -> None:
-    config = Regression(rows=3000, features=40, informative=7, data_seed=11)
+    config = Regression(rows=3000, features=40, informative=7, data_seed=11, block_rows=1024)
     stream = regression(config, PLACE)
     tables = [stream.read(block, None).table for block in range(3)]
     x, y = np.concatenate([numbers(table) for table in tables]).astype(np.float64), np.concatenate([table["y"] for table in tables])
@@ -66,13 +66,13 @@ def test_answers_follow_the_law_of_make_regression() -> None:
     assert stats.kstest(many / 100, "uniform").pvalue > 1e-3
     places = np.concatenate([np.flatnonzero(coefficients(Regression(rows=1, features=20, data_seed=seed))) for seed in range(200)])
     assert stats.chisquare(np.bincount(places, minlength=20)).pvalue > 1e-3
-    noisy = regression(Regression(rows=3000, features=40, informative=7, data_seed=11, noise=5.0), PLACE)
+    noisy = regression(Regression(rows=3000, features=40, informative=7, data_seed=11, block_rows=1024, noise=5.0), PLACE)
     rest = np.concatenate([noisy.read(block, None).table["y"] for block in range(3)]) - y
     assert stats.kstest(rest / 5, "norm").pvalue > 1e-3
 
 
 def test_a_row_is_the_same_in_any_order_and_in_a_longer_stream() -> None:
-    short, long = (regression(Regression(rows=rows, features=30), PLACE) for rows in (1500, 5000))
+    short, long = (regression(Regression(rows=rows, features=30, block_rows=1024), PLACE) for rows in (1500, 5000))
     last = short.read(1, None)
     assert last.table.num_rows == 476 and last.numbers.tolist() == list(range(1025, 1501))
     assert last.table.equals(long.read(1, None).table.slice(0, 476))
@@ -139,16 +139,16 @@ def test_half_of_the_rows_at_most_may_be_held_out() -> None:
         divide(np.array([0, 1000]), {"validation": 100, "test": 500}, 0)
 
 
-@pytest.mark.parametrize("shuffle", ["window", "none"])
+@pytest.mark.parametrize(("shuffle", "window"), [("window", 4), ("window", 1), ("window", 5), ("window", 100), ("none", 4)])
 @pytest.mark.parametrize("rows", [64, 1000, 7])
-def test_an_epoch_has_every_row_once_and_any_batch_stands_alone(shuffle: str, rows: int) -> None:
-    found = reader(shuffle)
+def test_an_epoch_has_every_row_once_and_any_batch_stands_alone(shuffle: str, window: int, rows: int) -> None:
+    found = reader(shuffle, window=window)
     order = found.order(1, rows)
     batches = list(order)
     assert len(batches) == len(order) and {len(batch) for batch in batches[:-1]} == {rows}
     assert rows / 2 <= len(batches[-1]) < 1.5 * rows
     assert np.sort(np.concatenate(batches)).tolist() == list(range(found.count))
-    fresh = reader(shuffle)
+    fresh = reader(shuffle, window=window)
     for number in (len(order) - 1, 0, len(order) // 2):
         assert fresh.order(1, rows)[number].tolist() == batches[number].tolist()
     assert [batch.tolist() for batch in order[2:5]] == [batch.tolist() for batch in batches[2:5]]
