@@ -283,6 +283,12 @@ def _truth(column: Column, raw: pa.Array, folder: Path) -> np.ndarray:
         row = pc.index(strange, True).as_py()
         raise UserError(f"row {row + 1}: the column '{column.name}', which is to be predicted, holds {raw[row].as_py()!a:.60} "
                         f"({why[row].as_py()}); correct it or leave it empty")
+    if pa.types.is_list(clean.type) and column.modality.get("min_count", 1) == 1:  # else rare labels were left out on purpose
+        flat = clean.flatten()
+        unknown = pc.filter(flat, pc.invert(pc.is_in(flat, value_set=pa.array(column.labels))))
+        if len(unknown):
+            raise UserError(f"the column '{column.name}' holds {len(unknown)} labels that the model does not know, such as "
+                            f"'{unknown[0].as_py()}'; it knows: {', '.join(column.labels[:30])}")
     encoded = codec_of(column, folder).encode(clean)
     if "flags" in encoded:
         flags: np.ndarray = encoded["flags"].flatten().to_numpy(zero_copy_only=False).reshape(len(clean), -1)

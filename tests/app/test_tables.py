@@ -246,6 +246,8 @@ def test_several_labels_in_one_column(bessemer: Command, here: Path) -> None:
     assert line["labels"] == "|".join(label for label, chance in line["probabilities"].items() if chance >= 0.5)
     assert (here / "out.csv").read_text(encoding="utf-8").startswith('"row","labels",')
     assert bessemer("evaluate", "runs/data", "--data", "data.csv").code == 0
+    with pytest.raises(UserError, match="'tags' holds 1 labels that the model does not know, such as 'huge'; it knows: big, cheap, green"):
+        model.evaluate({**columns, "tags": ["big|huge", *[None] * 11]})
 
 
 def test_a_task_can_be_asked_for(bessemer: Command, here: Path) -> None:
