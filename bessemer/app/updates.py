@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bessemer.core.run import RunResult
 
 COPIED = ("task", "per_device_train_batch_size", "optim", "weight_decay", "max_grad_norm")
-SLOWER, EPOCHS, PATIENCE = 0.3, 20, 4
+SLOWER, EPOCHS, PATIENCE = 0.3, 40, 8
 
 
 def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events) -> tuple[RunResult, str]:

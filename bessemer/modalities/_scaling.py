@@ -19,13 +19,13 @@ ROWS = 8192
 SEARCHED = 256
 STEPS = 1
 VALUES = 2**16
-FARTHEST = 5.199337582605575
-"""The normal quantile of 1 - 1e-7, where scikit-learn's QuantileTransformer ends too."""
 
 
 @dataclass(frozen=True, eq=False)
 class Knots:
-    """A rising piecewise-linear function, constant beyond its ends.
+    """A rising piecewise-linear function; beyond its ends it goes on with the slope of its middle.
+
+    scikit-learn's QuantileTransformer is constant there, which would hide from a network that a column has moved on since training.
 
     Attributes:
         x: float64 [K], strictly rising.
@@ -34,6 +34,7 @@ class Knots:
         table: for a cell of the squashed axis, the segment from which to search forward, int64 [CELLS + 2].
         ends: where each segment ends, infinite for the last, float64 [K - 1].
         slope: of each segment, float64 [K - 1].
+        tail: the slope beyond the ends.
     """
 
     x: np.ndarray
@@ -43,6 +44,7 @@ class Knots:
     table: np.ndarray
     ends: np.ndarray
     slope: np.ndarray
+    tail: float
 
     def place(self, x_N: np.ndarray) -> np.ndarray:
         """Return, for values within the ends, the segment that each lies in: int [N]; the same by either way."""
@@ -63,11 +65,15 @@ class Knots:
         """Return the function's values, float64 [N]."""
         import numpy as np
 
+        given_N = x_N
         x_N = np.minimum(np.maximum(x_N, self.x[0]), self.x[-1])
+        beyond_N = np.flatnonzero(given_N != x_N)
+        far_N = (given_N[beyond_N] - x_N[beyond_N]) * self.tail
         at_N = self.place(x_N)
         x_N -= self.x.take(at_N, mode="clip")
         x_N *= self.slope.take(at_N, mode="clip")
         x_N += self.y.take(at_N, mode="clip")
+        x_N[beyond_N] += far_N
         return x_N
 
 
@@ -94,7 +100,17 @@ def knots_of(x: np.ndarray, y: np.ndarray) -> Knots:
     with np.errstate(over="ignore"):
         slope = np.diff(y) / np.diff(x)
     # Knots that are next to nothing apart are a step.
-    return Knots(x, y, centre, width, table, np.append(x[1:-1], np.inf), np.where(np.isfinite(slope), slope, 0.0))
+    return Knots(x, y, centre, width, table, np.append(x[1:-1], np.inf), np.where(np.isfinite(slope), slope, 0.0), _tail(x, y))
+
+
+def _tail(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the slope between the function's 10% and 90% of the normal curve, or from end to end where those are one value."""
+    import numpy as np
+
+    low, high = np.clip(np.searchsorted(y, (-1.2815515655, 1.2815515655)), 0, len(x) - 1)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        slope = (y[high] - y[low]) / (x[high] - x[low]) if x[high] > x[low] else (y[-1] - y[0]) / (x[-1] - x[0])
+    return float(slope) if np.isfinite(slope) else 0.0
 
 
 def normal_knots(sample: np.ndarray, quantiles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +260,7 @@ def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarra
         else:
             if item.knots is not None:
                 x_N = item.knots.apply(x_N)
-                x_N = x_N if item.clip > FARTHEST else np.clip(x_N, -item.clip, item.clip)
+                x_N = np.clip(x_N, -item.clip, item.clip)
             else:
                 x_N = np.clip(x_N if plain else (x_N - item.shift) * item.factor, -item.clip, item.clip)
             out_NW[:, place] = x_N

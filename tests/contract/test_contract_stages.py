@@ -15,7 +15,8 @@ EXAMPLES: Examples = {
     "stream": lambda folder: {"source": {"kind": "regression", "rows": 100}, "inputs": {"x": {"kind": "vector"}},
                               "targets": {"y": {"kind": "number"}}},
     "pretrain": lambda folder: {"model": {"kind": "bert"}},
-    "finetune": lambda folder: {"init": "pretrain"}}
+    "finetune": lambda folder: {"init": "pretrain"},
+    "update": lambda folder: {"sources": [{"kind": "csv", "path": "new.csv"}]}}
 
 
 class TestEachStage(StageContract):

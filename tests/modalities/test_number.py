@@ -53,11 +53,21 @@ def test_scales_equal_scikit_learn(tmp_path, scale, peer):
     assert np.allclose(numbers(own.encode(pa.array(values)))[:, 0], peer.fit_transform(values[:, None])[:, 0], atol=1e-6)
 
 
+def test_quantile_goes_on_beyond_the_training_values_within_the_clip(tmp_path):
+    values = np.random.default_rng(3).standard_normal(4000)
+    _, own = codec(tmp_path, "number", pa.array(values))
+    end = values.max()
+    found = numbers(own.encode(pa.array([end, end + 1, end + 2, 1e9, values.min() - 1, -1e9])))[:, 0]
+    slope = 2 * 1.2815515655 / np.subtract(*np.quantile(values, (0.9, 0.1)))
+    np.testing.assert_allclose(np.diff(found[:3]), slope, rtol=0.05)
+    assert found[3] == 10 and found[5] == -10 and found[4] < -5.2
+
+
 @pytest.mark.parametrize("values", [
     SKEWED, RNG.standard_normal(3000), RNG.integers(0, 5, 3000) * 1.0, np.round(RNG.exponential(1, 3000), 1), np.arange(20.0),
     np.where(RNG.random(3000) < 0.6, 0.0, RNG.standard_cauchy(3000))])
 def test_quantile_equals_scikit_learn_within_2e_3(tmp_path, values):
-    new = np.concatenate([values, RNG.uniform(values.min() - 1, values.max() + 1, 2000), np.quantile(values, np.linspace(0, 1, 777))])
+    new = np.concatenate([values, RNG.uniform(*np.quantile(values, (0.0005, 0.9995)), 2000), np.quantile(values, np.linspace(0, 1, 777))])
     peer = QuantileTransformer(n_quantiles=min(1000, len(values)), output_distribution="normal", subsample=None).fit(values[:, None])
     _, own = codec(tmp_path, "number", pa.array(values))
     assert np.abs(numbers(own.encode(pa.array(new)))[:, 0] - peer.transform(new[:, None])[:, 0]).max() < 2e-3

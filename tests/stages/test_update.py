@@ -1,0 +1,120 @@
+"""The stage `update` on a table whose law changes: what is promoted, what is kept aside, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bessemer.api import Model, run
+from bessemer.app.updates import update
+from bessemer.core.artifact import load_manifest
+from bessemer.core.errors import UserError
+from bessemer.core.events import Events
+from bessemer.data.shards import ShardReader
+from bessemer.stages.update import decide
+
+RECIPE: dict[str, Any] = {
+    "name": "old", "threads": 1, "stages": {
+        "prepare": {"sources": [{"kind": "csv", "path": "old.csv"}], "inputs": {
+            "a": {"kind": "number", "scale": "standard"}, "b": {"kind": "number"}, "c": {"kind": "category"}},
+                    "targets": {"y": {"kind": "number"}}, "split": {"kind": "random", "validation": 0.25, "test": 0.1}},
+        "finetune": {"model": {"kind": "mlp", "hidden_sizes": [48], "dropout": 0.0}, "num_train_epochs": 25, "learning_rate": 0.01,
+                     "per_device_train_batch_size": 64, "replay_rows": 300}}}
+
+
+def rows(file: Path, seed: int, low: float, count: int, law: Callable[[np.ndarray], np.ndarray] = np.sin) -> None:
+    """Write rows with `a` in [low, low + 3]: y is one law of `a` on all of them, so that both parts can be learnt together."""
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.uniform(low, low + 3, count), rng.normal(size=count), rng.integers(0, 3, count)
+    y = 3 * law(a) + 0.5 * b + c + rng.normal(scale=0.05, size=count)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["a", "b", "c", "y"])
+        writer.writerows([*map(repr, map(float, (x, z))), f"kind {k}", repr(float(t))] for x, z, k, t in zip(a, b, c, y, strict=True))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("update")
+    rows(folder / "old.csv", 0, -3.0, 1200)
+    stages = RECIPE["stages"]
+    source = {"sources": [{"kind": "csv", "path": str(folder / "old.csv")}]}
+    run({**RECIPE, "output_dir": str(folder / "run"), "stages": {**stages, "prepare": {**stages["prepare"], **source}}})
+    return folder
+
+
+@pytest.fixture()
+def place(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    return tmp_path
+
+
+def test_new_rows_are_learnt_and_old_ones_kept(place: Path) -> None:
+    rows(place / "new.csv", 1, 0.0, 600)
+    before = Model.load(place / "run").evaluate(place / "new.csv")["metrics"]["r2"]["value"]
+    settings = ["learning_rate=0.01", "num_train_epochs=60", "margin=0.05", "methods=[replay, new_only]"]
+    result, name = update(place / "run", [place / "new.csv"], settings, Events())
+    facts = result.stages[name].manifest.facts
+    assert facts["decision"] == "promoted" and facts["method"] == "replay"
+    record = json.loads((place / "run" / name / "update.json").read_text(encoding="utf-8"))
+    old, new = ({row["data"]: row for row in record["table"]}[data] for data in ("old", "new"))
+    assert before < 0.5 < 0.9 < new["after"] and new["low"] > 0 and old["difference"] > -0.05
+    assert record["drift"][0]["column"] == "a" and record["drift"][0]["psi"] > 1
+    model = Model.load(place / "run")
+    assert model.folder.name == name and model.evaluate(place / "new.csv")["metrics"]["r2"]["value"] > 0.9
+    kept = ShardReader(place / "run" / name / "replay")
+    assert (kept.stored("row_id") >= 1 << 40).any() and (kept.stored("row_id") < 1 << 40).any()
+
+
+def test_what_forgets_is_kept_aside(place: Path) -> None:
+    """New rows alone, of a law against the old one: the old rows lose, so the model in force stays."""
+    rows(place / "new.csv", 2, -3.0, 600, lambda a: -np.sin(a))
+    result, name = update(place / "run", [place / "new.csv"], ["learning_rate=0.02", "methods=[new_only]"], Events())
+    facts = result.stages[name].manifest.facts
+    assert facts["decision"] == "kept aside" and "old rows lose" in facts["reason"]
+    assert Model.load(place / "run").folder.name == "finetune"
+
+
+def test_every_new_row_is_accounted_for(place: Path) -> None:
+    rows(place / "new.csv", 3, 0.0, 300)
+    lines = (place / "new.csv").read_text(encoding="utf-8").splitlines()
+    lines[5], lines[9], lines[11] = "1,2,kind 0,", "inf,2,kind 0,3", "1,2,a new kind,3"
+    (place / "new.csv").write_text("\n".join([*lines, "1,2"]) + "\n", encoding="utf-8")
+    result, name = update(place / "run", [place / "new.csv"], ["methods=[anchor]", "num_train_epochs=1"], Events())
+    funnel = json.loads((place / "run" / name / "funnel.json").read_text(encoding="utf-8"))
+    rejected = funnel["sources"][0]["rejected"]
+    assert funnel["sources"][0]["rows_in"] == 301 == sum(funnel["rows"].values()) + sum(rejected.values())
+    table = pq.read_table(place / "run" / name / "quarantine.parquet")
+    assert sorted(table["row"].to_pylist()) == [5, 9, 301]  # a new category is no fault: the model has a code for what it does not know
+    assert load_manifest(place / "run" / name) is not None
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a,b,y\n1,2,3\n", "'new.csv' has no column 'c', which the model was trained on"),
+    ("a,b,c,y\n" + "1,2,kind 0,3\n" * 9, "9 new rows are too few to learn from and to judge by"),
+])
+def test_bad_files_are_one_sentence(place: Path, text: str, message: str) -> None:
+    (place / "new.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        update(place / "run", [place / "new.csv"], [], Events())
+    assert Model.load(place / "run").folder.name == "finetune" and not (place / "run" / "promoted.json").exists()
+
+
+@pytest.mark.parametrize(("old", "new", "decision"), [
+    ((-0.001, -0.01, 0.01), (0.05, 0.01, 0.09), "promoted"),
+    ((-0.01, -0.02, 0.0), (0.05, 0.01, 0.09), "kept aside"),
+    ((0.0, -0.01, 0.01), (0.02, -0.01, 0.05), "kept aside"),
+    ((0.0, -0.01, 0.01), (-0.05, -0.09, -0.01), "kept aside"),
+])
+def test_the_gate(old: tuple[float, ...], new: tuple[float, ...], decision: str) -> None:
+    table = [{"data": data, "target": "y", "metric": "r2", "difference": d, "low": low, "high": high}
+             for data, (d, low, high) in (("old", old), ("new", new))]
+    assert decide(table, margin=0.002, gain=0.0)[0] == decision
