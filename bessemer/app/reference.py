@@ -22,6 +22,7 @@ from bessemer.core.registry import Plugin
 FOLDERS: dict[str, tuple[str, str]] = {
     "stages": ("Stages", "A stage stands under `stages:` by a name of your choice. Its `kind` is that name unless `kind:` says otherwise."),
     "data/sources": ("Sources", "What `prepare.sources` lists."),
+    "data/streams": ("Streams", "What `source` of a stage `stream` takes."),
     "data/splits": ("Splits", "What `prepare.split` takes."),
     "modalities": ("Columns", "What `prepare.inputs` and `prepare.targets` map column names to."),
     "modalities/tokenizers": ("Tokenizers", "What `tokenizer` of a text column takes."),

@@ -61,7 +61,8 @@ def build(config: TableModel, spec: BuildSpec, count: int) -> torch.nn.Module:
     if spec.weights is not None:
         network = load_table_network(spec.weights)
         if (network.config.num_numbers, network.config.num_outputs) != (spec.info["numbers"], spec.outputs):
-            raise UserError(f"'{spec.weights}' reads {network.config.num_numbers} numbers and gives {network.config.num_outputs} outputs, the "
+            found = network.config
+            raise UserError(f"'{spec.weights}' reads {found.num_numbers} numbers and gives {found.num_outputs} outputs, the "
                             f"data have {spec.info['numbers']} and {spec.outputs}; prepare the new data as the old were")
         return network
     plain = config.model_dump()

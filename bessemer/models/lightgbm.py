@@ -196,6 +196,8 @@ def _floats(column: pa.ChunkedArray) -> np.ndarray:
 
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
+    elif pa.types.is_string(column.type):  # a boolean column is kept as its words
+        column = pc.if_else(pc.equal(column, "true"), 1.0, 0.0)
     found = pc.fill_null(column.cast(pa.float64(), safe=False), float("nan"))
     return np.asarray(found.to_numpy(), np.float64)
 

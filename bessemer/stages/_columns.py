@@ -20,6 +20,7 @@ from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS
 from bessemer.modalities import column_folder
+from bessemer.modalities.category import check_target
 from bessemer.stages._tables import CODES, NUMBERS, SCALED
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _check_labels(work: Work, chosen: Selection, column: Column) -> None:
     import pyarrow.compute as pc
 
     name, labels = column.name, column.labels
+    check_target(labels, column.facts)
     if len(labels) < 2:
         raise UserError(f"the target '{name}' has only one label ('{labels[0]}') in the training rows, so there is nothing to tell "
                         "apart; expected at least two" if labels else f"the target '{name}' has no label in the training rows")

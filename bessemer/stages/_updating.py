@@ -94,7 +94,7 @@ def take_in(config: Update, old: Path, out: Path, run: RunContext) -> Path:
 def _feed(config: Any, schema: Schema) -> Feed:
     """Return the new rows under the schema's names; a column that they lack is a UserError."""
     source: Source = plugin_of("data/sources", config).function(config)
-    found = next((chunk.table.column_names for chunk in source.read() if chunk.table.num_columns), [])
+    found: list[str] = next((chunk.table.column_names for chunk in source.read() if chunk.table.num_columns), [])
     names = [config.rename.get(name, name) for name in found]
     rename, missing = dict(config.rename), []
     for column in schema.columns:
@@ -192,7 +192,7 @@ def train(config: Update, method: str, places: Places, run: RunContext) -> Path:
     """Train the old network on the new rows by one method; return the folder of the result."""
     import torch
 
-    from bessemer.engine.job import Job
+    from bessemer.engine.job import Job, backpropagate
     from bessemer.stages import _learning as learning
     from bessemer.stages._trained import build_spec
 
@@ -208,14 +208,15 @@ def train(config: Update, method: str, places: Places, run: RunContext) -> Path:
     learning.check_metric(metric, metrics)
     network = learning.build_network(start_of(places.old), build_spec(spec, task, places.old), run, places.old)
     network.requires_grad_(True)
-    gradients: dict[str, Gradients] = {}
+    gradients: Gradients = backpropagate
     if method in ("anchor", "both"):
-        gradients["gradients"] = _anchored(config.anchor, {name: value.detach().clone() for name, value in network.named_parameters()})
+        gradients = _anchored(config.anchor, {name: value.detach().clone() for name, value in network.named_parameters()})
     score = learning.scorer(network, checked, validation, run, measured=True)
     folder = places.state / "model"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    job = Job(network, task, config, learning.batch_shape(config, spec), own, score, (metric, metrics[metric]), **gradients)
+    job = Job(network, task, config, learning.batch_shape(config, spec), own, score, (metric, metrics[metric]),
+              gradients=gradients)
     learning.train(job, folder)
     network.eval()
     with torch.no_grad():

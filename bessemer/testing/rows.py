@@ -71,7 +71,8 @@ def table_of(num_rows: int = 40) -> TableSpec:
     flags = (rng.random((num_rows, 2)) < 0.5).astype(np.int8)
     label[1], value[5], flags[11] = -1, np.nan, -1
     targets = {"label": label, "value": value.astype(np.float32), "flags": flags}
-    infos = {"label": {"kind": "label"}, "value": {"kind": "number", "inverse": {"kind": "affine", "shift": 2.0, "scale": 3.0}},
+    infos: dict[str, dict[str, Any]] = {"label": {"kind": "label"},
+             "value": {"kind": "number", "inverse": {"kind": "affine", "shift": 2.0, "scale": 3.0}},
              "flags": {"kind": "flags"}}
     ids = np.arange(num_rows, dtype=np.int64) * 7 + 100
 

@@ -30,7 +30,8 @@ def equal(first: Batch, second: Batch) -> bool:
 
     one, two = tensors(first), tensors(second)
     return one.keys() == two.keys() and all(
-        item is None and two[name] is None or item is not None and item.numpy().tobytes() == cast("torch.Tensor", two[name]).numpy().tobytes()
+        item is None and two[name] is None
+        or item is not None and item.numpy().tobytes() == cast("torch.Tensor", two[name]).numpy().tobytes()
         for name, item in one.items())
 
 

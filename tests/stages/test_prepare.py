@@ -148,7 +148,7 @@ def test_a_rehearsal_reads_a_part(tmp_path):
     ([" ,pos"] * 20, {}, "every row was set aside or left out, so there is nothing to learn from: empty text (20 rows)"),
     (["same,pos", "same,neg"], {}, "every row was set aside, so there is nothing to learn from: conflicting labels (2 rows)"),
     (GOOD, {"targets": {"lable": "category"}}, "has no column 'lable'; did you mean 'label'?"),
-    ([f"t {i},{i}.5" for i in range(300)], {"split": "random"}, "this version learns categories only"),
+    ([f"t {i},{i}.5" for i in range(300)], {"split": "random"}, "so it is a quantity or an identifier; give it the kind .number. or choose another target"),
     ([f"{row},train" for row in GOOD] + ["new,odd,test"], {"split": {"kind": "given", "column": "part"}},
      "the label 'odd' of the target 'label' occurs in test (row 301 of 'f.csv') but never in training"),
     ([f"{row},train" for row in GOOD] + ["new,pos,late"], {"split": {"kind": "given", "column": "part"}},
