@@ -59,13 +59,14 @@ def test_features_are_raw_numbers_with_nan_and_codes(tmp_path: Path) -> None:
     assert np.isnan(found[:, 0]).any() and categorical(features) == [2]
 
 
-def test_booleans_and_stored_numbers_are_features_too() -> None:
+@pytest.mark.parametrize("flags", [[True, None, False], ["true", None, "false"]])
+def test_booleans_and_stored_numbers_are_features_too(flags: list[Any]) -> None:
     schema = kit.schema("label")
     flag, date = (schema.columns[0].model_copy(update={"name": name, "modality": {"kind": kind}})
                   for name, kind in (("open", "boolean"), ("day", "date")))
     schema = schema.model_copy(update={"columns": (flag, date, *schema.columns[2:])})
     features = plan(schema, {"columns": {"open": [0, 1, 0, 0], "day": [1, 4, 0, 0], "shape": [4, 4, 0, 1]}})
-    clean = pa.table({"open": [True, None, False], "day": ["2020-01-01"] * 3, "shape": ["a", "b", None]})
+    clean = pa.table({"open": flags, "day": ["2020-01-01"] * 3, "shape": ["a", "b", None]})
     numbers = np.arange(12, dtype=np.float32).reshape(3, 4)
     found = matrix(clean, numbers, np.array([[1], [2], [0]], np.int32), features)
     np.testing.assert_array_equal(found, [[1, 1, 2, 3, 1], [np.nan, 5, 6, 7, 2], [0, 9, 10, 11, 0]])
