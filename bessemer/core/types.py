@@ -264,16 +264,16 @@ class BuildSpec:
         info: the input column's codec info.
         heads: names of the heads that it must have.
         labels: class names, in code order (empty for pretraining).
-        outputs: raw outputs O that the heads of a network for tables have together.
         weights: a folder with config.json + model.safetensors to start from (an earlier stage's artifact), or None.
+        outputs: raw outputs O that the heads of a network for tables have together.
     """
 
     schema: Schema
     info: dict[str, Any]
     heads: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    outputs: int = 0
     weights: Path | None = None
+    outputs: int = 0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ def table_torch(_config: TableTorch) -> Callable[[Path, Schema, str], Predictor]
 
         def answer(rows: TableInput) -> dict[str, Answer]:
             with torch.inference_mode():
-                outputs_NMO = network(torch.from_numpy(rows.numbers), torch.from_numpy(rows.codes.astype("int64")))
+                numbers = rows.numbers if rows.numbers.flags.writeable else rows.numbers.copy()  # torch asks for memory it may write to
+                outputs_NMO = network(torch.from_numpy(numbers), torch.from_numpy(rows.codes.astype("int64")))
             return answers(heads, outputs_NMO.numpy())
 
         return open_predictor(folder, schema, form, answer)

@@ -47,7 +47,7 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
     parts["updates"] = tuple(update for name, item in manifests.items() if item.kind == "update"
                              if (update := updated(name, stages[name] / "update.json")) is not None)
     parts["curves"] = tuple(_curve(name, stages[name], item) for name, item in manifests.items()
-                            if (stages[name] / "curves.jsonl").is_file())
+                            if (stages[name] / "curves.jsonl").is_file() and "best_step" in item.facts)
     recipe = root / "recipe.yaml"
     if timings:
         parts["stages"] = tuple(_cost(name, folder) for name, folder in stages.items())

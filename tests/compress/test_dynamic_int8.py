@@ -16,7 +16,7 @@ from bessemer.core.registry import plugin_of
 from bessemer.export.parity import agreement, assert_close
 from bessemer.nn.checkpoint import load_network
 from tests.export.test_onnx import export
-from tests.predictors.test_predictors import TEXTS, WORDS, make_folder, opened, without_torch
+from tests.predictors.test_predictors import TEXTS, WORDS, make_folder, only, opened, without_torch
 
 
 def compress(source: Path, target: Path, **settings: object) -> dict[str, object]:
@@ -56,14 +56,14 @@ def test_forms_agree_and_int8_answers_row_by_row(exported: Path) -> None:
     write_forms(exported, tuple(forms))
     texts = TEXTS + [" ".join(np.random.default_rng(i).choice(WORDS, 1 + i % 20)) for i in range(60)]
     table = pa.table({"review": texts})
-    reference = opened(exported, max_length=16).predict(table).probabilities
-    assert_close(reference, open_form(exported, "float").predict(table).probabilities)
+    reference = only(opened(exported, max_length=16).predict(table)).values
+    assert_close(reference, only(open_form(exported, "float").predict(table)).values)
     int8 = open_form(exported, "int8")
-    found = int8.predict(table).probabilities
+    found = only(int8.predict(table)).values
     assert agreement(reference, found) >= 0.9
-    alone = np.concatenate([int8.predict(table.slice(row, 1)).probabilities for row in range(len(texts))])
+    alone = np.concatenate([only(int8.predict(table.slice(row, 1))).values for row in range(len(texts))])
     assert found.tobytes() == alone.tobytes()
-    expected = int8.predict(pa.table({"review": ["good film", "bad day"]})).probabilities
+    expected = only(int8.predict(pa.table({"review": ["good film", "bad day"]}))).values
     assert without_torch(exported) == expected.tobytes().hex()
 
 

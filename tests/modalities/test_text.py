@@ -12,7 +12,7 @@ from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column, Role
 from bessemer.modalities import codec_of, column_folder
-from bessemer.modalities.category import words_of
+from bessemer.modalities.category import check_target, words_of
 
 
 def modality(**settings):
@@ -115,9 +115,9 @@ def test_categories_of_every_type(tmp_path):
     assert words_of(pa.array([" a ", "", "b"]).dictionary_encode()).to_pylist() == ["a", None, "b"]
     found = modality(kind="category")
     labels, facts = found.fit(iter([pa.array(["10", "9"]), pa.array(["10", "-1", None])]), 0, tmp_path)
-    assert (labels, facts) == (("-1", "9", "10"), {"counts": {"-1": 1, "9": 1, "10": 2}})
+    assert (labels, facts) == (("-1", "9", "10"), {"counts": {"-1": 1, "9": 1, "10": 2}, "missing": 1})
     codec = found.load(Column(name="y", role=Role.TARGET, modality={"kind": "category"}, labels=labels), tmp_path)
     assert codec.encode(pa.array([10, 9, 7, None]))["codes"].to_pylist() == [2, 1, -1, -1]
     with pytest.raises(UserError, match="150 different values in 200 rows, so it is a quantity or an identifier"):
-        found.fit(iter([pa.array([str(i % 150) for i in range(200)])]), 0, tmp_path)
+        check_target(*found.fit(iter([pa.array([str(i % 150) for i in range(200)])]), 0, tmp_path))
     assert modality(kind="category", labels=["a", "b"]).clean(pa.array(["a", "c"]))[1].to_pylist() == [None, "label is not listed"]

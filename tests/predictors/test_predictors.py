@@ -20,7 +20,7 @@ from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.core.types import Predictor
+from bessemer.core.types import Answer, Predictor
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.nn.checkpoint import save_network
 from bessemer.predictors._rows import batches, softmax
@@ -63,39 +63,44 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def only(answers: dict[str, Answer]) -> Answer:
+    (found,) = answers.values()
+    return found
+
+
 def test_torch_form_gives_the_networks_probabilities_in_the_order_of_the_rows(folder: Path) -> None:
     from bessemer.nn.checkpoint import load_network
 
-    found = opened(folder, max_length=16).predict(rows(TEXTS))
+    found = only(opened(folder, max_length=16).predict(rows(TEXTS)))
     network = load_network(folder, ("classification",)).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    for text, row in zip(TEXTS, found.probabilities, strict=True):
+    for text, row in zip(TEXTS, found.values, strict=True):
         ids = torch.tensor([[cls, *tokenizer.encode(text).ids[:14], sep]])
         with torch.inference_mode():
             expected = network(ids, torch.ones_like(ids), torch.zeros_like(ids)).double().softmax(1)[0].numpy()
         np.testing.assert_allclose(row, expected, atol=1e-6)
     assert found.labels == ("bad", "good")
-    assert found.probabilities.dtype == np.float32
+    assert found.values.dtype == np.float32
 
 
 def test_answers_do_not_depend_on_the_neighbours(folder: Path) -> None:
     predictor = opened(folder, max_length=16)
     texts = [" ".join(np.random.default_rng(i).choice(WORDS, 1 + i % 20)) for i in range(80)]
-    together = predictor.predict(rows(texts)).probabilities
-    alone = np.concatenate([predictor.predict(rows([text])).probabilities for text in texts])
+    together = only(predictor.predict(rows(texts))).values
+    alone = np.concatenate([only(predictor.predict(rows([text]))).values for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    assert together.tobytes() == predictor.predict(rows(texts)).probabilities.tobytes()
+    assert together.tobytes() == only(predictor.predict(rows(texts))).values.tobytes()
 
 
 def test_no_rows_numbers_and_other_columns(folder: Path) -> None:
     predictor = opened(folder, max_length=16)
-    assert predictor.predict(rows([])).probabilities.shape == (0, 2)
-    numbers, words = predictor.predict(rows([12, 7])), predictor.predict(rows(["12", "7"]))
-    assert numbers.probabilities.tobytes() == words.probabilities.tobytes()
+    assert only(predictor.predict(rows([]))).values.shape == (0, 2)
+    numbers, words = (only(predictor.predict(rows(values))) for values in ([12, 7], ["12", "7"]))
+    assert numbers.values.tobytes() == words.values.tobytes()
     chunked = pa.table({"review": pa.chunked_array([["bad"], ["a good film"]]), "other": [1, 2]})
-    np.testing.assert_array_equal(predictor.predict(chunked).probabilities,
-                                  predictor.predict(rows(["bad", "a good film"])).probabilities)
+    np.testing.assert_array_equal(only(predictor.predict(chunked)).values,
+                                  only(predictor.predict(rows(["bad", "a good film"]))).values)
 
 
 @pytest.mark.parametrize(("table", "message"), [
@@ -156,10 +161,10 @@ def test_linear_form_cleans_and_answers_as_the_fitted_model(tmp_path: Path) -> N
     from bessemer.models.tfidf_linear import load_linear
 
     fit_linear(tmp_path)
-    found = opened(tmp_path, "linear").predict(rows(["  good\x00 film ", "bad day"]))
-    np.testing.assert_array_equal(found.probabilities, load_linear(tmp_path)(["good film", "bad day"]))
-    assert found.probabilities.argmax(1).tolist() == [1, 0]
-    assert opened(tmp_path, "linear").predict(rows([])).probabilities.shape == (0, 2)
+    found = only(opened(tmp_path, "linear").predict(rows(["  good\x00 film ", "bad day"])))
+    np.testing.assert_array_equal(found.values, load_linear(tmp_path)(["good film", "bad day"]))
+    assert found.values.argmax(1).tolist() == [1, 0]
+    assert only(opened(tmp_path, "linear").predict(rows([]))).values.shape == (0, 2)
     make_folder(tmp_path, ("a", "b", "c"))
     with pytest.raises(UserError, match="tells 2 classes apart, the schema beside it names 3"):
         opened(tmp_path, "linear")
@@ -175,8 +180,8 @@ sys.meta_path.insert(0, Block())
 import pyarrow as pa
 from pathlib import Path
 from bessemer.core.forms import open_form
-found = open_form(Path(sys.argv[1])).predict(pa.table({"review": ["good film", "bad day"]}))
-print(found.probabilities.tobytes().hex())
+(found,) = open_form(Path(sys.argv[1])).predict(pa.table({"review": ["good film", "bad day"]})).values()
+print(found.values.tobytes().hex())
 """
 
 
@@ -190,5 +195,5 @@ def test_linear_form_needs_no_torch(tmp_path: Path) -> None:
 
     fit_linear(tmp_path)
     write_forms(tmp_path, (Form(name="linear", predictor=make("predictors", "linear"), files=("linear.json",)),))
-    expected = opened(tmp_path, "linear").predict(rows(["good film", "bad day"])).probabilities
+    expected = only(opened(tmp_path, "linear").predict(rows(["good film", "bad day"]))).values
     assert without_torch(tmp_path) == expected.tobytes().hex()
