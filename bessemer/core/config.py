@@ -67,12 +67,14 @@ class ReadTracker:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 2e-5 as a number (YAML 1.2)."""
+    """Safe YAML that refuses a key given twice, takes a key as it is written (`on`, `1`) and reads 2e-5 as a number (YAML 1.2)."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
+        if key_node.tag.rpartition(":")[2] in ("bool", "int", "float"):
+            key_node.tag = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
         key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if not isinstance(key, (str, int, float, bool)):

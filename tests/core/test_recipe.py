@@ -112,3 +112,9 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes) -> None:
 def test_missing_file() -> None:
     with pytest.raises(UserError, match="there is no file 'nowhere.yaml'; expected a recipe"):
         load_recipe("nowhere.yaml")
+
+
+def test_yaml_keys_are_as_they_are_written() -> None:
+    from bessemer.core.config import parse_yaml
+
+    assert parse_yaml("on: [yes]\n1: 2\n1.50: {no: on}\n", "r") == {"on": [True], "1": 2, "1.50": {"no": True}}
