@@ -177,3 +177,14 @@ def test_numbers_of_every_form_are_the_same_label(tmp_path):
     pq.write_table(pa.table({"text": [f"u {i}" for i in range(60)], "label": [float(i % 2) for i in range(60)]}), tmp_path / "g.parquet")
     facts, _ = go(tmp_path, {"sources": [{"kind": "jsonl", "path": str(file)}, {"kind": "parquet", "path": str(tmp_path / "g.parquet")}]})
     assert {label: sum(part[label] for part in facts["splits"].values()) for label in ("0", "1")} == {"0": 50, "1": 70}
+
+
+def test_columns_of_a_table_are_fitted_on_training_rows_alone(tmp_path):
+    train = csv(tmp_path / "a.csv", [f"{i},kind {i % 3},{i % 2}" for i in range(300)], "x,c,label") | {"split": "train"}
+    test = csv(tmp_path / "b.csv", ["1e9,other,0", "-1e9,,1"], "x,c,label") | {"split": "test"}
+    _, out = go(tmp_path, {"sources": [train, test], "split": {"kind": "given"},
+                           "inputs": {"x": {"kind": "number", "scale": "standard"}, "c": {"kind": "category"}}})
+    x, c = Schema.load(out).columns[:2]
+    seen = rows_of(out, "train")["x"].to_numpy()
+    assert (x.facts["mean"], x.facts["std"]) == pytest.approx((seen.mean(), seen.std())) and x.facts["max"] == seen.max() < 300
+    assert c.labels == ("kind 0", "kind 1", "kind 2") and "missing" not in c.facts
