@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -19,6 +19,8 @@ from bessemer.cli import app
 from bessemer.core.config import parse_yaml
 from bessemer.core.pick import make
 from bessemer.core.recipe import load_recipe, make_recipe
+from bessemer.core.registry import plugins
+from bessemer.stages.update import Method
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
@@ -137,6 +139,16 @@ def test_settings_in_the_tutorials_table_are_valid() -> None:
     assert len(found) >= 8
     for setting in found:
         make("stages", {"kind": "finetune", "init": "pretrain", **parse_yaml(setting, "table")})
+
+
+def test_the_page_about_tables_names_every_plugin_for_tables() -> None:
+    page = ROOT / "docs/tables.md"
+    told = set(re.findall(r"`(\w+)`", prose(page))) | {name for body in blocks(page, "yaml") for name in re.findall(r"\w+", body)}
+    columns = set(plugins("modalities")) - {"text"}
+    # `pretrained` needs a setting, and reads text.
+    models = {name for name, item in plugins("models").items() if name != "pretrained" and item.function(item.config()).table}
+    assert len(columns) >= 7 and len(models) >= 4
+    assert columns | models | set(plugins("data/streams")) | set(get_args(Method)) | {"join", "sql"} <= told
 
 
 @pytest.mark.parametrize(("page", "body"), every("python"))
