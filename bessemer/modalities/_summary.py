@@ -104,10 +104,20 @@ def rising(values: np.ndarray) -> list[float]:
     return found if len(found) > 1 else [found[0], found[0] + max(1.0, abs(found[0]))]
 
 
-def edges_of(scaled: np.ndarray, most: int = 64) -> list[float]:
-    """Return at most `most` rising quantile edges of stored numbers (Gorishniy et al. 2022, piecewise-linear encoding)."""
+def edges_of(scaled: np.ndarray, most: int = 128) -> list[float]:
+    """Return at most `most` rising edges of stored numbers, for a piecewise-linear encoding (Gorishniy et al. 2022).
+
+    They are quantiles of all values and, where single values hold many rows (zeros, say) and so many quantiles, as many quantiles of the
+    other values as are left: what is rare there would else share one bin.
+    """
     import numpy as np
 
     if not len(scaled):
         return [0.0, 1.0]
-    return rising(np.quantile(scaled, np.linspace(0, 1, most), method="linear"))
+    edges = rising(np.quantile(scaled, np.linspace(0, 1, most), method="linear"))
+    values, counts = np.unique(scaled, return_counts=True)
+    rest = scaled[~np.isin(scaled, values[counts > len(scaled) / most])]
+    left = most - len(edges)
+    if left < 4 or len(rest) < 4 or len(rest) == len(scaled):
+        return edges
+    return rising(np.unique([*edges, *np.quantile(rest, np.linspace(0, 1, left), method="nearest")]))
