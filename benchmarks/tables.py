@@ -207,9 +207,9 @@ def inputs_of(table: Table, numeric: bool) -> dict[str, Any]:
 def trials(rows: int, count: int, seed: int) -> list[dict[str, Any]]:
     """Return settings of the members: one by default, then seeded random ones, as LightGBM's are."""
     batch = int(2 ** np.clip(np.round(np.log2(rows / 40)), 4, 8))
-    common: dict[str, Any] = {"kind": "finetune", "task": {"kind": "supervised"}, "num_train_epochs": 200, "early_stopping_patience": 16,
+    common: dict[str, Any] = {"kind": "finetune", "task": {"kind": "supervised"}, "num_train_epochs": 100, "early_stopping_patience": 12,
                               "per_device_train_batch_size": batch, "lr_scheduler_type": "constant", "max_steps": 20_000}
-    found = [{**common, "learning_rate": 2e-3, "weight_decay": 1e-2, "model": {"kind": "members"}}]
+    found = [{**common, "learning_rate": 1.5e-3, "weight_decay": 1e-3, "model": {"kind": "members"}}]
     for trial in range(1, count):
         rng = np.random.default_rng((seed, trial))
         embedding = str(rng.choice(["none", "piecewise", "periodic"]))
@@ -218,7 +218,7 @@ def trials(rows: int, count: int, seed: int) -> list[dict[str, Any]]:
                       "weight_decay": float(np.exp(rng.uniform(np.log(1e-4), np.log(1e-1)))),
                       "model": {"kind": "members", "hidden_sizes": [width] * depth, "dropout": float(rng.choice([0.0, 0.1, 0.25])),
                                 **({"number_embedding": embedding} if embedding == "none" else
-                                   {"number_embedding": embedding, "number_embedding_size": int(rng.choice([8, 12]))})}})
+                                   {"number_embedding": embedding, "number_embedding_size": int(rng.choice([8, 16]))})}})
     return found
 
 

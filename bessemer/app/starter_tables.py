@@ -48,13 +48,13 @@ class Size:
 
 
 SIZES = (
-    Size(1_000, 100, 16, 1, 32, 16, 192),
-    Size(5_000, 100, 16, 1, 128, 16, 192),
-    Size(20_000, 60, 16, 1, 256, 16, 192),
-    Size(100_000, 15, 6, 1, 512, 16, 192),
+    Size(1_000, 100, 16, 1, 32, 8, 256),
+    Size(5_000, 100, 16, 1, 128, 8, 256),
+    Size(20_000, 60, 12, 1, 256, 8, 256),
+    Size(100_000, 20, 5, 1, 256, 4, 256),
     Size(500_000, 4, 6, 2, 1024, 8, 128),
     Size(float("inf"), 1, 6, 8, 1024, 8, 128))
-SETTINGS = {"learning_rate": "2.0e-3", "lr_scheduler_type": "constant", "warmup_ratio": "0", "weight_decay": "3.0e-4",
+SETTINGS = {"learning_rate": "1.5e-3", "lr_scheduler_type": "constant", "warmup_ratio": "0", "weight_decay": "1.0e-3",
             "max_grad_norm": "1.0"}
 
 
