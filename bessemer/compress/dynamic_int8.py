@@ -61,6 +61,9 @@ def _quantize(model: Any, config: DynamicInt8) -> Any:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    # A product with a matrix for each feature would get zero points that the runtime does not take: it stays float.
+    deep = {item.name for item in model.graph.initializer if len(item.dims) > 2}
+    left = [node.name for node in model.graph.node if node.op_type == "MatMul" and deep & set(node.input)]
     before = logging.root.manager.disable
     # It advises shape inference and fusion beforehand; fused operators of its own are not quantized, so this is no loss.
     logging.disable(logging.WARNING)
@@ -69,7 +72,8 @@ def _quantize(model: Any, config: DynamicInt8) -> Any:
             warnings.simplefilter("ignore")
             file = Path(folder) / "model.onnx"
             quantize_dynamic(model, file, per_channel=config.per_channel, reduce_range=config.reduce_range,
-                             weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm", "Gather"])
+                             weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+                             nodes_to_exclude=left)
             return onnx.load(str(file))
     finally:
         logging.disable(before)

@@ -11,8 +11,8 @@ from bessemer.core.heads import answers, load_heads
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Answer, Predictor
-from bessemer.predictors._tables import TableInput, open_predictor
-from bessemer.predictors.onnx_form import open_session
+from bessemer.predictors._tables import MAX_ROWS, TableInput, open_predictor
+from bessemer.predictors.onnx_form import ROWS_AT_ONCE, open_session
 
 INPUTS, OUTPUT = ("numbers", "codes"), "outputs"
 
@@ -48,6 +48,8 @@ def table_onnx(config: TableOnnx) -> Callable[[Path, Schema, str], Predictor]:
                 given = {name: np.zeros((1, array.shape[1]), array.dtype) for name, array in given.items()}
             return answers(heads, session.run([OUTPUT], {name: given[name] for name in names})[0][:count])
 
-        return open_predictor(folder, schema, form, answer)
+        found = open_predictor(folder, schema, form, answer)
+        found.rows_at_once = int(session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, MAX_ROWS))
+        return found
 
     return open_folder

@@ -11,11 +11,12 @@ import pytest
 from bessemer.core.forms import open_form
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
-from bessemer.core.schema import Role
+from bessemer.core.schema import Role, Schema
 from bessemer.models import _table_rows as tables
 from bessemer.models.lightgbm import load, matrix
 from bessemer.models.linear import load_linear
 from bessemer.testing import table_models as kit
+from tests.contract.test_contract_predictors import _table_graph as table_graph
 from tests.contract.test_contract_predictors import fit_table
 
 
@@ -58,3 +59,20 @@ def test_models_say_which_predictor_opens_them() -> None:
     for kind, predictor in (("lightgbm", "lightgbm"), ("linear", "table_linear")):
         model = plugin_of("models", make("models", kind)).function(make("models", kind))
         assert (model.predictor, model.table) == (predictor, True)
+
+
+def test_int8_of_a_table_answers_a_row_alone_as_among_others(tmp_path: Path) -> None:
+    table_graph(tmp_path)
+    config = make("compress", "dynamic_int8")
+    facts = plugin_of("compress", config).function(config)(tmp_path / "model.onnx", tmp_path / "small.onnx")
+    assert facts["matmuls"] > 0
+    forms = []
+    for name in ("model", "small"):
+        form = make("predictors", {"kind": "table_onnx", "file": f"{name}.onnx"})
+        forms.append(plugin_of("predictors", form).function(form)(tmp_path, Schema.load(tmp_path), name))
+    rows = kit.rows(60, 3)
+    exact, found = (form.predict(rows) for form in forms)
+    for row in range(8):
+        alone = forms[1].predict(rows.slice(row, 1))
+        assert all(answer.values.tobytes() == found[name].values[row:row + 1].tobytes() for name, answer in alone.items())
+    assert np.mean(found["label"].values.argmax(1) == exact["label"].values.argmax(1)) > 0.9
