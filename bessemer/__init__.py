@@ -1,4 +1,4 @@
-"""Bessemer: raw data in, a large model out: trained, measured, explained, audited, compressed and serving.
+"""Bessemer: texts or a table in, a model out: trained, measured beside its rivals, packed to predict, and kept up to date.
 
 >>> import bessemer
 >>> sorted(bessemer.__all__)
