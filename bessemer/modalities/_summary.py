@@ -94,6 +94,10 @@ def summary_of(arrays: Iterator[pa.Array], seed: int) -> Summary:
     return found
 
 
+EDGES = 128
+"""Bin edges of a number at most."""
+
+
 def rising(values: np.ndarray) -> list[float]:
     """Return the distinct float32 values, rising, two at least, as floats."""
     import numpy as np
@@ -104,7 +108,7 @@ def rising(values: np.ndarray) -> list[float]:
     return found if len(found) > 1 else [found[0], found[0] + max(1.0, abs(found[0]))]
 
 
-def edges_of(scaled: np.ndarray, most: int = 128) -> list[float]:
+def edges_of(scaled: np.ndarray, most: int = EDGES) -> list[float]:
     """Return at most `most` rising edges of stored numbers, for a piecewise-linear encoding (Gorishniy et al. 2022).
 
     They are quantiles of all values and, where single values hold many rows (zeros, say) and so many quantiles, as many quantiles of the

@@ -157,7 +157,7 @@ def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[st
     shown = _scaled(np.concatenate(sample).astype(np.float32), np.stack([mean, factor])) if config.scale == "standard" else \
         np.concatenate(sample).astype(np.float32)
     edges = [edges_of(shown[:, place]) for place in range(width)]
-    flat = np.full((width, 64), np.nan)
+    flat = np.full((width, max(map(len, edges))), np.nan)
     for place, own in enumerate(edges):
         flat[place, :len(own)] = own
     np.save(folder / "edges.npy", flat)

@@ -214,3 +214,19 @@ def with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema:
             column = column.model_copy(update={"facts": {**column.facts, "lengths": {**marks, "mean": float(lengths.mean())}}})
         columns.append(column)
     return Schema(columns=tuple(columns))
+
+
+def with_years(tables: Iterator[pa.Table], schema: Schema, folder: Path) -> Iterator[pa.Table]:
+    """Yield tables whose dates are years (2023.5), so that a profile compares them as times and not as words."""
+    import numpy as np
+    import pyarrow as pa
+
+    dates = [(column, codec_of(column, folder)) for column in schema.by_role(Role.INPUT) if column.modality["kind"] == "date"]
+    for table in tables:
+        for column, codec in dates:
+            values = table[column.name].combine_chunks()
+            scaled = codec.encode(values)["numbers"]
+            days = scaled.flatten().to_numpy().reshape(len(values), -1)[:, 0] * (column.facts["std"] or 1.0) + column.facts["mean"]
+            years = pa.array(1970 + days.astype(np.float64) / 365.2425, mask=values.is_null().to_numpy(zero_copy_only=False))
+            table = table.set_column(table.column_names.index(column.name), column.name, years)
+        yield table

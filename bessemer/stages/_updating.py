@@ -309,6 +309,8 @@ def drift(old: Path, data: Path, fresh: Path) -> list[dict[str, Any]]:
     if not is_table(schema):
         return []
     before = ShardReader(old / REPLAY if (old / REPLAY).is_dir() else data / "validation").tables()
-    found = profile(before, ShardReader(fresh / "train").tables(), schema, tuple(column.name for column in schema.by_role(Role.TARGET)))
+    after = ShardReader(fresh / "train").tables()
+    found = profile(with_years(before, schema, old), with_years(after, schema, old), schema,
+                    tuple(column.name for column in schema.by_role(Role.TARGET)))
     rows = [{"column": name, **(item.get("drift") or {})} for name, item in found["columns"].items()]
     return sorted(rows, key=lambda row: -(row.get("psi") or 0.0))

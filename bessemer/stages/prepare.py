@@ -31,7 +31,7 @@ from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
-from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths
+from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
 
 FEW_ROWS = 5
 
@@ -155,8 +155,8 @@ def _profile(schema: Schema, out: Path, run: RunContext) -> None:
     from bessemer.data.profile import profile
 
     with run.progress("profile", None, "columns"):
-        test = ShardReader(out / SPLITS[2]).tables() if (out / SPLITS[2]).is_dir() else None
-        found = profile(ShardReader(out / SPLITS[0]).tables(), test, schema, tuple(column.name for column in schema.by_role(Role.TARGET)))
+        train, *test = (with_years(ShardReader(out / SPLITS[code]).tables(), schema, out) for code in (0, 2) if (out / SPLITS[code]).is_dir())
+        found = profile(train, test[0] if test else None, schema, tuple(column.name for column in schema.by_role(Role.TARGET)))
     (out / "profile.json").write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
