@@ -19,7 +19,7 @@ from bessemer.core.types import Codec, Modality
 from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS
-from bessemer.modalities import column_folder
+from bessemer.modalities import codec_of, column_folder
 from bessemer.modalities.category import check_target
 from bessemer.stages._tables import CODES, NUMBERS, SCALED
 

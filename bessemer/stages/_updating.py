@@ -21,7 +21,7 @@ from bessemer.data.clean import Feed, Plan
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.modalities import codec_of
-from bessemer.stages._columns import modality, stored
+from bessemer.stages._columns import modality, stored, with_years
 from bessemer.stages._trained import REPLAY, save_trained, start_of
 
 if TYPE_CHECKING:

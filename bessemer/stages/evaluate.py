@@ -187,7 +187,7 @@ def _examples(table: pa.Table, truths: Mapping[str, np.ndarray], answers: Mappin
     import numpy as np
 
     from bessemer.core.heads import shown
-    from bessemer.evaluate.score import most_confident_errors
+    from bessemer.evaluate.score import worst
 
     target, truth = next(iter(truths.items()))
     answer = answers[target]
@@ -198,13 +198,7 @@ def _examples(table: pa.Table, truths: Mapping[str, np.ndarray], answers: Mappin
                 for row, position in zip(few, positions, strict=True)]
 
     some = np.unique(np.linspace(0, len(truth) - 1, min(SHOWN, len(truth))).astype(np.int64))
-    if answer.kind == "label":
-        worst = most_confident_errors(truth, answer.values, SHOWN)
-    else:
-        known = truth.reshape(len(truth), -1).astype(np.float64)
-        gap = np.nan_to_num(np.abs(answer.values[:, :known.shape[1]] - known).max(axis=1), nan=-1.0)
-        worst = np.argsort(-gap, kind="stable")[:SHOWN]
-    return {"predictions": rows(some), "errors": rows(worst)}
+    return {"predictions": rows(some), "errors": rows(worst(truth, answer, SHOWN))}
 
 
 def _short(value: Any) -> Any:

@@ -23,6 +23,27 @@ RECIPE = {
         "report": {"stages": ["prepare", "finetune", "baseline", "compress", "evaluate", "export"]}}}
 
 
+TABLE = {
+    "name": "table", "threads": 1,
+    "stages": {
+        "prepare": {"sources": [{"kind": "csv", "path": "table.csv"}],
+                    "inputs": {"size": {"kind": "number"}, "colour": {"kind": "category"}, "day": {"kind": "date"}},
+                    "targets": {"price": {"kind": "number"}, "kind": {"kind": "category"}}},
+        "finetune": {"model": {"kind": "members", "members": 2, "hidden_sizes": [8], "number_embedding_size": 4},
+                     "task": {"kind": "supervised", "quantiles": [0.1, 0.9]}, "num_train_epochs": 5, "learning_rate": 1e-2,
+                     "replay_rows": 50},
+        "linear": {"kind": "finetune", "model": {"kind": "linear"}},
+        "compress": {}, "evaluate": {"models": ["finetune", "linear", "compress"], "resamples": 100}, "export": {"scores": "evaluate"},
+        "report": {"stages": ["prepare", "finetune", "linear", "compress", "evaluate", "export"]}}}
+ASKED = {"size": [1.5, None, 90.0], "colour": ["red", "a new colour", None], "day": ["2024-03-01", "2024-07-15", "2025-01-01"]}
+
+
+def write_table(file: Path) -> None:
+    rows = [f"{i % 37 + 0.5},{'red green blue'.split()[i % 3]},2024-{i % 12 + 1:02d}-{i % 28 + 1:02d},"
+            f"{(i % 37) * 2 + i % 3},{'large' if i % 37 > 18 else 'small'}" for i in range(300)]
+    file.write_text("size,colour,day,price,kind\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
 def write_rows(file: Path) -> None:
     words = {"good": "lovely happy bright warm fine".split(), "bad": "dull awful poor broken sad".split()}
     rows = [f"the {words[mood][i % 5]} thing {i} felt {words[mood][(i // 5) % 5]},{mood}" for i in range(100) for mood in words]
@@ -36,15 +57,20 @@ def main(version: str) -> None:
     import os
 
     os.chdir(folder)
-    bessemer.run(RECIPE)
-    shutil.move("runs/run", "run")
+    write_table(Path("table.csv"))
+    for recipe, name in ((RECIPE, "run"), (TABLE, "table")):
+        bessemer.run(recipe)
+        shutil.move(f"runs/{name}", name)
+        for left in (".work", ".kept", "tensorboard", ".stamps.json", ".lock"):
+            path = Path(name) / left
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree("runs")
-    for name in (".work", ".kept", "tensorboard", ".stamps.json", ".lock"):
-        path = Path("run") / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     answers = {stage: bessemer.Model.load(Path("run") / stage).predict_proba(TEXTS).tolist()
                for stage in ("finetune", "baseline", "export")}
-    Path("answers.json").write_text(json.dumps({"texts": TEXTS, "answers": answers}, indent=1) + "\n")
+    tables = {stage: {target: answer.values.tolist() for target, answer in bessemer.Model.load(Path("table") / stage).answers(ASKED).items()}
+              for stage in ("finetune", "linear", "export")}
+    kept = {"texts": TEXTS, "answers": answers, "rows": ASKED, "tables": tables}
+    Path("answers.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,16 @@ def test_models_answer_as_they_did(made: Path, stage: str) -> None:
     assert np.allclose(found, kept["answers"][stage], atol=1e-4)
 
 
+@pytest.mark.parametrize("stage", ["finetune", "linear", "export"])
+def test_models_of_tables_answer_as_they_did(made: Path, stage: str) -> None:
+    kept = json.loads((made / "answers.json").read_text())
+    if "tables" not in kept:
+        pytest.skip("0.1 had no tables")
+    found = bessemer.Model.load(made / "table" / stage).answers(kept["rows"])
+    for target, values in kept["tables"][stage].items():
+        assert np.allclose(found[target].values, values, rtol=1e-4, atol=1e-4)
+
+
 def test_checksums_hold_and_the_recipe_is_read(made: Path) -> None:
     findings = [item for item in examine(made / "run") if item.what.startswith(str(made))]
     assert len(findings) == 7 and all(item.good for item in findings)

@@ -188,3 +188,17 @@ def test_columns_of_a_table_are_fitted_on_training_rows_alone(tmp_path):
     seen = rows_of(out, "train")["x"].to_numpy()
     assert (x.facts["mean"], x.facts["std"]) == pytest.approx((seen.mean(), seen.std())) and x.facts["max"] == seen.max() < 300
     assert c.labels == ("kind 0", "kind 1", "kind 2") and "missing" not in c.facts
+
+
+@pytest.mark.parametrize(("first", "low", "high"), [("2020-01-01", 0.0, 0.25), ("2023-01-01", 1.0, 99.0)])
+def test_drift_of_dates_is_that_of_times(tmp_path, first, low, high):
+    def dates(start, seed):
+        days = np.random.default_rng(seed).integers(0, 2000, 1000)
+        return [f"{'' if i % 50 == 0 else np.datetime64(start) + day},{i % 2}" for i, day in enumerate(days)]
+
+    train = csv(tmp_path / "a.csv", dates("2020-01-01", 0), "day,label") | {"split": "train"}
+    test = csv(tmp_path / "b.csv", dates(first, 1), "day,label") | {"split": "test"}
+    _, out = go(tmp_path, {"sources": [train, test], "split": {"kind": "given"}, "inputs": {"day": {"kind": "date"}}})
+    found = json.loads((out / "profile.json").read_text())["columns"]["day"]
+    assert low <= found["drift"]["psi"] < high and found["missing"]["test"] == pytest.approx(0.02)
+    assert 2019.99 < found["distribution"]["min"] < found["distribution"]["max"] < 2020 + 2001 / 365
