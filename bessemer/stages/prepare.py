@@ -155,7 +155,8 @@ def _profile(schema: Schema, out: Path, run: RunContext) -> None:
     from bessemer.data.profile import profile
 
     with run.progress("profile", None, "columns"):
-        train, *test = (with_years(ShardReader(out / SPLITS[code]).tables(), schema, out) for code in (0, 2) if (out / SPLITS[code]).is_dir())
+        there = [out / SPLITS[code] for code in (0, 2) if (out / SPLITS[code]).is_dir()]
+        train, *test = (with_years(ShardReader(folder).tables(), schema, out) for folder in there)
         found = profile(train, test[0] if test else None, schema, tuple(column.name for column in schema.by_role(Role.TARGET)))
     (out / "profile.json").write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
