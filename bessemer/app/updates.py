@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.api import PROMOTED, promoted
-from bessemer.core.artifact import write_atomic
+from bessemer.core.artifact import load_manifest, write_atomic
 from bessemer.core.errors import UserError
 from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
@@ -27,7 +27,12 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
     from bessemer.core.run import Options, execute
 
     recipe, name = with_update(root, files, overrides)
-    result = execute(recipe, events, Options(until=name, root=root))
+    before = (root / "recipe.yaml").read_text(encoding="utf-8")
+    try:
+        result = execute(recipe, events, Options(until=name, root=root))
+    except UserError:
+        write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
+        raise
     if result.stages[name].manifest.facts["decision"] == "promoted":
         write_atomic(root / PROMOTED, json.dumps({"stage": name, "key": result.stages[name].manifest.key}, indent=1) + "\n")
     return result, name
@@ -46,7 +51,10 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str]) -> 
     if not trained:
         raise UserError(f"'{root}' holds no trained network to update; run its recipe first: bessemer run {file}")
     first = recipe.stages[trained[0]]
-    number = sum(kind == "update" for kind in kinds.values()) + 1
+    # One that was stopped or failed is begun again under its name: equal settings go on where it stopped.
+    updates = [stage for stage, kind in kinds.items() if kind == "update"]
+    undone = {stage for stage in updates if stage.startswith("update-") and load_manifest(root / stage) is None}
+    number = len(updates) - len(undone) + 1
     name = f"update-{number:03d}"
     current = promoted(root)
     settings: dict[str, Any] = {
@@ -55,7 +63,7 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str]) -> 
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
     plain = recipe.plain()
-    plain["stages"][name] = settings
+    plain["stages"] = {**{stage: item for stage, item in plain["stages"].items() if stage not in undone}, name: settings}
     return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
                                           for item in overrides]), name
 

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from bessemer.api import Model, run
-from bessemer.app.updates import update
+from bessemer.app.updates import update, with_update
 from bessemer.core.artifact import load_manifest
 from bessemer.core.errors import UserError
 from bessemer.core.events import Events
+from bessemer.core.recipe import load_recipe
 from bessemer.data.shards import ShardReader
 from bessemer.stages.update import decide
 
@@ -106,6 +108,15 @@ def test_bad_files_are_one_sentence(place: Path, text: str, message: str) -> Non
     with pytest.raises(UserError, match=message):
         update(place / "run", [place / "new.csv"], [], Events())
     assert Model.load(place / "run").folder.name == "finetune" and not (place / "run" / "promoted.json").exists()
+    assert list(load_recipe(place / "run" / "recipe.yaml").stages) == ["prepare", "finetune"]
+
+
+def test_an_unfinished_update_is_begun_again_under_its_name(place: Path) -> None:
+    rows(place / "new.csv", 2, 0.0, 300)
+    recipe, name = with_update(place / "run", [place / "new.csv"], [])
+    (place / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe.plain()), encoding="utf-8")  # what a kill leaves
+    again, same = with_update(place / "run", [place / "new.csv"], [])
+    assert name == same == "update-001" and again == recipe
 
 
 @pytest.mark.parametrize(("old", "new", "decision"), [
