@@ -55,6 +55,8 @@ class Job:
         gradients: replaceable: (job, batches, step) -> losses, with gradients left in the parameters.
         order: which rows make which batch of which epoch; by default rows of like cost together, in random order.
         naive: the validation loss of a predictor that knows no input, against which `naive_after` holds; None where there is none.
+        before_step: (step, steps in all) -> parameters with the positions in them that are new: what changes the network's connections
+            while it trains; the optimiser forgets what it knew of these positions. A pure function of the network and the step.
         ahead: batches assembled in a second thread before they are needed; 0 assembles each where it is used.
     """
 
@@ -70,6 +72,7 @@ class Job:
     gradients: Gradients = backpropagate
     order: Order | None = None
     naive: float | None = None
+    before_step: Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] | None = None
     ahead: int = AHEAD
 
 

@@ -27,7 +27,7 @@ from bessemer.engine import guards
 from bessemer.engine.checkpoint import Checkpoints, Snapshot, Tensors, copy, optimizer_tensors, restore_optimizer
 from bessemer.engine.curves import Curves
 from bessemer.engine.job import Job, batches_of, make_plan, positions_of
-from bessemer.engine.optim import make_optimizer, make_schedule
+from bessemer.engine.optim import forget, make_optimizer, make_schedule
 from bessemer.engine.sampler import padded_costs
 
 REHEARSED_STEPS = 8
@@ -142,6 +142,8 @@ class _Session:
     def step(self, batches: list[Batch], epoch: float) -> dict[str, float]:
         """Do one optimiser step; return what to show."""
         job, state = self.job, self.state
+        for value, fresh in job.before_step(state.step, self.plan.total) if job.before_step else []:
+            forget(self.optimizer, value, fresh)
         rate = self.rate(state.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]

@@ -10,6 +10,7 @@ import torch
 
 from bessemer.engine.config import TrainingConfig
 from bessemer.nn.network import Network
+from bessemer.nn.sparse import SparseLinear
 
 
 def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -18,19 +19,28 @@ def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.op
     Each group's `scale` is its learning rate as a multiple of the schedule's.
     Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
     """
+    sparse = {id(module.values) for module in network.modules() if isinstance(module, SparseLinear)}  # one-dimensional, yet weights
     heads = tuple(f"{name}." for name in network.head_names()) if isinstance(network, Network) else ()
     scale = 1.0 if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
     groups: list[dict[str, Any]] = []
     for of_head in (False, True):
         chosen = [item for name, item in network.named_parameters() if item.requires_grad and name.startswith(heads) == of_head]
-        groups += [{"params": [item for item in chosen if (item.ndim >= 2) == decayed], "scale": scale if of_head else 1.0,
-                    "weight_decay": config.weight_decay if decayed else 0.0} for decayed in (True, False)]
+        for decayed in (True, False):
+            part = [item for item in chosen if (item.ndim >= 2 or id(item) in sparse) == decayed]
+            groups.append({"params": part, "scale": scale if of_head else 1.0, "weight_decay": config.weight_decay if decayed else 0.0})
     groups = [group for group in groups if group["params"]]
     if config.optim == "sgd":
         momentum = 0.9 if config.momentum is None else config.momentum
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum)
     betas = (0.9 if config.adam_beta1 is None else config.adam_beta1, 0.999 if config.adam_beta2 is None else config.adam_beta2)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+
+
+def forget(optimizer: torch.optim.Optimizer, value: torch.nn.Parameter, places: torch.Tensor) -> None:
+    """Set what the optimiser keeps of a parameter to zero at some places of it (momentum, squares of gradients)."""
+    for kept in optimizer.state.get(value, {}).values():
+        if isinstance(kept, torch.Tensor) and kept.shape == value.shape:
+            kept.view(-1)[places] = 0
 
 
 def make_schedule(config: TrainingConfig, total_steps: int) -> Callable[[int], float]:

@@ -39,11 +39,18 @@ class TableModel(Config):
     """Part of the hidden layers' connections that do not exist, from birth: they are neither stored nor computed."""
     sparse_pattern: Literal["random", "block", "group"] = "random"
     """Which connections exist; with a sparsity above 0."""
+    regrow: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of a sparse layer's connections, the weakest, that are replaced by new ones at a time while training (SET: Mocanu et al. 2018);
+    it falls to 0 in a half cosine over the first three quarters of the steps (RigL: Evci et al. 2020)."""
+    regrow_every: Annotated[int, Field(ge=1)] = 100
+    """Steps between two such replacements."""
 
     @model_validator(mode="after")
     def _effective(self) -> TableModel:
         if self.sparse_pattern != "random" and not self.sparsity:
             raise ValueError("sparse_pattern has no effect without a sparsity above 0")
+        if self.regrow and not self.sparsity:
+            raise ValueError("regrow has no effect without a sparsity above 0")
         def given(name: str) -> bool:  # a recipe that was resolved names the defaults too
             return bool(getattr(self, name) != type(self).model_fields[name].default)
 
@@ -65,7 +72,7 @@ def build(config: TableModel, spec: BuildSpec, count: int) -> torch.nn.Module:
             raise UserError(f"'{spec.weights}' reads {found.num_numbers} numbers and gives {found.num_outputs} outputs, the "
                             f"data have {spec.info['numbers']} and {spec.outputs}; prepare the new data as the old were")
         return network
-    plain = config.model_dump()
+    plain = config.model_dump(exclude={"regrow", "regrow_every"})
     shape = TableConfig(num_numbers=spec.info["numbers"], cardinalities=tuple(spec.info["cardinalities"]), num_outputs=spec.outputs,
                         **{"members": count, "adapters": "none", "batch_norm": False, **plain})
     if config.number_embedding != "piecewise":

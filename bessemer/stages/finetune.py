@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bessemer.core.types import Model, Task
     from bessemer.stages._learning import Spec
 
+    Regrow = Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]]
+
 
 class Finetune(TrainingConfig):
     """Supervised training."""
@@ -125,6 +127,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     score = learning.scorer(network, checked, validation, run, measured=True)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
               validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),
+              before_step=_regrowing(network, config.model, run.seed),
               naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
     _merge(network, adaptation.merge, checked, validation)
@@ -132,6 +135,32 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     if config.replay_rows:
         saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
+
+
+def _regrowing(network: torch.nn.Module, model: Config | None, seed: int) -> Regrow | None:
+    """Return what replaces the weakest connections of sparse layers while training, where the model asks for it."""
+    import math
+
+    import torch
+
+    from bessemer.engine.job import step_seed
+    from bessemer.nn.sparse import SparseLinear
+
+    part, every = getattr(model, "regrow", 0.0), getattr(model, "regrow_every", 1)
+    layers = [module for module in network.modules() if isinstance(module, SparseLinear)]
+    if not part or not layers:
+        return None
+
+    def regrow(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+        end = 0.75 * total
+        if step == 0 or step % every or step >= end:
+            return []
+        fraction = part * 0.5 * (1 + math.cos(math.pi * step / end))
+        generator = torch.Generator().manual_seed(step_seed(seed, step, -1))
+        with torch.no_grad():
+            return [(layer.values, layer.regrow(fraction, generator)) for layer in layers] if fraction > 0 else []
+
+    return regrow
 
 
 def _order(spec: Spec, config: Finetune) -> Callable[[int], Sequence[np.ndarray]] | None:

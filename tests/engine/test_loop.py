@@ -19,7 +19,9 @@ from bessemer.engine.config import TrainingConfig
 from bessemer.engine.guards import overfitting
 from bessemer.engine.job import Job, backpropagate
 from bessemer.engine.loop import Fit, fit
+from bessemer.engine.optim import forget, make_optimizer
 from bessemer.engine.sampler import BatchShape
+from bessemer.nn.sparse import SparseLinear
 
 ROWS = 200
 
@@ -155,6 +157,51 @@ def test_stops_where_the_naive_predictor_is_better(tmp_path: Path) -> None:
     found = fit(job)
     assert found.stopped_early and found.steps < found.total_steps
     assert "is worse than the naive predictor's 0: the network has learnt nothing from the inputs" in " ".join(notes)
+
+
+class SparseNet(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers[0] = SparseLinear(4, 16, sparsity=0.5)
+
+
+def sparse_job(folder: Path) -> Job:
+    torch.manual_seed(0)
+    job = replace(make_job(folder, checkpoint_seconds=1e-9), network=SparseNet())
+
+    def validate() -> dict[str, float]:
+        return {"loss": float(job.task.loss(job.network, job.task.batch(np.arange(50), -1)).total.detach())}
+
+    def before_step(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+        layer = job.network.layers[0]
+        return [(layer.values, layer.regrow(0.5, torch.Generator().manual_seed(step)))] if step % 5 == 4 else []
+
+    return replace(job, validate=validate, before_step=before_step)
+
+
+def test_connections_that_are_regrown_resume_bit_for_bit(tmp_path: Path) -> None:
+    straight = sparse_job(tmp_path / "a")
+    first = straight.network.layers[0].columns.clone()
+    expected = bytes_of(fit(straight), straight.network)
+    assert not torch.equal(first, straight.network.layers[0].columns)
+    for at in (7, 24):
+        with pytest.raises(KeyboardInterrupt):
+            fit(interrupted(sparse_job(tmp_path / "b"), at, snapshots=False))
+    again = sparse_job(tmp_path / "b")
+    assert bytes_of(fit(again), again.network) == expected
+
+
+def test_the_optimiser_forgets_what_is_new(tmp_path: Path) -> None:
+    job = sparse_job(tmp_path)
+    optimizer = make_optimizer(job.network, job.config)
+    assert [group["weight_decay"] > 0 for group in optimizer.param_groups if any(item is job.network.layers[0].values
+                                                                                 for item in group["params"])] == [True]
+    job.task.loss(job.network, job.task.batch(np.arange(9), 0)).total.backward()
+    optimizer.step()
+    values = job.network.layers[0].values
+    forget(optimizer, values, torch.tensor([0, 3]))
+    kept = optimizer.state[values]
+    assert all((kept[name][[0, 3]] == 0).all() and (kept[name] != 0).any() for name in ("exp_avg", "exp_avg_sq"))
 
 
 def test_loss_that_is_not_finite_names_the_row(tmp_path: Path) -> None:
