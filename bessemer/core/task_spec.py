@@ -80,6 +80,8 @@ class TableSpec:
         fitted_on: the training split's spec where this is another split.
         order: (epoch, rows a batch) -> batches of positions, where the rows have an order of their own (a stream, which is
             read block by block); None where any order will do.
+        left_out: () -> rows that were asked for and left out so far, because cleaning rejects them, counted each time; None where
+            all rows were cleaned before.
     """
 
     schema: Schema
@@ -91,3 +93,4 @@ class TableSpec:
     seed: int
     fitted_on: TableSpec | None = None
     order: Callable[[int, int], Sequence[np.ndarray]] | None = None
+    left_out: Callable[[], int] | None = None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FEW = 100
+LEAST, STRAY = 50, 0.02
+"""A column of so many values is one of numbers though this part of them is not."""
 MISSING = ("?", "NA", "N/A", "n/a", "na", "#N/A", "null", "NULL", "None", "NaN", "nan", "-", "--")
 BOOLEANS = ({"0", "1"}, {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"on", "off"}, {"是", "否"}, {"有", "无"},
             {"对", "错"})
@@ -40,7 +42,7 @@ class Found:
         missing: values missing in the sample; of numbers, dates and booleans also those written as `?`, `NA`, `-` and the like.
         counts: of its values, the most frequent first, where they are few.
         lengths: quantiles of its length in characters (p50, p95, p100).
-        numeric: whether every value is a number.
+        numeric: whether every value is a number, a few strays aside (see `note`).
         latin: part of its letters that are of the Latin script; 1 where it has none.
         modality: how it would be read as an input, ready for a recipe; None where it is of no use.
         reason: why it is of no use, or empty.
@@ -179,6 +181,11 @@ def _strict(column: pa.ChunkedArray, values: pa.Array) -> tuple[str, dict[str, A
         pair = set(pc.unique(values).to_pylist()) == {"0", "1"} if whole else False
         note = "" if numeric else "its numbers are written with a decimal comma"
         return "boolean" if pair else "number", {"numeric": True, "whole": whole, "note": note}
+    strange = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
+    if len(values) >= LEAST and len(strange) <= STRAY * len(values) and len(pc.unique(values)) > 20 + len(strange):
+        first = strange[0].as_py()[:40]
+        return "number", {"numeric": True, "note": f"{len(strange)} of {len(values):,} values are no number, the first {first!r}: such "
+                                                   "rows will be set aside"}
     low = {word.lower() for word in pc.unique(values).to_pylist()} if len(pc.unique(values)) <= 6 else set()
     return ("boolean" if low in BOOLEANS else ""), {}
 

@@ -148,6 +148,7 @@ class StreamReader:
         self._cache: OrderedDict[int, Future[Decoded]] = OrderedDict()
         self._room = 2 * reading.window + AHEAD if reading.shuffle == "window" else 2 * AHEAD
         self._lock = threading.Lock()
+        self.left_out = 0
         self._pool = ThreadPoolExecutor(reading.threads, thread_name_prefix="stream")
         self._epoch = 0
         self._order = lru_cache(2)(self._make_order)
@@ -174,6 +175,7 @@ class StreamReader:
             parts.append(self._part(block, positions[begin:end], waiting[block].result()))
         found = _stack(parts)
         if len(found.weights) < len(positions):
+            self.left_out += len(positions) - len(found.weights)
             if not len(found.weights):
                 raise UserError(f"'{self.stream.name}': every one of {len(positions):,} training rows read together (near row "
                                 f"{int(self.stream.starts[blocks[0]]) + 1:,}) was rejected; expected rows like those that were prepared")

@@ -39,7 +39,7 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
     parts: dict[str, Any] = {}
     if scores is not None:
         parts.update(_scores(scores, latency, _final(manifests, scores)))
-    prepared = next((name for name, item in manifests.items() if item.kind == "prepare"), None)
+    prepared = next((name for name, item in manifests.items() if item.kind in ("prepare", "stream")), None)
     if prepared is not None:
         parts.update(_data(stages[prepared], manifests[prepared]))
         parts["columns"] = profiled(stages[prepared] / "profile.json")

@@ -130,6 +130,9 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
               before_step=_regrowing(network, config.model, run.seed),
               naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
+    if isinstance(spec, TableSpec) and spec.left_out is not None and spec.left_out():
+        run.timing("rows_left_out", spec.left_out())  # of this process: what an earlier, killed one left out it did not see
+        run.note(f"{spec.left_out():,} rows were left out while training, because cleaning rejects them (counted as often as they came up)")
     _merge(network, adaptation.merge, checked, validation)
     saved = save_trained(network, checked, validation, inputs["data"], out)
     if config.replay_rows:

@@ -51,7 +51,7 @@ class Update(TrainingConfig):
     """Part of the new rows that is not learnt from: one half chooses among the methods, the other decides about promotion."""
     rows: Annotated[int, Field(ge=20)] = 20_000
     """Old validation rows that are scored at most."""
-    margin: Annotated[float, Field(ge=0)] = 0.002
+    margin: Annotated[float, Field(ge=0)] = 0.01
     """What old rows may lose: accuracy of labels, R² of numbers, F1 of flags."""
     gain: Annotated[float, Field(ge=0)] = 0.0
     """What new rows must gain, in the same unit, by the lower end of the paired 95% interval."""
@@ -126,7 +126,7 @@ def _table(config: Update, gate: Mapping[str, Sample], before: Mapping[str, Mapp
 def decide(table: list[dict[str, Any]], margin: float, gain: float) -> tuple[str, str]:
     """Return the decision and its reason, a sentence.
 
-    Old rows must lose no more than `margin` (the paired interval may not lie below it); of new rows at least one target must gain more
+    Old rows must lose no more than `margin` in any target; of new rows at least one target must gain more
     than `gain` by the lower end of its interval, and none may be worse.
 
     >>> row = {"target": "y", "metric": "r2", "low": 0.01, "high": 0.03, "difference": 0.02}
