@@ -119,7 +119,7 @@ class Model:
         self.form = predictor.form
         columns = predictor.schema.by_role(Role.TARGET)
         self.targets = tuple(column.name for column in columns)
-        self.inputs = tuple(column.name for column in predictor.schema.by_role(Role.INPUT))
+        self.inputs = tuple(column.name for column in predictor.schema.by_role(Role.INPUT) if not column.of)
         each = {column.name: column.labels for column in columns}
         self.labels: Any = each[self.targets[0]] if len(self.targets) == 1 else each
 
@@ -202,6 +202,8 @@ class Model:
         found = pa.nulls(len(table), pa.string())
         several = len(self.inputs) > 1
         for column in self._predictor.schema.by_role(Role.INPUT):
+            if column.of:
+                continue
             if column.name not in table.column_names:
                 raise UserError(f"the data have no column '{column.name}', which the model reads{nearest(column.name, table.column_names)}")
             why = pc.coalesce(no_texts(table.column(column.name)), reasons(column, table.column(column.name)))

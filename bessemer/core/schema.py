@@ -33,6 +33,7 @@ class Column(BaseModel):
         labels: for a category, its names in code order (code i is labels[i]); empty otherwise.
         facts: what fitting found: vocabulary size, counts a label, length quantiles. JSON values only.
         aliases: names that the column has in raw rows where the recipe renamed it.
+        of: of a derived column (a cross) the input columns that it is made of; raw rows need not hold it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class Column(BaseModel):
     labels: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
     aliases: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
 
     def named_in(self, names: Sequence[str]) -> str | None:
         """Return the name under which raw rows with these columns hold this one: its own or an alias; None where they lack it."""

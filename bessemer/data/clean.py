@@ -7,7 +7,7 @@ Memory holds one chunk at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk, Source
 from bessemer.data.columns import OneType, no_texts, texts
+from bessemer.data.crosses import with_crosses
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
 
@@ -53,6 +54,7 @@ class Plan:
         weight: the column of row weights, or None.
         split: the column that names a row's split, or None.
         rehearsal: read at most about this many bytes of each source; None reads everything.
+        crosses: derived input column -> the input columns that it is made of.
     """
 
     inputs: dict[str, Clean]
@@ -60,6 +62,7 @@ class Plan:
     weight: str | None = None
     split: str | None = None
     rehearsal: int | None = None
+    crosses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the columns to read, in order, each once."""
@@ -187,8 +190,9 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
         raw = texts(table[plan.weight])
         clean["weight"], why = _weights(raw, plan.weight)
         faults.enter(why, plan.weight, raw)
-    order = [*plan.inputs, *plan.targets, *(["weight"] if plan.weight else [])]
-    return {name: clean[name] for name in order}
+    whole = with_crosses(clean, plan.crosses)
+    order = [*plan.inputs, *plan.crosses, *plan.targets, *(["weight"] if plan.weight else [])]
+    return {name: whole[name] for name in order}
 
 
 def clean_rows(chunk: Chunk, plan: Plan) -> tuple[pa.Table, np.ndarray | None]:

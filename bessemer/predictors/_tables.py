@@ -84,7 +84,7 @@ def open_predictor(folder: Path, schema: Schema, form: str, answer: Callable[[Ta
 
 
 def clean_columns(rows: pa.Table, schema: Schema) -> pa.Table:
-    """Return the input columns under the schema's names, cleaned by their own modalities.
+    """Return the input columns under the schema's names, cleaned by their own modalities, and then those that are derived from them.
 
     A missing column and a value that training would have set aside are UserErrors; columns that the model does not read are left
     out.
@@ -92,17 +92,20 @@ def clean_columns(rows: pa.Table, schema: Schema) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from bessemer.data.crosses import crosses_of, with_crosses
     from bessemer.modalities import modality_of
 
     found = {}
     for column in schema.by_role(Role.INPUT):
+        if column.of:
+            continue
         clean, why = modality_of(column).clean(column_of(rows, column))
         first = pc.index(why.is_valid(), True).as_py()
         if first >= 0:
             raise UserError(f"row {first + 1}: the column '{column.name}' holds a value that the model cannot read: {why[first].as_py()}; "
                             "correct it or leave this row out")
         found[column.name] = clean
-    return pa.table(found)
+    return pa.table(with_crosses(found, crosses_of(schema)))
 
 
 def column_of(rows: pa.Table, column: Column) -> pa.Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from bessemer.core.registry import plugin_of
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.core.types import Codec, Modality
+from bessemer.data.crosses import bases, with_crosses
 from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS
@@ -43,6 +44,7 @@ class Work:
         run: the run.
         out: the folder to write to.
         clean: the Parquet file of clean rows.
+        crosses: input columns that are not in that file but derived from it -> the columns that each is made of.
     """
 
     inputs: Mapping[str, Config]
@@ -52,6 +54,7 @@ class Work:
     run: RunContext
     out: Path
     clean: Path
+    crosses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def modality(config: Config) -> Modality:
@@ -98,7 +101,7 @@ def _column(work: Work, name: str, role: Role, arrays: Iterator[pa.Array]) -> Co
     if not any(folder.iterdir()):
         folder.rmdir()
     return Column(name=name, role=role, modality=dump_plugin("modalities", config) or {}, labels=labels, facts=facts,
-                  aliases=work.aliases.get(name, ()))
+                  aliases=work.aliases.get(name, ()), of=work.crosses.get(name, ()) if role == Role.INPUT else ())
 
 
 def _training(work: Work, chosen: Selection, names: tuple[str, ...]) -> Iterator[tuple[str, Iterator[pa.Array]]]:
@@ -144,13 +147,16 @@ def batches(work: Work, chosen: Selection, split: int | None, columns: list[str]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    crosses = {name: work.crosses[name] for name in columns if name in work.crosses}
     with pq.ParquetFile(work.clean) as file:
-        for batch in file.iter_batches(batch_size=8192, columns=["row_id", *columns], use_threads=False):
+        for batch in file.iter_batches(batch_size=8192, columns=["row_id", *bases(columns, crosses)], use_threads=False):
             work.run.check()
             splits = chosen.split_of(batch.column("row_id").to_numpy())
             kept = splits >= 0 if split is None else splits == split
             if kept.any():
-                yield pa.Table.from_batches([batch]).filter(pa.array(kept)), splits[np.flatnonzero(kept)]
+                found = batch.filter(pa.array(kept))
+                whole = with_crosses(dict(zip(found.schema.names, found.columns, strict=True)), crosses)
+                yield pa.table({name: whole[name] for name in ["row_id", *columns]}), splits[np.flatnonzero(kept)]
 
 
 def encode(work: Work, chosen: Selection, schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, int]:

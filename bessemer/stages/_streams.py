@@ -15,6 +15,7 @@ from bessemer.core.schema import Role, Schema
 from bessemer.core.task_spec import TableRows, TableSpec
 from bessemer.core.types import Chunk, Codec, RowStream
 from bessemer.data.clean import Plan, clean_rows
+from bessemer.data.crosses import crosses_of
 from bessemer.data.stream_reader import Decoded, Division, Reading, StreamReader
 from bessemer.data.streams import Place
 
@@ -106,9 +107,10 @@ def plan_of(schema: Schema) -> Plan:
     """Return how the rows of a schema's columns are cleaned."""
     from bessemer.modalities import modality_of
 
-    cleans = {role: {column.name: modality_of(column).clean for column in schema.by_role(role)} for role in (Role.INPUT, Role.TARGET)}
+    cleans = {role: {column.name: modality_of(column).clean for column in schema.by_role(role) if not column.of}
+              for role in (Role.INPUT, Role.TARGET)}
     weights = schema.by_role(Role.WEIGHT)
-    return Plan(cleans[Role.INPUT], cleans[Role.TARGET], weights[0].name if weights else None)
+    return Plan(cleans[Role.INPUT], cleans[Role.TARGET], weights[0].name if weights else None, crosses=crosses_of(schema))
 
 
 def open_stream(data: Path, seed: int) -> TableSpec:
@@ -123,7 +125,8 @@ def open_stream(data: Path, seed: int) -> TableSpec:
         raise GuardError(f"the training rows of a stream are never held together, so the column '{name}' cannot be read whole; this is a "
                          "fault of Bessemer, please report it")
 
-    return TableSpec(schema, reader.read, reader.count, vectors.info, target_info(schema, data), truth, seed, order=reader.order)
+    return TableSpec(schema, reader.read, reader.count, vectors.info, target_info(schema, data), truth, seed, order=reader.order,
+                     left_out=lambda: reader.left_out)
 
 
 def stream_tables(data: Path, seed: int) -> Iterator[pa.Table]:

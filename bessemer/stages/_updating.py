@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.keyed import uniform
-from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Batch, Codec, Loss, Source
 from bessemer.data import clean as cleaning
-from bessemer.data.clean import Feed, Plan
+from bessemer.data.clean import Feed
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.modalities import codec_of
-from bessemer.stages._columns import modality, stored, with_years
+from bessemer.stages._columns import stored, with_years
+from bessemer.stages._streams import plan_of
 from bessemer.stages._trained import REPLAY, save_trained, start_of
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def take_in(config: Update, old: Path, out: Path, run: RunContext) -> Path:
     Rows that fail, and rows with a label that the model does not know, go to `quarantine.parquet`; the counts to `funnel.json`.
     """
     schema = Schema.load(old)
-    plan = Plan(inputs={column.name: modality(make("modalities", column.modality)).clean for column in schema.by_role(Role.INPUT)},
-                targets={column.name: modality(make("modalities", column.modality)).clean for column in schema.by_role(Role.TARGET)},
-                weight=next((column.name for column in schema.by_role(Role.WEIGHT)), None), rehearsal=run.rehearsal)
+    plan = replace(plan_of(schema), rehearsal=run.rehearsal)
     feeds = [_feed(item, schema) for item in config.sources]
     file, fresh = run.scratch / "clean.parquet", out / "new"
     with Quarantine(out / "quarantine.parquet") as quarantine, run.progress("reading", None, "rows") as progress:
@@ -97,7 +95,8 @@ def _feed(config: Any, schema: Schema) -> Feed:
     found: list[str] = next((chunk.table.column_names for chunk in source.read() if chunk.table.num_columns), [])
     names = [config.rename.get(name, name) for name in found]
     rename, missing = dict(config.rename), []
-    for column in schema.columns:
+    raw = [column for column in schema.columns if not column.of]
+    for column in raw:
         name = column.named_in(names)
         if name is None:
             missing.append(column.name)
@@ -106,8 +105,8 @@ def _feed(config: Any, schema: Schema) -> Feed:
     if missing:
         raise UserError(f"'{source.name}' has no column '{missing[0]}', which the model was trained on{nearest(missing[0], names)}"
                         + (f" (and {len(missing) - 1} more are missing: {', '.join(missing[1:6])})" if len(missing) > 1 else ""))
-    back = {new: raw for raw, new in rename.items()}
-    wanted = tuple(back.get(column.name, column.name) for column in schema.columns)
+    back = {new: old for old, new in rename.items()}
+    wanted = tuple(back.get(column.name, column.name) for column in raw)
     where = {rename.get(name, name): values for name, values in config.where.items()}
     more = tuple(name for name in config.where if name not in wanted)
     narrowed = config.model_copy(update={"columns": (*wanted, *more)})

@@ -32,6 +32,7 @@ from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
+from bessemer.stages._crosses import Given, crossed
 
 FEW_ROWS = 5
 
@@ -53,6 +54,8 @@ class Prepare(StageConfig):
     """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
     conflicts: Literal["remove", "keep"] | None = None
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
+    crosses: Given = ()
+    """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories."""
     limit: Annotated[int, Field(ge=10)] | None = None
     """Keep this many rows, drawn at random (with given splits: of training alone)."""
 
@@ -121,7 +124,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
 def _work(config: Prepare, out: Path, run: RunContext) -> Work:
     aliases = {name: tuple(sorted({old for source in config.sources for old, new in source.rename.items() if new == name}))
                for name in [*config.inputs, *config.targets]}
-    return Work(config.inputs, config.targets, config.weight, aliases, run, out, run.scratch / "clean.parquet")
+    return crossed(Work(config.inputs, config.targets, config.weight, aliases, run, out, run.scratch / "clean.parquet"), config.crosses)
 
 
 def _is_table(config: Prepare) -> bool:

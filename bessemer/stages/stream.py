@@ -35,6 +35,7 @@ from bessemer.data.streams import Place
 from bessemer.modalities import codec_of
 from bessemer.stages import _streams as streams
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality
+from bessemer.stages._crosses import Given, crossed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +60,8 @@ class Stream(StageConfig):
     """Rows held out to score on, in the same way."""
     fit_rows: Annotated[int, Field(ge=10, le=1_000_000)] = 50_000
     """Training rows that the columns are fitted on (means, labels): the first that training reads."""
+    crosses: Given = ()
+    """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories."""
     shuffle: Literal["window", "none"] = "window"
     """window: blocks in random order, the rows of some of them shuffled together; none: for rows that are independent as they lie."""
     window: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -135,7 +138,7 @@ def stream(config: Stream, inputs: Mapping[str, Path], out: Path, run: RunContex
     division = divide(opened.starts, counts, run.seed)
     reading = Reading(run.seed, config.shuffle, config.window, columns)
     read = _Read(opened, columns, _wanted(config, division, reading, counts, opened, run))
-    work = Work(config.inputs, config.targets, config.weight, {}, run, out, run.scratch / "clean.parquet")
+    work = crossed(Work(config.inputs, config.targets, config.weight, {}, run, out, run.scratch / "clean.parquet"), config.crosses)
     plan = Plan({name: modality(item).clean for name, item in config.inputs.items()},
                 {name: modality(item).clean for name, item in config.targets.items()}, config.weight)
     with Quarantine(out / "quarantine.parquet") as quarantine, run.progress("reading", None, "rows") as progress:
