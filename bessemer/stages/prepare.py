@@ -32,7 +32,7 @@ from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
-from bessemer.stages._crosses import Given, crossed
+from bessemer.stages._crosses import Given, crossed, searched
 
 FEW_ROWS = 5
 
@@ -54,8 +54,9 @@ class Prepare(StageConfig):
     """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
     conflicts: Literal["remove", "keep"] | None = None
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
-    crosses: Given = ()
-    """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories."""
+    crosses: Literal["auto"] | Given = ()
+    """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories. auto: the pairs,
+    8 at most, that tell more of the first target on validation rows than its columns do one by one."""
     limit: Annotated[int, Field(ge=10)] | None = None
     """Keep this many rows, drawn at random (with given splits: of training alone)."""
 
@@ -104,6 +105,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
         run.check()
         for note in chosen.notes:
             run.note(note)
+    work, crosses = searched(work, chosen) if config.crosses == "auto" else (work, None)
     schema = fit(work, chosen)
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
     written = encode(work, chosen, schema, codecs)
@@ -115,7 +117,8 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if _is_table(config):
         _profile(schema, out, run)
-    part = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
+    part: dict[str, Any] = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
+    part.update({} if crosses is None else {"crosses": crosses})
     return {"rows": written, **funnel, **part, "quarantined": quarantine.count, "notes": chosen.notes,
             "columns": {column.name: column.facts for column in schema.columns},
             "bytes": sum(item.stat().st_size for item in out.rglob("*.arrow"))}
@@ -124,7 +127,8 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
 def _work(config: Prepare, out: Path, run: RunContext) -> Work:
     aliases = {name: tuple(sorted({old for source in config.sources for old, new in source.rename.items() if new == name}))
                for name in [*config.inputs, *config.targets]}
-    return crossed(Work(config.inputs, config.targets, config.weight, aliases, run, out, run.scratch / "clean.parquet"), config.crosses)
+    work = Work(config.inputs, config.targets, config.weight, aliases, run, out, run.scratch / "clean.parquet")
+    return work if config.crosses == "auto" else crossed(work, config.crosses)
 
 
 def _is_table(config: Prepare) -> bool:

@@ -135,3 +135,28 @@ def test_a_model_with_crosses_answers_rows_without_them_and_is_updated(tmp_path:
     assert len(new) > 300
     assert np.array_equal(new["a × b"].to_numpy(zero_copy_only=False),
                           new["a"].to_numpy(zero_copy_only=False) * new["b"].to_numpy(), equal_nan=True)
+
+
+def test_crosses_are_found_where_they_help_and_only_there(tmp_path: Path) -> None:
+    facts, out = go(tmp_path / "found", settings(tmp_path / "rows.csv", rows=3000, crosses="auto"))
+    assert {tuple(item["columns"]) for item in facts["crosses"]} == {("a", "b"), ("c", "d")}
+    gains = [item["gain"] for item in facts["crosses"]]
+    # Of a variance of 2 the product has 1, the pair 1, of which 1/9 is of `d` alone; 5% of `a` and of `c` are missing.
+    assert gains == sorted(gains, reverse=True) and gains == pytest.approx([0.5 * 0.95, 4 / 9 * 0.95], abs=0.05)
+    assert all(item["gain"] > 4 * item["standard_error"] > 0 for item in facts["crosses"])
+    assert {column.of for column in Schema.load(out).columns} == {(), ("a", "b"), ("c", "d")}
+    again, _ = go(tmp_path / "again", settings(tmp_path / "rows.csv", rows=3000, crosses="auto"))
+    assert again["crosses"] == facts["crosses"]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 3)) + 2.0
+    table = pa.table({"a": x[:, 0], "b": x[:, 1], "c": rng.choice(["p", "q"], 3000), "d": rng.choice(["yes", "no"], 3000),
+                      "y": np.where(np.sin(2 * x[:, 0]) + x[:, 1]**2 + rng.normal(size=3000) > 5, "high", "low")})
+    plain = settings(tmp_path / "rows.csv", crosses="auto", targets={"y": "category"})
+    plain["sources"] = [write(tmp_path / "plain.csv", table)]
+    facts, out = go(tmp_path / "plain", plain)
+    assert facts["crosses"] == [] and len(Schema.load(out).columns) == 5
+
+
+def test_crosses_cannot_be_found_without_validation_rows_or_a_target(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="crosses: auto judges by a target that is a label or a number, and the recipe has none"):
+        go(tmp_path / "a", settings(tmp_path / "rows.csv", crosses="auto", targets={}))
