@@ -31,6 +31,8 @@ class Vector(Config):
     """How many numbers each row has; rows with another count are set aside. By default all have as many as the training rows do."""
     scale: Literal["none", "standard"] = "none"
     """Whether each place of the list is brought to mean 0 and deviation 1."""
+    pca: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Give this many principal components in the place of the numbers (of the scaled ones where they are scaled); lists of up to 4,096."""
 
 
 @register("modalities", "vector")
@@ -126,10 +128,12 @@ def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[st
     import numpy as np
     import pyarrow.compute as pc
 
+    from bessemer.modalities._pca import Moments
     from bessemer.modalities._summary import edges_of
 
     width, count = config.width, 0
     mean, m2 = np.zeros(0), np.zeros(0)
+    moments: Moments | None = None
     sample: list[np.ndarray] = []
     for array in arrays:
         sizes = pc.unique(pc.list_value_length(array)).to_pylist()
@@ -142,6 +146,9 @@ def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[st
         rows = _rows(array, width).astype(np.float64)
         if not count:
             mean, m2 = np.zeros(width), np.zeros(width)
+            moments = Moments(_reducible(config, width)) if config.pca else None
+        if moments is not None:
+            moments.add(rows)
         here = rows.mean(axis=0)
         total = count + len(rows)
         m2 += np.square(rows - here).sum(axis=0) + np.square(here - mean) * count * len(rows) / total
@@ -154,14 +161,40 @@ def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[st
     std = np.sqrt(m2 / count)
     factor = np.where(std > 0, 1.0 / np.where(std > 0, std, 1.0), 1.0)
     np.save(folder / "scale.npy", np.stack([mean, factor]))
-    shown = _scaled(np.concatenate(sample).astype(np.float32), np.stack([mean, factor])) if config.scale == "standard" else \
-        np.concatenate(sample).astype(np.float32)
-    edges = [edges_of(shown[:, place]) for place in range(width)]
-    flat = np.full((width, max(map(len, edges))), np.nan)
+    facts: dict[str, Any] = {"count": count, "missing": 0, "width": width}
+    components = None
+    if moments is not None and config.pca:
+        components, facts["explained"] = moments.components(config.pca, factor if config.scale == "standard" else np.ones(width))
+        np.save(folder / "components.npy", components)
+    shown = _encoded(config, np.concatenate(sample).astype(np.float32), np.stack([mean, factor]), components)
+    edges = [edges_of(shown[:, place]) for place in range(shown.shape[1])]
+    flat = np.full((len(edges), max(map(len, edges))), np.nan)
     for place, own in enumerate(edges):
         flat[place, :len(own)] = own
     np.save(folder / "edges.npy", flat)
-    return {"count": count, "missing": 0, "width": width}
+    return facts
+
+
+def _reducible(config: Vector, width: int) -> int:
+    """Return the width of lists of which principal components can be made; another is a UserError."""
+    from bessemer.modalities._pca import WIDEST
+
+    if config.pca and (config.pca > width or width > WIDEST):
+        raise UserError(f"a column of vectors has lists of {width:,} numbers, of which 'pca: {config.pca}' cannot be made; expected lists "
+                        f"of at least {config.pca:,} and at most {WIDEST:,}")
+    return width
+
+
+def _encoded(config: Vector, rows_NW: np.ndarray, scale_2W: np.ndarray, components_KW: np.ndarray | None) -> np.ndarray:
+    """Return rows as the model reads them, float32 [N, W] or, of principal components, [N, K]."""
+    import numpy as np
+
+    from bessemer.modalities._pca import projected
+
+    if components_KW is None:
+        return _scaled(rows_NW, scale_2W) if config.scale == "standard" else rows_NW
+    apart_NW = rows_NW.astype(np.float64) - scale_2W[0]
+    return projected(apart_NW * scale_2W[1] if config.scale == "standard" else apart_NW, components_KW)
 
 
 def _scaled(rows_NW: np.ndarray, scale_2W: np.ndarray) -> np.ndarray:
@@ -176,7 +209,10 @@ def _codec(config: Vector, column: Column, folder: Path) -> Codec:
 
     if not (folder / "scale.npy").is_file() or not (folder / "edges.npy").is_file():
         raise UserError(f"'{folder}' has no scale.npy or edges.npy for the column '{column.name}'; run the recipe again to make it")
+    if config.pca and not (folder / "components.npy").is_file():
+        raise UserError(f"'{folder}' has no components.npy for the column '{column.name}'; run the recipe again to make it")
     width = column.facts["width"]
+    components = np.load(folder / "components.npy", allow_pickle=False) if config.pca else None
     scale = np.load(folder / "scale.npy", allow_pickle=False)
     edges = [own[np.isfinite(own)].tolist() for own in np.load(folder / "edges.npy", allow_pickle=False)]
 
@@ -184,12 +220,14 @@ def _codec(config: Vector, column: Column, folder: Path) -> Codec:
         from bessemer.modalities._vectors import fixed
 
         rows = _rows(_lists(values), width)
-        return {"numbers": fixed(_scaled(rows, scale) if config.scale == "standard" else rows)}
+        return {"numbers": fixed(_encoded(config, rows, scale, components))}
 
     def collate(stored: Mapping[str, pa.Array], limit: int | None) -> dict[str, np.ndarray]:
         from bessemer.modalities._vectors import matrices
 
         return matrices(stored)
 
+    mark = "pc " if config.pca else ""
     return Codec(encode=encode, collate=collate, length=None, info={
-        "numbers": width, "names": [f"{column.name} {place}" for place in range(width)], "cardinalities": [], "edges": edges})
+        "numbers": len(edges), "names": [f"{column.name} {mark}{place}" for place in range(len(edges))], "cardinalities": [],
+        "edges": edges})
