@@ -93,7 +93,7 @@ def searched(work: Work, chosen: Selection) -> tuple[Work, list[dict[str, Any]]]
     if not (chosen.splits == 1).any():
         raise UserError("crosses: auto judges by validation rows, and there are none; give the split a 'validation' part, or name the "
                         "crosses: [[a, b]]")
-    tables = [_some(work, chosen, split, [*kinds, target]) for split in (0, 1)]
+    tables = [some_rows(work, chosen, split, [*kinds, target]) for split in (0, 1)]
     with work.run.progress("crosses", None, "pairs"):
         found = search(tables[0], tables[1], kinds, target)
     told = [{"columns": list(item.of), "gain": item.gain, "standard_error": item.error} for item in found]
@@ -107,7 +107,7 @@ def _shown(told: list[dict[str, Any]]) -> str:
     return each or "no pair of columns gains more than chance on validation rows"
 
 
-def _some(work: Work, chosen: Selection, split: int, columns: list[str]) -> pa.Table:
+def some_rows(work: Work, chosen: Selection, split: int, columns: list[str]) -> pa.Table:
     """Return at most 50,000 rows of a split, the same whatever the order of reading."""
     import numpy as np
     import pyarrow as pa

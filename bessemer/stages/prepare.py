@@ -33,6 +33,7 @@ from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
 from bessemer.stages._crosses import Given, crossed, searched
+from bessemer.stages._outliers import Outliers, without_outliers
 
 FEW_ROWS = 5
 
@@ -57,6 +58,8 @@ class Prepare(StageConfig):
     crosses: Literal["auto"] | Given = ()
     """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories. auto: the pairs,
     8 at most, that tell more of the first target on validation rows than its columns do one by one."""
+    outliers: Outliers | None = None
+    """Set training rows aside whose numbers are far from the others'; validation and test rows stay."""
     limit: Annotated[int, Field(ge=10)] | None = None
     """Keep this many rows, drawn at random (with given splits: of training alone)."""
 
@@ -105,7 +108,11 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
         run.check()
         for note in chosen.notes:
             run.note(note)
-    work, crosses = searched(work, chosen) if config.crosses == "auto" else (work, None)
+        more: dict[str, Any] = {}
+        if config.outliers is not None:
+            chosen, more["outliers"] = without_outliers(work, chosen, config.outliers, quarantine)
+    if config.crosses == "auto":
+        work, more["crosses"] = searched(work, chosen)
     schema = fit(work, chosen)
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
     written = encode(work, chosen, schema, codecs)
@@ -117,9 +124,8 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if _is_table(config):
         _profile(schema, out, run)
-    part: dict[str, Any] = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
-    part.update({} if crosses is None else {"crosses": crosses})
-    return {"rows": written, **funnel, **part, "quarantined": quarantine.count, "notes": chosen.notes,
+    part = {"rehearsal_part": _part(config, run.rehearsal)} if run.rehearsal else {}
+    return {"rows": written, **funnel, **part, **more, "quarantined": quarantine.count, "notes": chosen.notes,
             "columns": {column.name: column.facts for column in schema.columns},
             "bytes": sum(item.stat().st_size for item in out.rglob("*.arrow"))}
 
