@@ -26,7 +26,7 @@ class Twins:
     Attributes:
         rows: one row for each clean row, in order of row_id: `row_id` (int64), `key` (int64, a digest of its inputs; equal
             inputs have equal keys), `split` (string), `code` of each target in `labels` (int32, -1 where missing).
-        duplicates: later rows with the same inputs and labels: `row_id`, `detail`.
+        duplicates: later rows with the same inputs and labels: `row_id`, `detail`, `near` (bool: not the same to the last digit).
         conflicts: rows whose inputs have several labels: `row_id`, `detail`.
         labels: target -> its distinct labels, in an arbitrary but fixed order.
     """
@@ -59,12 +59,14 @@ class Compared:
         targets: columns of labels; a row without a label conflicts with none.
         values: other targets.
         hashed: by a 64-bit hash, fast over many columns, instead of an MD5 of their text.
+        digits: numbers are alike that are equal in this many significant digits, and words whose letters differ in case; None: exact.
     """
 
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     values: tuple[str, ...] = ()
     hashed: bool = False
+    digits: int | None = None
 
 
 def find(file: Path, compared: Compared, names: list[str], scratch: Path) -> Twins:
@@ -79,13 +81,20 @@ def find(file: Path, compared: Compared, names: list[str], scratch: Path) -> Twi
     import pyarrow as pa
 
     inputs, targets = list(compared.inputs), list(compared.targets)
-    key = f"hash({', '.join(map(_name, inputs))})::HUGEINT" if compared.hashed else f"md5_number({_joined(inputs)})"
     both = [*targets, *compared.values]
     with database(scratch) as opened:
         opened.register("names", pa.table({"source": pa.array(range(len(names)), pa.int32()), "name": names}))
         opened.execute(f"CREATE VIEW clean AS SELECT * FROM read_parquet({_text(str(file))})")
-        opened.execute(f"CREATE TABLE keyed AS SELECT row_id, source, row, split, {key} AS k, "
-                       f"{_joined(both) if both else _text('')} AS t"
+        exact = _key([_name(name) for name in inputs], compared.hashed)
+        key, same = exact, {name: _name(name) for name in both}
+        if compared.digits is not None:
+            kinds = {row[0]: row[1] for row in opened.execute("DESCRIBE clean").fetchall()}
+            key = _key([_rounded(name, kinds[name], compared.digits) for name in inputs], compared.hashed)
+            same.update({name: _rounded(name, kinds[name], compared.digits) for name in compared.values})
+        told = _joined([_name(name) for name in both]) if both else _text("")
+        near = f"md5_number({told} || ({exact})::VARCHAR)" if compared.digits is not None else "0"
+        opened.execute(f"CREATE TABLE keyed AS SELECT row_id, source, row, split, {key} AS k, {near} AS e, "
+                       f"{_joined(list(same.values())) if both else _text('')} AS t"
                        f"{''.join(f', {_name(name)} AS t{i}' for i, name in enumerate(targets))} FROM clean")
         labels = {}
         for i, target in enumerate(targets):
@@ -94,8 +103,9 @@ def find(file: Path, compared: Compared, names: list[str], scratch: Path) -> Twi
             labels[target] = [row[0] for row in opened.execute(f"SELECT label FROM labels{i} ORDER BY code").fetchall()]
         opened.execute(_conflicts(len(targets)))
         duplicates = opened.sql(
-            "SELECT row_id, 'duplicate of ' || name || ' row ' || first_row AS detail FROM (SELECT row_id, "
-            "first_value(row) OVER same AS first_row, first_value(source) OVER same AS first_source, "
+            "SELECT row_id, CASE WHEN near THEN 'near ' ELSE '' END || 'duplicate of ' || name || ' row ' || first_row AS detail, near "
+            "FROM (SELECT row_id, first_value(row) OVER same AS first_row, first_value(source) OVER same AS first_source, "
+            "first_value(e) OVER same <> e AS near, "
             "row_number() OVER same AS n FROM keyed WINDOW same AS (PARTITION BY k, t ORDER BY row_id)) "
             "JOIN names ON names.source = first_source WHERE n > 1 ORDER BY row_id").to_arrow_table()
         conflicts = opened.sql("SELECT row_id, detail FROM keyed JOIN conflicting USING (k) ORDER BY row_id").to_arrow_table()
@@ -116,9 +126,21 @@ def _conflicts(count: int) -> str:
             f"GROUP BY k HAVING {several}")
 
 
+def _key(columns: list[str], hashed: bool) -> str:
+    """Return SQL for the digest of columns."""
+    return f"hash({', '.join(columns)})::HUGEINT" if hashed else f"md5_number({_joined(columns)})"
+
+
+def _rounded(name: str, kind: str, digits: int) -> str:
+    """Return SQL for a column whose numbers are rounded to significant digits and whose words are in small letters."""
+    if kind in ("DOUBLE", "FLOAT"):
+        return f"printf('%.{digits - 1}e', {_name(name)}::DOUBLE + 0.0)"
+    return f"lower({_name(name)})" if kind == "VARCHAR" else _name(name)
+
+
 def _joined(columns: list[str]) -> str:
     """Return SQL for one text that differs wherever the columns differ: each value after its length."""
-    parts = [f"coalesce(length({_name(name)}::VARCHAR)::VARCHAR || ':' || {_name(name)}::VARCHAR, '-')" for name in columns]
+    parts = [f"coalesce(length({column}::VARCHAR)::VARCHAR || ':' || {column}::VARCHAR, '-')" for column in columns]
     return " || ".join(parts)
 
 

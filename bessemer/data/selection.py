@@ -33,6 +33,7 @@ class Rules:
         conflicts: `"remove"` or `"keep"`.
         scratch: folder for temporary files.
         hashed: compare rows by a 64-bit hash instead of an MD5 of their text: for tables of many columns.
+        digits: rows whose numbers are equal in this many significant digits, and words but for case, are duplicates; None: exact ones.
     """
 
     inputs: tuple[str, ...]
@@ -45,6 +46,7 @@ class Rules:
     scratch: Path
     values: tuple[str, ...] = ()
     hashed: bool = False
+    digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
     import numpy as np
     import pyarrow as pa
 
-    twins = duplicates.find(file, duplicates.Compared(rules.inputs, rules.targets, rules.values, rules.hashed), names, rules.scratch)
+    twins = duplicates.find(file, duplicates.Compared(rules.inputs, rules.targets, rules.values, rules.hashed, rules.digits), names,
+                            rules.scratch)
     given = rules.splitter.given
     out = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string()), "detail": pa.array([], pa.string())})
     kept_conflicts, kept_duplicates = twins.conflicts, twins.duplicates
@@ -115,7 +118,7 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
         kept_conflicts = twins.conflicts.slice(0, 0)
     if rules.duplicates == "remove" and not given:
         rest = ~np.isin(twins.duplicates["row_id"].to_numpy(), out["row_id"].to_numpy())
-        out = pa.concat_tables([out, _because(twins.duplicates.filter(pa.array(rest)), "duplicate")])
+        out = pa.concat_tables([out, _duplicates(twins.duplicates.filter(pa.array(rest)))])
         kept_duplicates = twins.duplicates.slice(0, 0)
     _set_aside(file, out.sort_by("row_id"), names, quarantine, rules.inputs)
     rows = twins.rows.filter(pa.array(~np.isin(twins.rows["row_id"].to_numpy(), out["row_id"].to_numpy())))
@@ -127,6 +130,8 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
     if given and len(kept_duplicates) + len(kept_conflicts):
         notes = [*notes, f"the given splits hold {len(kept_duplicates):,} duplicates and {len(kept_conflicts):,} rows of "
                          "conflicting labels, which stay as they are"]
+    if rules.digits is not None:
+        notes = [*notes, _near(twins, len(kept_duplicates) > 0, rules.digits)]
     sources = _sources(file)
     return Selection(
         row_ids=rows["row_id"].to_numpy(), splits=splits, overlap=overlap, names=names, notes=notes,
@@ -141,6 +146,24 @@ def _because(table: pa.Table, reason: str) -> pa.Table:
 
     return pa.table({"row_id": table["row_id"], "reason": pa.array([reason] * len(table), pa.string()),
                      "detail": table["detail"].cast(pa.string())})
+
+
+def _duplicates(table: pa.Table) -> pa.Table:
+    """Return why each duplicate is set aside."""
+    import pyarrow.compute as pc
+
+    found = _because(table, "duplicate")
+    return found.set_column(1, "reason", pc.if_else(table["near"], "near duplicate", "duplicate"))
+
+
+def _near(twins: duplicates.Twins, kept: bool, digits: int) -> str:
+    import pyarrow.compute as pc
+
+    count = pc.sum(twins.duplicates["near"]).as_py() or 0
+    return (f"{count:,} rows nearly repeat an earlier row (equal in {digits} significant digits, letters in any case), and "
+            f"{len(twins.duplicates) - count:,} exactly; " + ("they stay; of rows that are divided here, all go to one split with the "
+                                                             "row that they repeat" if kept or not len(twins.duplicates) else
+                                                             "they are in quarantine"))
 
 
 def _set_aside(file: Path, out: pa.Table, names: list[str], quarantine: Quarantine, inputs: tuple[str, ...]) -> None:

@@ -53,6 +53,8 @@ class Prepare(StageConfig):
     """How rows are divided: random, stratified or given."""
     duplicates: Literal["remove", "keep"] | None = None
     """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
+    near_duplicates: Annotated[int, Field(ge=1, le=15)] | None = None
+    """Of tables: rows are duplicates too whose numbers are equal in this many significant digits, and words but for capitals."""
     conflicts: Literal["remove", "keep"] | None = None
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
     crosses: Literal["auto"] | Given = ()
@@ -160,7 +162,14 @@ def _rules(config: Prepare, splitter: Splitter, run: RunContext) -> selection.Ru
     return selection.Rules(
         inputs=tuple(config.inputs), targets=tuple(name for name, kind in kinds.items() if kind == "label"),
         values=tuple(name for name, kind in kinds.items() if kind != "label"), splitter=splitter, seed=run.seed, limit=config.limit,
-        duplicates=config.duplicates or policy, conflicts=config.conflicts or policy, scratch=run.scratch, hashed=table)
+        duplicates=config.duplicates or policy, conflicts=config.conflicts or policy, scratch=run.scratch, hashed=table,
+        digits=_digits(config))
+
+
+def _digits(config: Prepare) -> int | None:
+    if config.near_duplicates is not None and not _is_table(config):
+        raise UserError("near_duplicates is for tables, whose numbers can be nearly equal; the recipe's input is running text: remove it")
+    return config.near_duplicates
 
 
 def _profile(schema: Schema, out: Path, run: RunContext) -> None:

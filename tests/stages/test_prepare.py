@@ -202,3 +202,33 @@ def test_drift_of_dates_is_that_of_times(tmp_path, first, low, high):
     found = json.loads((out / "profile.json").read_text())["columns"]["day"]
     assert low <= found["drift"]["psi"] < high and found["missing"]["test"] == pytest.approx(0.02)
     assert 2019.99 < found["distribution"]["min"] < found["distribution"]["max"] < 2020 + 2001 / 365
+
+
+NEAR = ["1.0001,Red,0.5,1", "1.0002,red,0.5,1", "1.0002,red,0.5,1", "-1.0001,red,0.5,1", "1.0001,red,,1", "0,red,5e-9,1",
+        "-0.0,RED,5.0002e-9,1", "1.1,red,0.5,1", "1.0001,Red,0.5,2"]
+
+
+@pytest.mark.parametrize("policy", ["remove", "keep"])
+def test_near_duplicates_are_rows_that_are_equal_in_some_digits(tmp_path, policy):
+    rows = NEAR + [f"{i + 10},blue,{i},{i % 3}" for i in range(60)]
+    settings = {"sources": [csv(tmp_path / "f.csv", rows, "a,c,b,y")], "inputs": {"a": "number", "c": "category", "b": "number"},
+                "targets": {"y": "category"}, "split": {"kind": "random", "validation": 10, "test": 10}, "near_duplicates": 3,
+                "duplicates": policy}
+    facts, out = go(tmp_path, settings)
+    [note] = [note for note in facts["notes"] if "nearly repeat" in note]
+    assert note.startswith("3 rows nearly repeat an earlier row (equal in 3 significant digits, letters in any case), and 0 exactly; they ")
+    found = {row["row"]: (row["reason"], row["detail"]) for row in pq.read_table(out / "quarantine.parquet").to_pylist()}
+    places = {tuple(row.values()): split for split in facts["rows"]
+              for row in rows_of(out, split).select(["a", "c", "b"]).slice(0).to_pylist()}
+    if policy == "remove":
+        assert found == {2: ("near duplicate", "near duplicate of f.csv row 1"), 3: ("near duplicate", "near duplicate of f.csv row 1"),
+                         7: ("near duplicate", "near duplicate of f.csv row 6")}
+        assert sum(facts["rows"].values()) == len(rows) - 3
+    else:
+        assert not found and facts["kept_duplicates"] == 3 and sum(facts["rows"].values()) == len(rows)
+        assert places[1.0001, "Red", 0.5] == places[1.0002, "red", 0.5] and places[0.0, "red", 5e-9] == places[-0.0, "RED", 5.0002e-9]
+
+
+def test_near_duplicates_of_text_are_refused(tmp_path):
+    with pytest.raises(UserError, match="near_duplicates is for tables, whose numbers can be nearly equal"):
+        go(tmp_path, {"sources": [csv(tmp_path / "f.csv", GOOD)], "near_duplicates": 3})
