@@ -61,7 +61,16 @@ def render(command: Any) -> str:
 
 
 def _plugin(name: str, item: Plugin) -> str:
-    return f"### {name}\n\n{_text(item.config.__doc__)}\n\n{_fields(item.config)}"
+    inner = "".join(f"\n`{key}`: {_text(config.__doc__)}\n\n{_fields(config)}" for key, config in _inner(item.config))
+    return f"### {name}\n\n{_text(item.config.__doc__)}\n\n{_fields(item.config)}{inner}"
+
+
+def _inner(config: type[Config]) -> Iterator[tuple[str, type[Config]]]:
+    """Yield the fields that hold a config of a class of its own, with the class."""
+    for name, field in config.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Config) and kind is not Config:
+                yield name, kind
 
 
 def _catalogue(found: Mapping[str, Plugin]) -> Iterator[str]:
@@ -107,6 +116,8 @@ def _type(annotation: Any, metadata: Any = ()) -> str:
         return f"mapping of {_type(inner[0])} to {_type(inner[1])}"
     if annotation in _PLAIN:
         return _PLAIN[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, Config) and annotation is not Config:
+        return "mapping (below)"
     return f"`{annotation.__name__}`"
 
 
