@@ -282,6 +282,7 @@ def _stage(name: str, recipe: Recipe, done: Mapping[str, StageResult], store: St
     found = {slot: _input(item, done, store) for slot, item in recipe.references(name).items()}
     keys = {slot: manifest.key for slot, (_, manifest) in found.items()}
     key = stage_key(name, recipe, keys, store)
+    store.stamps.save()  # a stage may ask for the SHA-256 of a file that was read for its key
     started = time.perf_counter()
     manifest = store.find(name, key)
     if manifest is not None:

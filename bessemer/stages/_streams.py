@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bessemer.core.artifact import Stamps
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
@@ -38,7 +40,7 @@ class Source:
         columns: that are read.
         numbers: columns that a copy stores as numbers.
         limit: bytes of a copy at most (a rehearsal), or None.
-        stamps: of the files, when the stage read them.
+        stamps: of the files, when the stage read them: the SHA-256 of files here, so that a copy of the same bytes is as good.
         run_rows: rows of a run.
         held: split -> runs that are held out.
         shuffle: `"window"` or `"none"`.
@@ -69,7 +71,7 @@ class Source:
     def open(self, data: Path) -> RowStream:
         """Open the stream; files that are gone or were altered since the stage ran are a UserError that names one."""
         stream = open_source(make("data/streams", self.source), Place(data / ROWS, frozenset(self.numbers), self.columns, self.limit))
-        for file, before, now in zip(stream.files, self.stamps, stamps(stream), strict=False):
+        for file, before, now in zip(stream.files, self.stamps, stamps(stream, data.parent), strict=False):
             if before != now:
                 raise UserError(f"'{file}' was altered since its rows were prepared; run the recipe again, or put the file back")
         if len(stream.files) != len(self.stamps):
@@ -88,8 +90,13 @@ def open_source(config: Any, place: Place) -> RowStream:
     return found
 
 
-def stamps(stream: RowStream) -> tuple[str, ...]:
-    """Return for each file of a stream what changes when it is written again."""
+def stamps(stream: RowStream, root: Path) -> tuple[str, ...]:
+    """Return for each file of a stream what changes when its content does.
+
+    Args:
+        stream: whose files are looked at.
+        root: of the run, which knows the SHA-256 of files that have not been touched since it read them.
+    """
     found = []
     for file in stream.files:
         if isinstance(file, str):
@@ -99,8 +106,14 @@ def stamps(stream: RowStream) -> tuple[str, ...]:
             info = file.stat()
         except OSError:
             raise UserError(f"'{file}' was there and is gone; put it back and run again") from None
-        found.append(f"{info.st_size} {info.st_mtime_ns}")
+        found.append(_sha256(file.absolute(), root, info.st_size, info.st_mtime_ns))
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, root: Path, size: int, time: int) -> str:
+    """Return the SHA-256 of a file of this size and time; read only where neither the run nor this session knows it."""
+    return Stamps(root / ".stamps.json").sha256(file)
 
 
 def plan_of(schema: Schema) -> Plan:

@@ -154,8 +154,9 @@ def stream(config: Stream, inputs: Mapping[str, Path], out: Path, run: RunContex
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
     written = encode(work, _held(chosen), schema, codecs)
     source = streams.Source(
-        dump_plugin("data/streams", config.source) or {}, columns, tuple(sorted(_numbers(config))), run.rehearsal, streams.stamps(opened),
-        division.run_rows, {name: runs.tolist() for name, runs in division.held.items()}, config.shuffle, config.window)
+        dump_plugin("data/streams", config.source) or {}, columns, tuple(sorted(_numbers(config))), run.rehearsal,
+        streams.stamps(opened, run.root), division.run_rows, {name: runs.tolist() for name, runs in division.held.items()},
+        config.shuffle, config.window)
     source.save(out)
     rows = {"train": StreamReader(opened, division, reading, _never).count, **written}
     return {**_told(found, quarantine, chosen, out, run), "rows": rows, "fit_rows": int((chosen.splits == 0).sum()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bessemer.stages.stream import Stream, stream
 class Run:
     def __init__(self, root: Path, seed: int = 3, rehearsal: int | None = None) -> None:
         self.seed, self.rehearsal, self.scratch, self.notes = seed, rehearsal, root / "scratch", []
+        self.root = root
         self.scratch.mkdir(parents=True)
 
     @contextmanager
@@ -155,6 +157,25 @@ def test_files_altered_or_gone_are_told(tmp_path: Path) -> None:
     names[1].unlink()
     with pytest.raises(UserError, match="rows-1.parquet' was there and is gone"):
         spec.read(np.arange(spec.count))
+
+
+def test_files_copied_back_are_the_same_files(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    pq.write_table(frame(2000), file, row_group_size=200)
+    settings = {"source": {"kind": "files", "path": str(file)}, **COLUMNS}
+    _, out = go(tmp_path, settings)
+    rows = np.arange(100)
+    before = open_stream(out, 3).read(rows).numbers
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+    os.utime(file, ns=(5, 5))
+    assert np.array_equal(open_stream(out, 3).read(rows).numbers, before)
+    _, again = go(tmp_path / "again", settings)
+    assert (again / "train" / "stream.json").read_bytes() == (out / "train" / "stream.json").read_bytes()
+    file.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])  # of the same size
+    with pytest.raises(UserError, match="was altered since its rows were prepared"):
+        open_stream(out, 3)
 
 
 def test_files_that_differ_are_told_by_name_and_column(tmp_path: Path) -> None:
