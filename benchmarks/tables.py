@@ -320,7 +320,8 @@ def report(found: list[Summary], args: argparse.Namespace) -> str:
              "Accuracy of labels, R² of numbers, on test rows: the published split of adult, letter, shuttle, satellite and dna, elsewhere "
              f"{args.folds} folds, {args.seeds} seeds. Every peer has the same training and validation rows; members and LightGBM have "
              f"{args.trials} trial(s) each, chosen on validation; the linear model has its grid of penalties. The blend is weighted on "
-             "validation rows. Fits: folds that were run before the time that was given ended. Gain: against LightGBM, in the score's own unit, with a 95% interval from paired resampling of test rows; "
+             "validation rows. Fits: folds that were run before the time that was given ended. "
+             "Gain: against LightGBM, in the score's own unit, with a 95% interval from paired resampling of test rows; "
              "win or loss where it leaves 0 out.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}, Python "
              f"{machine['python']}, {versions}. Date: {datetime.date.today()}. Command: `python -m benchmarks.tables --folds {args.folds} "
