@@ -12,7 +12,7 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk, Source
 from bessemer.data.columns import OneType
-from bessemer.data.looks import FEW, Found, look, words_of
+from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _target_modality(found: Found | None, task: str | None) -> dict[str, Any] | 
         return None
     if task == "multilabel":
         return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {})}
-    return {"kind": "number" if task == "regression" else "category"}
+    return number_of(found) if task == "regression" else {"kind": "category"}
 
 
 def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, rows: int) -> tuple[tuple[str, ...], bool]:
@@ -227,7 +227,7 @@ def _leaking(column: Found, target: Found, table: pa.Table) -> Found:
     if left.equals(right):
         why = f"leak: equal to the target '{target.name}' in every row"
     elif column.numeric and target.numeric and min(column.distinct, target.distinct) > 2:
-        why = f"leak: a straight line of the target '{target.name}'" if _line(left, right) else None
+        why = f"leak: a straight line of the target '{target.name}'" if _line(_pointed(left, column), _pointed(right, target)) else None
     elif column.distinct == target.distinct <= len(table) / 5 and _pairs(left, right) == target.distinct:
         why = f"leak: one to one with the target '{target.name}'"
     return replace(column, modality=None, reason=why) if why else column
@@ -238,6 +238,15 @@ def _pairs(left: pa.Array, right: pa.Array) -> int:
 
     pairs = pa.table({"left": left, "right": right}).drop_null()
     return len(pairs.group_by(["left", "right"]).aggregate([]))
+
+
+def _pointed(words: pa.Array, found: Found) -> pa.Array:
+    """Return written numbers with a decimal point and no mark of thousands."""
+    import pyarrow.compute as pc
+
+    comma = found.decimal == ","
+    bare = pc.replace_substring(words, "." if comma else ",", "")
+    return pc.replace_substring(bare, ",", ".") if comma else bare
 
 
 def _line(left: pa.Array, right: pa.Array) -> bool:

@@ -22,7 +22,11 @@ MISSING = ("?", "NA", "N/A", "n/a", "na", "#N/A", "null", "NULL", "None", "NaN",
 BOOLEANS = ({"0", "1"}, {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"on", "off"}, {"是", "否"}, {"有", "无"},
             {"对", "错"})
 NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|(?i:inf|infinity))$"
-COMMA = r"^[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+$"  # 1.234,5
+COMMA = r"^[-+]?((\d+|\d{1,3}(\.\d{3})+),\d+|\d+)$"  # 1.234,5
+GROUPED = r"^[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)$"  # 1,234: the comma may mean either
+THOUSANDS = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|\d{1,3}((,\d{3}){2,}|(,\d{3})+\.\d*))$"  # 1,234.5
+DECORATED = (r"^[-+(]? ?(\p{Sc} ?[-+]?\d[\d.,' ]*|\d[\d.,' ]* ?(%|\p{Sc})|\d{1,3}([,' ]\d{3})+([.,]\d+)?|\d+\.?\d*)\)?$")
+"""$1,234 or 59.3 % or 12 345: numbers to a person."""
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?( ?Z| ?[-+]\d{2}:?\d{2}| UTC)?)?"
 DATES = tuple(f"^{form}{_TIME}$" for form in (
@@ -49,6 +53,7 @@ class Found:
         note: what a person should know of it, or empty.
         whole: whether every value is a whole number.
         separator: the sign between the labels of one value where it seems to hold several, `""` where values are lists, or None.
+        decimal: the decimal mark of its numbers where a recipe has to say it, else `auto`.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Found:
     note: str = ""
     whole: bool = False
     separator: str | None = None
+    decimal: str = "auto"
 
 
 def look(name: str, column: pa.ChunkedArray) -> Found:
@@ -106,13 +112,18 @@ def judged(found: Found, present: int, values: pa.Array) -> Found:
     if found.distinct == 1 and not found.missing:
         return replace(found, kind="constant", reason=f"every row holds {values[0].as_py()[:40]!r}")
     if found.kind == "identifier":
-        return replace(found, reason="every row has a value of its own")
+        return replace(found, reason="every row has a value of its own" + (f"; {found.note}" if found.note else ""), note="")
     if found.whole and found.distinct == present >= 10 and _counts_rows(values):
         return replace(found, kind="identifier", reason="it counts the rows")
     if found.kind == "category" and present < FEW and found.distinct > max(2, present / 2):
         return replace(found, reason="nearly every row has a value of its own")
     kind = "words" if found.kind == "text" else found.kind
-    return replace(found, modality={"kind": kind})
+    return replace(found, modality=number_of(found) if kind == "number" else {"kind": kind})
+
+
+def number_of(found: Found) -> dict[str, Any]:
+    """Return how a column is read as numbers, ready for a recipe."""
+    return {"kind": "number", **({} if found.decimal == "auto" else {"decimal": found.decimal})}
 
 
 def words_of(column: pa.ChunkedArray) -> pa.Array | None:
@@ -177,17 +188,32 @@ def _strict(column: pa.ChunkedArray, values: pa.Array) -> tuple[str, dict[str, A
         either = every(DATES[4]) and not every(r"^(1[3-9]|2\d|3[01])[-/.]")
         return "date", {"note": "day or month first? Both can be read" if either and _either(values) else ""}
     whole = numeric and every(r"^[-+]?\d+(\.0*)?$")
-    if numeric or every(COMMA):
+    if numeric:
         pair = set(pc.unique(values).to_pylist()) == {"0", "1"} if whole else False
-        note = "" if numeric else "its numbers are written with a decimal comma"
-        return "boolean" if pair else "number", {"numeric": True, "whole": whole, "note": note}
+        return "boolean" if pair else "number", {"numeric": True, "whole": whole}
+    if every(THOUSANDS):
+        return "number", {"numeric": True, "note": "its numbers are written with a comma for thousands"}
+    if every(GROUPED):
+        return "number", {"numeric": True, "decimal": ".", "note": f"{_first(values, ',')} may have a comma for thousands or for "
+                          "decimals; it is read as thousands: say decimal: \",\" where it is not"}
+    if every(COMMA):
+        return "number", {"numeric": True, "decimal": ",", "note": "its numbers are written with a decimal comma"}
     strange = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
     if len(values) >= LEAST and len(strange) <= STRAY * len(values) and len(pc.unique(values)) > 20 + len(strange):
         first = strange[0].as_py()[:40]
         return "number", {"numeric": True, "note": f"{len(strange)} of {len(values):,} values are no number, the first {first!r}: such "
                                                    "rows will be set aside"}
     low = {word.lower() for word in pc.unique(values).to_pylist()} if len(pc.unique(values)) <= 6 else set()
+    if not low & set().union(*BOOLEANS) and every(DECORATED):
+        return "", {"note": f"looks like numbers, such as {values[0].as_py()[:40]!r}: write them in the source without units, currency, "
+                            "percent signs and marks of thousands to learn from them as numbers"}
     return ("boolean" if low in BOOLEANS else ""), {}
+
+
+def _first(values: pa.Array, sign: str) -> str:
+    import pyarrow.compute as pc
+
+    return repr(values.filter(pc.match_substring(values, sign))[0].as_py())
 
 
 def _either(values: pa.Array) -> bool:

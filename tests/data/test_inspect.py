@@ -134,3 +134,21 @@ def test_too_many_columns_to_look_at(tmp_path):
     file.write_text(",".join(f"c{i}" for i in range(10_001)) + "\n" + ",".join("1" * 10_001) + "\n")
     with pytest.raises(UserError, match="has 10,001 columns; only 10,000 can be looked at"):
         inspect(file)
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    file = tmp_path / "n.csv"
+    draw = random.Random(4)
+    rows = [(draw.random() * 90_000, draw.random()) for _ in range(200)]
+    file.write_text("thousands;comma;either;usd;share;address;preis\n" + "".join(
+        f"{a:,.2f};{str(round(b, 3)).replace('.', ',')};{int(b * 90_000) + 1000:,};${a:,.0f};{b:.1%};10.0.{i % 7}.{i};"
+        f"{str(round(a / 7, 2)).replace('.', ',')}\n" for i, (a, b) in enumerate(rows)), encoding="utf-8")
+    found = inspect(file, "preis")
+    assert (found.task, found.target_modality) == ("regression", {"kind": "number", "decimal": ","})
+    columns = {column.name: column for column in found.columns}
+    assert [columns[name].modality["decimal"] for name in ("comma", "either")] == [",", "."]
+    assert columns["thousands"].numeric and columns["thousands"].reason == "leak: a straight line of the target 'preis'"
+    assert "may have a comma for thousands or for decimals; it is read as thousands" in columns["either"].note
+    for name in ("usd", "share"):
+        assert "looks like numbers, such as" in columns[name].note
+    assert columns["address"].note == ""
