@@ -160,10 +160,11 @@ def _near(twins: duplicates.Twins, kept: bool, digits: int) -> str:
     import pyarrow.compute as pc
 
     count = pc.sum(twins.duplicates["near"]).as_py() or 0
-    return (f"{count:,} rows nearly repeat an earlier row (equal in {digits} significant digits, letters in any case), and "
-            f"{len(twins.duplicates) - count:,} exactly; " + ("they stay; of rows that are divided here, all go to one split with the "
-                                                             "row that they repeat" if kept or not len(twins.duplicates) else
-                                                             "they are in quarantine"))
+    like = f"equal in {digits} significant digits, letters in any case"
+    if not count:
+        return f"no row nearly repeats an earlier row ({like})"
+    what = "they stay; those that are divided here are in one split with the row that they repeat" if kept else "they are in quarantine"
+    return f"{count:,} rows nearly repeat an earlier row ({like}), and {len(twins.duplicates) - count:,} exactly; {what}"
 
 
 def _set_aside(file: Path, out: pa.Table, names: list[str], quarantine: Quarantine, inputs: tuple[str, ...]) -> None:
