@@ -190,7 +190,7 @@ def _prepare(table: Table) -> str:
         source["rename"] = dict(table.rename)
     targets = "".join(f"      {_key(table.named(name))}: {_flow(config)}\n" for name, config in table.targets.items())
     kinds = [config["kind"] for config in table.targets.values()]
-    split = "stratified" if kinds[0] == "category" else "random"
+    split = "stratified" if kinds[0] in ("category", "boolean") else "random"
     columns = f"    inputs:                            # column: what it is\n{_inputs(table)}    targets:\n{targets}"
     if table.streamed:
         held = max(10_000, min(200_000, table.rows // 50))

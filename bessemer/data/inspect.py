@@ -116,7 +116,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     columns = tuple(replace(column, modality={"kind": column.kind if column.kind != "identifier" else "number"}, reason="")
                     if is_table and column.name in inputs and column.modality is None else column for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected, chosen, inputs, job, is_table,
-                      _target_modality(found, job), tuple(column.name for column in columns if column.reason.startswith("leak:")))
+                      _target_modality(found, job, is_table), tuple(column.name for column in columns if column.reason.startswith("leak:")))
 
 
 def _sample(source: Source, path: Path) -> tuple[pa.Table, int]:
@@ -190,12 +190,16 @@ def _codes(found: Found, table: pa.Table, columns: tuple[Found, ...]) -> bool:
     return bool(found.counts) and text and not tabular  # beside text alone, numbers that recur have always been labels
 
 
-def _target_modality(found: Found | None, task: str | None) -> dict[str, Any] | None:
+def _target_modality(found: Found | None, task: str | None, table: bool) -> dict[str, Any] | None:
     if found is None or task is None:
         return None
     if task == "multilabel":
         return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {})}
-    return number_of(found) if task == "regression" else {"kind": "category"}
+    if task == "regression":
+        return number_of(found)
+    # Of words that say true and false, each is read however it is written; other pairs keep their own words as labels.
+    truth = table and found.kind == "boolean" and {label.lower() for label in found.counts} == {"true", "false"}
+    return {"kind": "boolean" if truth else "category"}
 
 
 def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, rows: int) -> tuple[tuple[str, ...], bool]:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bessemer.core.errors import GuardError, UserError
+from bessemer.core.pick import make
+from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column, Role, Schema
+from bessemer.core.types import Modality
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
 Kind = Literal["label", "number", "flags"]
-KINDS: dict[str, Kind] = {"category": "label", "number": "number", "multilabel": "flags"}
-"""Modality of a target -> the kind of its answer."""
+KINDS: tuple[Kind, ...] = ("label", "number", "flags")
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Rows:
 
 
 def kind_of(target: Column) -> Kind:
-    """Return the kind of answer that a target has: label, number or flags."""
-    kind = str(target.modality["kind"])
-    if kind not in KINDS:
-        raise UserError(f"the target '{target.name}' is of kind '{kind}', which a model of tables does not learn; expected one of: "
-                        f"{', '.join(sorted(KINDS))}")
-    return KINDS[kind]
+    """Return the kind of answer that a target has by its modality: label, number or flags."""
+    config = make("modalities", dict(target.modality))
+    modality: Modality = plugin_of("modalities", config).function(config)
+    for kind in KINDS:
+        if modality.answer == kind:
+            return kind
+    raise UserError(f"the target '{target.name}' is of kind '{target.modality['kind']}', which a model of tables does not learn; expected "
+                    "labels (category, boolean), numbers (number) or several labels a row (multilabel)")
 
 
 def truth_of(table: pa.Table, target: Column) -> np.ndarray:

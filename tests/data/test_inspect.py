@@ -152,3 +152,10 @@ def test_numbers_as_people_write_them(tmp_path):
     for name in ("usd", "share"):
         assert "looks like numbers, such as" in columns[name].note
     assert columns["address"].note == ""
+
+
+@pytest.mark.parametrize(("words", "kind"), [(("TRUE", "FALSE"), "boolean"), (("yes", "no"), "category"), (("1", "0"), "category")])
+def test_true_and_false_are_a_target_however_they_are_written(tmp_path, words, kind):
+    file = tmp_path / "b.csv"
+    file.write_text("a,y\n" + "".join(f"{i * 0.37 % 1:.3f},{words[i % 3 == 0]}\n" for i in range(60)))
+    assert inspect(file, "y").target_modality == {"kind": kind}

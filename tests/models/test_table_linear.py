@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
-from bessemer.core.schema import Role
+from bessemer.core.schema import Column, Role
 from bessemer.core.types import Answer, FitSpec
 from bessemer.models import _table_rows as tables
 from bessemer.models.linear import Layout, load_linear
@@ -164,3 +164,10 @@ def test_mistakes_are_sentences(tmp_path: Path) -> None:
     fit(kit.spec(tmp_path, "amount"))
     with pytest.raises(UserError, match="learnt for other targets"):
         load_linear(tmp_path, kit.schema("label").by_role(Role.TARGET))
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("category", "label"), ("boolean", "label"), ("number", "number"), ("multilabel", "flags")])
+def test_the_answer_follows_from_the_targets_modality(kind: str, answer: str) -> None:
+    assert tables.kind_of(Column(name="y", role=Role.TARGET, modality={"kind": kind})) == answer
+    with pytest.raises(UserError, match="the target 'y' is of kind 'date', which a model of tables does not learn; expected labels"):
+        tables.kind_of(Column(name="y", role=Role.TARGET, modality={"kind": "date"}))
