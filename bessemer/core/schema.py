@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Column(BaseModel):
     aliases: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
 
-    def named_in(self, names: Sequence[str]) -> str | None:
+    def named_in(self, names: Container[str]) -> str | None:
         """Return the name under which raw rows with these columns hold this one: its own or an alias; None where they lack it."""
         return next((name for name in (self.name, *self.aliases) if name in names), None)
 

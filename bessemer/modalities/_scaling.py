@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ ROWS = 8192
 SEARCHED = 256
 STEPS = 1
 VALUES = 2**16
+FEW_ROWS, MANY_COLUMNS = 8, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,37 @@ class Knots:
         x_N += self.y.take(at_N, mode="clip")
         x_N[beyond_N] += far_N
         return x_N
+
+
+class Beside:
+    """The knots of many columns, so that one value of each is scaled by a dozen calls in all; the bits are those of `Knots.apply`."""
+
+    def __init__(self, knots: Sequence[Knots]) -> None:
+        import numpy as np
+
+        sizes = np.array([len(item.x) for item in knots])
+        self.start_C = np.cumsum(sizes) - sizes
+        self.sizes_C = sizes
+        self.x, self.y = (np.concatenate([getattr(item, name) for item in knots]) for name in ("x", "y"))
+        # K - 1 segments beside K points: one place of each column is never used
+        self.ends, self.slope = (np.concatenate([np.append(getattr(item, name), 0.0) for item in knots]) for name in ("ends", "slope"))
+        self.tail_C = np.array([item.tail for item in knots])
+
+    def apply(self, given_C: np.ndarray) -> np.ndarray:
+        """Return each column's function of its own value, float64 [C]."""
+        import numpy as np
+
+        x_C = np.minimum(np.maximum(given_C, self.x[self.start_C]), self.x[self.start_C + self.sizes_C - 1])
+        far_C = (given_C - x_C) * self.tail_C
+        low_C, high_C = self.start_C, self.start_C + self.sizes_C - 1
+        for _ in range(int(self.sizes_C.max()).bit_length()):  # halving: how many ends are at most x
+            middle_C = (low_C + high_C) // 2
+            on_C = (low_C < high_C) & (x_C >= self.ends[middle_C])
+            low_C, high_C = np.where(on_C, middle_C + 1, low_C), np.where(on_C, high_C, middle_C)
+        beyond_C = given_C != x_C
+        x_C = (x_C - self.x[low_C]) * self.slope[low_C] + self.y[low_C]
+        x_C[beyond_C] += far_C[beyond_C]
+        return x_C
 
 
 def _cells(x_N: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -208,6 +241,14 @@ class Block:
         clip_C = np.array([item.clip for item in scalings], np.float32)
         self.clip_C = clip_C[:1] if (clip_C == clip_C[0]).all() else clip_C
         self.limited = bool(np.isfinite(self.low_C).any() or np.isfinite(self.high_C).any())
+        self.places = np.cumsum([0, *(len(item.names) for item in scalings)])[:-1].tolist()
+        self.knotted = [number for number, item in enumerate(scalings) if item.knots is not None]
+        self.others = [number for number, item in enumerate(scalings) if item.knots is None]
+
+    @cached_property
+    def beside(self) -> Beside:
+        """Return the knots of all columns that have some."""
+        return Beside([item.knots for item in self.scalings if item.knots is not None])
 
     def scale(self, batches: Sequence[pa.RecordBatch], out_NW: np.ndarray) -> None:
         """Write the features of C columns (of float32 or float64, one a scaling, in order) into float32 [N, W]."""
@@ -239,15 +280,35 @@ class Block:
                 out_NW[:] = raw_NC
             np.clip(out_NW, -self.clip_C, self.clip_C, out=out_NW)
         else:
-            _write(self.scalings, raw_NC, np.zeros(raw_NC.shape, bool) if absent_NC is None else absent_NC, out_NW)
+            self._write(raw_NC, np.zeros(raw_NC.shape, bool) if absent_NC is None else absent_NC, out_NW)
+
+    def _write(self, raw_NC: np.ndarray, absent_NC: np.ndarray, out_NW: np.ndarray) -> None:
+        """Write the features of columns of several kinds; of few rows, all columns with knots by one arithmetic."""
+        import numpy as np
+
+        if len(raw_NC) > FEW_ROWS or len(self.knotted) < MANY_COLUMNS:
+            _write(self.scalings, self.places, (raw_NC, absent_NC), out_NW, range(len(self.scalings)))
+            return
+        _write(self.scalings, self.places, (raw_NC, absent_NC), out_NW, self.others)
+        knotted_C = np.array(self.knotted)
+        place_C = np.array(self.places)[knotted_C]
+        clip_C = np.array([self.scalings[number].clip for number in self.knotted])
+        marked = [number for number in self.knotted if self.scalings[number].indicator]
+        for row, raw_C in enumerate(raw_NC):
+            out_NW[row, place_C] = np.clip(self.beside.apply(raw_C[knotted_C]), -clip_C, clip_C)
+        if marked:
+            out_NW[:, np.array(self.places)[marked] + 1] = absent_NC[:, marked]
 
 
-def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarray, out_NW: np.ndarray) -> None:
-    """Write the features of columns of several kinds; affine ones are scaled already where all are."""
+def _write(scalings: Sequence[Scaling], places: Sequence[int], given: tuple[np.ndarray, np.ndarray], out_NW: np.ndarray,
+           numbers: Sequence[int]) -> None:
+    """Write the features of some columns, of several kinds; affine ones are scaled already where all are."""
     import numpy as np
 
-    plain, place = all(item.kind == "affine" for item in scalings), 0
-    for number, item in enumerate(scalings):
+    raw_NC, absent_NC = given
+    plain = all(item.kind == "affine" for item in scalings)
+    for number in numbers:
+        item, place = scalings[number], places[number]
         x_N = raw_NC[:, number]
         if item.kind == "bins":
             bin_N = np.searchsorted(np.asarray(item.bins), x_N, side="right")
@@ -264,7 +325,5 @@ def _write(scalings: Sequence[Scaling], raw_NC: np.ndarray, absent_NC: np.ndarra
             else:
                 x_N = np.clip(x_N if plain else (x_N - item.shift) * item.factor, -item.clip, item.clip)
             out_NW[:, place] = x_N
-        place += 1
         if item.indicator:
-            out_NW[:, place] = absent_NC[:, number]
-            place += 1
+            out_NW[:, place + 1] = absent_NC[:, number]

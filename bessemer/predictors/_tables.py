@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.core.errors import GuardError, UserError, nearest
+from bessemer.core.errors import GuardError
 from bessemer.core.heads import joined
-from bessemer.core.schema import Column, Role, Schema
+from bessemer.core.schema import Schema
 from bessemer.core.types import Answer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.modalities.vectors import Vectors
+    from bessemer.predictors._cleaner import Cleaner
 
 MAX_ROWS = 4096
 
@@ -57,11 +59,18 @@ class TablePredictor:
     answer: Callable[[TableInput], dict[str, Answer]]
     rows_at_once: int = MAX_ROWS
 
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """Return what turns raw rows into clean columns."""
+        from bessemer.predictors._cleaner import Cleaner
+
+        return Cleaner(self.schema)
+
     def predict(self, rows: pa.Table) -> dict[str, Answer]:
         """Return the answers of raw rows, in their order."""
         import numpy as np
 
-        clean = clean_columns(rows, self.schema)
+        clean = self.cleaner(rows)
         parts = []
         for start in range(0, max(1, len(clean)), self.rows_at_once):
             part = clean.slice(start, self.rows_at_once)
@@ -84,38 +93,7 @@ def open_predictor(folder: Path, schema: Schema, form: str, answer: Callable[[Ta
 
 
 def clean_columns(rows: pa.Table, schema: Schema) -> pa.Table:
-    """Return the input columns under the schema's names, cleaned by their own modalities, and then those that are derived from them.
+    """Return the clean input columns of raw rows; see Cleaner, which a predictor keeps."""
+    from bessemer.predictors._cleaner import Cleaner
 
-    A missing column and a value that training would have set aside are UserErrors; columns that the model does not read are left
-    out.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from bessemer.data.crosses import crosses_of, with_crosses
-    from bessemer.modalities import modality_of
-
-    found = {}
-    for column in schema.by_role(Role.INPUT):
-        if column.of:
-            continue
-        clean, why = modality_of(column).clean(column_of(rows, column))
-        first = pc.index(why.is_valid(), True).as_py()
-        if first >= 0:
-            raise UserError(f"row {first + 1}: the column '{column.name}' holds a value that the model cannot read: {why[first].as_py()}; "
-                            "correct it or leave this row out")
-        found[column.name] = clean
-    return pa.table(with_crosses(found, crosses_of(schema)))
-
-
-def column_of(rows: pa.Table, column: Column) -> pa.Array:
-    """Return one input column of raw rows."""
-    from bessemer.data.columns import texts
-
-    name = column.named_in(rows.column_names)
-    if name is None:
-        raise UserError(f"the rows have no column '{column.name}', which the model reads{nearest(column.name, rows.column_names)}")
-    if rows.column_names.count(name) > 1:
-        raise UserError(f"the rows have {rows.column_names.count(name)} columns named '{name}'; the model reads one: rename or remove the "
-                        "others")
-    return texts(rows.column(name))
+    return Cleaner(schema)(rows)

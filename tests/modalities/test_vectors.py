@@ -64,6 +64,19 @@ def test_many_columns_with_a_large_block_are_those_of_single_rows(tmp_path):
     assert vectors.encode(table.slice(0, 0))[0].shape == (0, 12)
 
 
+def test_knots_side_by_side_have_the_bits_of_each_column(tmp_path):
+    values = np.exp(RNG.standard_normal((300, 40)) * 3).round(1)
+    kinds = [{"kind": "number"}, {"kind": "number", "indicator": True, "clip": 2.0}, {"kind": "number", "scale": "robust"},
+             {"kind": "number", "scale": "bins", "bins": 5}, {"kind": "number", "quantiles": 20}]
+    holes = [pa.array(values[:, i], mask=values[:, i] < 0.05 * (i % 3)) for i in range(40)]
+    vectors, table, _ = opened(tmp_path, {f"n{i}": (kinds[max(0, i - 35)], column) for i, column in enumerate(holes)})
+    far = pa.table({name: [-1e9, 0.0, 1e9, None] for name in table.column_names})
+    rows = pa.concat_tables([table, far, table.slice(0, 1)])
+    whole, _ = vectors.encode(rows)
+    assert all(np.array_equal(vectors.encode(rows.slice(row, 1))[0][0], whole[row]) for row in [*range(0, 300, 20), *range(300, 305)])
+    assert np.array_equal(vectors.encode(rows.slice(298, 7))[0], whole[298:])
+
+
 def test_float32_columns_are_as_their_float64(tmp_path):
     values = RNG.standard_normal(500).astype(np.float32)
     vectors, _, _ = opened(tmp_path, {name: ("number", pa.array(values)) for name in "ab"})
