@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from bessemer.app.starter_tables import flow, key_of, line_of, recipe_text, table_of, targets_of, told
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -52,7 +51,6 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
         task: `regression`, `classification` or `multilabel`; by the targets' values by default.
         force: write over a recipe that is there.
     """
-    from bessemer.app.starter_tables import recipe_text, table_of, targets_of, told
     from bessemer.data.inspect import inspect
 
     each = targets_of(data, targets, task)
@@ -97,13 +95,9 @@ def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
         shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])
-        lines.append(f"  {column.name}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
+        lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
                      + (f": {shown}" if use == "target" else ""))
     return lines
-
-
-def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
 
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
@@ -127,16 +121,16 @@ def _text(name: str, found: Inspection, choice: Choice) -> str:
 #   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
 #   bessemer run {name}.yaml         does it all
 #   bessemer run {name}.yaml finetune.learning_rate=3e-5    runs again only what that changes
-name: {_flow(name).splitlines()[0]}
+name: {flow(name)}
 seed: 0
 stages:
   prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
-      - {_flow(source)}
+      - {flow(source)}
     inputs:
-      {_key(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
+      {key_of(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
     targets:
-      {_key(target)}: {{kind: category}}
+      {key_of(target)}: {{kind: category}}
     split: {{kind: stratified, validation: 0.1, test: 0.15}}
 {pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {start}: {model if choice.latin else "pretrain"}
@@ -166,21 +160,16 @@ def _weights() -> str:
 
 
 def reserved(name: str) -> bool:
-    """Tell whether Bessemer uses a column's name itself."""
+    """Tell whether a column needs another name: Bessemer uses its own itself, or it has none."""
     from bessemer.data.clean import INTERNAL
 
-    return name in INTERNAL or name.startswith(".")
+    return not name or name in INTERNAL or name.startswith(".")
 
 
 def free_name(name: str, found: Inspection) -> str:
-    """Return another name for a column whose own Bessemer uses itself."""
+    """Return another name for a column whose own cannot be used."""
     taken = {column.name for column in found.columns}
-    made = f"{name.lstrip('.').replace('*', '_')}_column"
+    made = f"{name.lstrip('.').replace('*', '_')}_column".removeprefix("_" if not name else "")
     while made in taken or reserved(made):
         made += "_"
     return made
-
-
-def _key(name: str) -> str:
-    """Return a column's name as a YAML key on one line."""
-    return yaml.safe_dump({name: 0}, allow_unicode=True, width=10_000, default_flow_style=True).strip()[1:-4].strip()

@@ -104,7 +104,7 @@ def table_of(data: Path, each: Mapping[str, Inspection]) -> Table:
     used = [*each, *(column.name for column in shared)]
     rename = {name: free_name(name, found) for name in used if reserved(name) or "*" in name}
     if streamed:  # a stream reads files as they are
-        left.update({name: "Bessemer uses this name itself; write the file with another" for name in rename if name not in each})
+        left.update({name: "it has no name, or one that Bessemer uses itself; write another" for name in rename if name not in each})
         shared, rename = [column for column in shared if column.name not in rename], {}
     targets = {name: dict(other.target_modality or {}) for name, other in each.items()}
     return Table(found, targets, tuple(shared), left, rows, rename, streamed)
@@ -142,7 +142,7 @@ def told(data: Path, table: Table) -> list[str]:
         said = "input" if column.name in inputs else "target" if column.name in table.targets else f"left out: {table.left[column.name]}"
         if column.name in table.targets:
             said += f" ({table.targets[column.name]['kind']})"
-        lines.append(f"  {column.name}: {column.kind}, {column.distinct:,} different, {column.missing:,} missing → {said}"
+        lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing:,} missing → {said}"
                      + (f" ({column.note})" if column.note else ""))
     if many:
         kinds: dict[str, int] = {}
@@ -168,7 +168,7 @@ def recipe_text(name: str, table: Table) -> str:
 #   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
 #   bessemer run {name}.yaml         does it all
 #   bessemer run {name}.yaml finetune.num_train_epochs=20    runs again only what that changes
-name: {_flow(name).splitlines()[0]}
+name: {flow(name)}
 seed: 0
 stages:
 {_prepare(table)}{_finetune(table)}{trees}  linear:                              # what a straight line does
@@ -188,7 +188,7 @@ def _prepare(table: Table) -> str:
     source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items() if key in ("kind", "path")}
     if table.rename:
         source["rename"] = dict(table.rename)
-    targets = "".join(f"      {_key(table.named(name))}: {_flow(config)}\n" for name, config in table.targets.items())
+    targets = "".join(f"      {key_of(table.named(name))}: {flow(config)}\n" for name, config in table.targets.items())
     kinds = [config["kind"] for config in table.targets.values()]
     split = "stratified" if kinds[0] in ("category", "boolean") else "random"
     columns = f"    inputs:                            # column: what it is\n{_inputs(table)}    targets:\n{targets}"
@@ -196,13 +196,13 @@ def _prepare(table: Table) -> str:
         held = max(10_000, min(200_000, table.rows // 50))
         return f"""  prepare:                             # fits columns, holds rows out; training reads the file where it is
     kind: stream
-    source: {_flow({"kind": "files", "path": source["path"]})}
+    source: {flow({"kind": "files", "path": source["path"]})}
 {columns}    validation: {held}
     test: {held}
 """
     return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
-      - {_flow(source)}
+      - {flow(source)}
 {columns}    split: {{kind: {split}, validation: 0.15, test: 0.15}}
 """
 
@@ -229,12 +229,12 @@ def _inputs(table: Table) -> str:
     covered = {name for names in patterns.values() for name in names}
     for column in table.inputs:
         if column.name not in covered:
-            note = f"    # {_line(column.note)}" if column.note else ""
-            lines.append(f"      {_key(table.named(column.name))}: {_flow(dict(column.modality or {}))}{note}\n")
+            note = f"    # {line_of(column.note)}" if column.note else ""
+            lines.append(f"      {key_of(table.named(column.name))}: {flow(dict(column.modality or {}))}{note}\n")
     kinds = {column.name: dict(column.modality or {}) for column in table.inputs}
-    lines += [f"      {_key(pattern)}: {_flow(kinds[names[0]])}    # {len(names):,} columns\n" for pattern, names in patterns.items()]
+    lines += [f"      {key_of(pattern)}: {flow(kinds[names[0]])}    # {len(names):,} columns\n" for pattern, names in patterns.items()]
     left = list(table.left.items())
-    lines += [f"      # {_line(name)}: left out, {_line(why)}\n" for name, why in left[:LINES]]
+    lines += [f"      # {line_of(name)}: left out, {line_of(why)}\n" for name, why in left[:LINES]]
     if len(left) > LINES:
         lines.append(f"      # … and {len(left) - LINES:,} more left out\n")
     return "".join(lines)
@@ -257,17 +257,28 @@ def _patterns(table: Table) -> dict[str, list[str]]:
     return found
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def line_of(text: str) -> str:
+    """Return a text on one line, as a comment or a person's terminal takes it; '' where it is empty."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split()) or "''"
 
 
-def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+class _OneLine(yaml.SafeDumper):
+    """YAML whose texts stay on one line: a text that is empty or has signs that are not printed is quoted with escapes."""
 
 
-def _key(name: str) -> str:
+_OneLine.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+    "tag:yaml.org,2002:str", text, None if text.isprintable() and text else '"'))
+
+
+def flow(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    return yaml.dump(value, Dumper=_OneLine, default_flow_style=True, allow_unicode=True, width=1_000_000_000).removesuffix("...\n").strip()
+
+
+def key_of(name: str) -> str:
     """Return a column's name as a YAML key on one line."""
-    return yaml.safe_dump({name: 0}, allow_unicode=True, width=10_000, default_flow_style=True).strip()[1:-4].strip()
+    made = flow({name: 0})[1:-4]
+    return flow([name])[1:-1] if made.startswith("? ") else made.strip()
 
 
 def targets_of(data: Path, targets: Sequence[str], task: str | None) -> dict[str, Inspection]:
