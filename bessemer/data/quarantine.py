@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHOWN = 500
+EXAMPLE = 40
 
 
 class Quarantine:
@@ -21,6 +22,7 @@ class Quarantine:
         self.file = file
         self.count = 0
         self.reasons: dict[str, dict[str, int]] = {}
+        self.places: dict[str, str] = {}
 
     def __enter__(self) -> Quarantine:
         import pyarrow as pa
@@ -47,6 +49,13 @@ class Quarantine:
         counts = self.reasons.setdefault(source, {})
         for entry in table["reason"].value_counts().to_pylist():
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+            if entry["values"] not in self.places:
+                first = pc.index(table["reason"], entry["values"]).as_py()
+                self.places[entry["values"]] = _place(table["detail"][first].as_py(), table["content"][first].as_py())
+
+    def place(self, reason: str) -> str:
+        """Return where the first row of a reason has it: `, such as '1,5' in column 'price'`; empty where it is of no one column."""
+        return self.places.get(reason, "")
 
     def top(self, limit: int = 3) -> str:
         """Return the most frequent reasons as words."""
@@ -55,7 +64,13 @@ class Quarantine:
             for reason, count in counts.items():
                 total[reason] = total.get(reason, 0) + count
         best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        return ", ".join(f"{reason} ({count:,} rows)" for reason, count in best)
+        return ", ".join(f"{reason} ({count:,} rows{self.place(reason)})" for reason, count in best)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.writer.close()
+
+
+def _place(detail: str | None, content: str | None) -> str:
+    if not detail or not detail.startswith("column '"):
+        return ""
+    return f", the first in {detail}" if content is None else f", such as {content[:EXAMPLE]!r} in {detail}"

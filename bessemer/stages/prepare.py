@@ -119,7 +119,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     codecs = {column.name: codec_of(column, out) for column in schema.columns if column.role != Role.WEIGHT}
     written = encode(work, chosen, schema, codecs)
     funnel = _funnel(counts, quarantine, chosen, written)
-    _tell(funnel, run)
+    _tell(funnel, quarantine, run)
     _tell_rare(funnel, run)
     schema = with_lengths(schema, codecs, out)
     schema.save(out)
@@ -183,11 +183,11 @@ def _profile(schema: Schema, out: Path, run: RunContext) -> None:
     (out / "profile.json").write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _tell(funnel: dict[str, Any], run: RunContext) -> None:
+def _tell(funnel: dict[str, Any], quarantine: Quarantine, run: RunContext) -> None:
     """Tell people what became of every row."""
     for source in funnel["sources"]:
         asked = {"not selected by 'where'": source["not_selected"], "not drawn (limit)": source["not_sampled"]}
-        left = {**{f"quarantined: {reason}": count for reason, count in source["rejected"].items()}, **asked}
+        left = {**{f"quarantined: {reason}{quarantine.place(reason)}": count for reason, count in source["rejected"].items()}, **asked}
         told = "".join(f" + {count:,} {reason}" for reason, count in left.items() if count)
         run.note(f"{source['name']}: {source['rows_in']:,} rows in = {source['rows_out']:,} out{told}")
 
