@@ -104,15 +104,15 @@ def _fitted(config: Category, arrays: Iterator[pa.Array]) -> tuple[tuple[str, ..
     return tuple(labels), {"counts": {label: counts[label] for label in labels}, **facts}
 
 
-def check_target(labels: tuple[str, ...], facts: Mapping[str, Any]) -> None:
+def check_target(labels: tuple[str, ...], facts: Mapping[str, Any], name: str = "") -> None:
     """Refuse fitted labels that no target can have: those of a quantity or an identifier, and those that were merged."""
-    counts = facts.get("counts", {})
+    said, counts = f"the target '{name}'" if name else "the target", facts.get("counts", {})
     distinct, rows = facts.get("distinct", len(counts)), facts.get("rows", sum(counts.values()))
     if distinct > MANY and distinct > rows / 2:
-        raise UserError(f"the target has {distinct:,} different values in {rows:,} rows, so it is a quantity or an identifier; "
+        raise UserError(f"{said} has {distinct:,} different values in {rows:,} rows, so it is a quantity or an identifier; "
                         "give it the kind 'number' or choose another target")
     if distinct > len(labels) or len(counts) < len(labels) or (rows and not counts):
-        raise UserError(f"the target has {distinct:,} labels in the training rows, of which 'max_categories', 'min_count' or "
+        raise UserError(f"{said} has {distinct:,} labels in the training rows, of which 'max_categories', 'min_count' or "
                         f"'encoding' keep {len(labels):,}; remove those options, which are for inputs, or merge labels in the source")
 
 

@@ -97,7 +97,10 @@ def _column(work: Work, name: str, role: Role, arrays: Iterator[pa.Array]) -> Co
     config = (work.inputs if role == Role.INPUT else work.targets)[name]
     folder = column_folder(work.out, name)
     folder.mkdir(parents=True)
-    labels, facts = modality(config).fit(arrays, work.run.seed, folder)
+    try:
+        labels, facts = modality(config).fit(arrays, work.run.seed, folder)
+    except UserError as error:  # a modality knows its values, not their column's name
+        raise UserError(f"column '{name}': {error}") from None
     if not any(folder.iterdir()):
         folder.rmdir()
     return Column(name=name, role=role, modality=dump_plugin("modalities", config) or {}, labels=labels, facts=facts,
@@ -126,7 +129,7 @@ def _check_labels(work: Work, chosen: Selection, column: Column) -> None:
     import pyarrow.compute as pc
 
     name, labels = column.name, column.labels
-    check_target(labels, column.facts)
+    check_target(labels, column.facts, name)
     if len(labels) < 2:
         raise UserError(f"the target '{name}' has only one label ('{labels[0]}') in the training rows, so there is nothing to tell "
                         "apart; expected at least two" if labels else f"the target '{name}' has no label in the training rows")

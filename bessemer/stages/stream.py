@@ -250,7 +250,7 @@ def _told(found: list[cleaning.Count], quarantine: Quarantine, chosen: Selection
         if count.rows_in != rows_out + sum(rejected.values()):
             raise GuardError(f"'{count.name}': {count.rows_in:,} rows in, but {rows_out:,} out and {sum(rejected.values()):,} "
                              "quarantined; this is a fault of Bessemer, please report it")
-        told = "".join(f" + {number:,} quarantined: {reason}" for reason, number in rejected.items())
+        told = "".join(f" + {number:,} quarantined: {reason}{quarantine.place(reason)}" for reason, number in rejected.items())
         run.note(f"{count.name}: {count.rows_in:,} rows read to prepare = {rows_out:,} out{told}; training rows are cleaned while they "
                  "are read")
         sources.append({"name": count.name, "rows_in": count.rows_in, "rows_out": rows_out, "not_selected": 0, "not_sampled": 0,

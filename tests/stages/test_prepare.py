@@ -149,7 +149,8 @@ def test_a_rehearsal_reads_a_part(tmp_path):
     (["same,pos", "same,neg"], {}, "every row was set aside, so there is nothing to learn from: conflicting labels (2 rows)"),
     (GOOD, {"targets": {"lable": "category"}}, "has no column 'lable'; did you mean 'label'?"),
     ([f"t {i},{i}.5" for i in range(300)], {"split": "random"},
-     "so it is a quantity or an identifier; give it the kind 'number' or choose another target"),
+     "the target 'label' has 240 different values in 240 rows, so it is a quantity or an identifier; give it the kind 'number' or "
+     "choose another target"),
     ([f"{row},train" for row in GOOD] + ["new,odd,test"], {"split": {"kind": "given", "column": "part"}},
      "the label 'odd' of the target 'label' occurs in test (row 301 of 'f.csv') but never in training"),
     ([f"{row},train" for row in GOOD] + ["new,pos,late"], {"split": {"kind": "given", "column": "part"}},
@@ -160,6 +161,26 @@ def test_data_that_cannot_be_learnt(tmp_path, rows, settings, message):
     with pytest.raises(UserError) as error:
         go(tmp_path, {"sources": [source], **settings})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "cells", "message"), [
+    ("number", ["1,5"] * 30, "no number (30 rows, such as '1,5' in column 'size')"),
+    ("date", [f"0{row % 6 + 1}/0{row // 6 + 1}/2023" for row in range(30)],
+     "column 'size': a column of dates has 24 training rows such as 05/01/2023 and none that shows whether the day comes first")])
+def test_what_is_wrong_with_a_column_names_it(tmp_path, kind, cells, message):
+    source = csv(tmp_path / "t.csv", [f'"{cell}",{row / 7:.3f}' for row, cell in enumerate(cells)], "size,price")
+    with pytest.raises(UserError) as error:
+        go(tmp_path, {"sources": [source], "split": "random", "inputs": {"size": kind}, "targets": {"price": "number"}})
+    assert message in str(error.value)
+
+
+def test_notes_name_the_column_of_a_reason(tmp_path):
+    source = csv(tmp_path / "t.csv", [f"{'1e300' if row == 7 else row},{row / 7:.3f}" for row in range(40)], "size,price")
+    run = Run(tmp_path)
+    (tmp_path / "out").mkdir()
+    config = {"sources": [source], "split": "random", "inputs": {"size": "number"}, "targets": {"price": "number"}}
+    prepare(Prepare.model_validate(config), {}, tmp_path / "out", run)
+    assert "t.csv: 40 rows in = 39 out + 1 quarantined: beyond 1e+150, such as '1e300' in column 'size'" in run.notes
 
 
 def test_labels_of_mixed_types_name_two_rows(tmp_path):
