@@ -103,7 +103,14 @@ def divide(population: Population, rows: np.ndarray, validation: float | int, te
         result[members[:second]] = 2
         result[members[second:second + first]] = 1
         _together(result, members, population.keys)
-    return result[rows], notes
+    found = result[rows]
+    for code, (name, wanted) in enumerate((("training", 1), ("validation", validation), ("test", test))):
+        if wanted and not (found == code).any():
+            different = len(np.unique(population.keys[rows]))
+            raise UserError(f"{total:,} rows, of which {different:,} differ in their inputs, are too few for a {name} split"
+                            f"{f' of {wanted}' if code else ''}, since rows of equal inputs stay together; give more rows or a larger "
+                            "fraction")
+    return found, notes
 
 
 def _quotas(sizes: np.ndarray, count: int, total: int) -> np.ndarray:

@@ -120,7 +120,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     written = encode(work, chosen, schema, codecs)
     funnel = _funnel(counts, quarantine, chosen, written)
     _tell(funnel, quarantine, run)
-    _tell_rare(funnel, run)
+    _tell_rare(funnel, run, any(modality(item).answer == "label" for item in config.targets.values()))
     schema = with_lengths(schema, codecs, out)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -192,9 +192,14 @@ def _tell(funnel: dict[str, Any], quarantine: Quarantine, run: RunContext) -> No
         run.note(f"{source['name']}: {source['rows_in']:,} rows in = {source['rows_out']:,} out{told}")
 
 
-def _tell_rare(funnel: dict[str, Any], run: RunContext) -> None:
-    """Tell people of labels with so few rows to score that their numbers say little."""
+def _tell_rare(funnel: dict[str, Any], run: RunContext, labelled: bool) -> None:
+    """Tell people of labels, or of splits where there are none, with so few rows to score that their numbers say little."""
     for split in ("validation", "test"):
+        if not labelled:
+            rows = funnel["splits"].get(split, {}).get("rows", 0)
+            if 0 < rows < FEW_ROWS:
+                run.note(f"{split}: {rows} row{'s' * (rows > 1)}, whose scores say little")
+            continue
         rare = [f"{label} ({count})" for label, count in funnel["splits"].get(split, {}).items() if count < FEW_ROWS]
         if rare:
             run.note(f"{split}: labels with fewer than {FEW_ROWS} rows, whose scores say little: {', '.join(rare[:10])}")

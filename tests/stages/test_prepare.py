@@ -166,12 +166,29 @@ def test_data_that_cannot_be_learnt(tmp_path, rows, settings, message):
 @pytest.mark.parametrize(("kind", "cells", "message"), [
     ("number", ["1,5"] * 30, "no number (30 rows, such as '1,5' in column 'size')"),
     ("date", [f"0{row % 6 + 1}/0{row // 6 + 1}/2023" for row in range(30)],
-     "column 'size': a column of dates has 24 training rows such as 05/01/2023 and none that shows whether the day comes first")])
+     "column 'size': a column of dates has 20 training rows such as 05/01/2023 and none that shows whether the day comes first")])
 def test_what_is_wrong_with_a_column_names_it(tmp_path, kind, cells, message):
     source = csv(tmp_path / "t.csv", [f'"{cell}",{row / 7:.3f}' for row, cell in enumerate(cells)], "size,price")
     with pytest.raises(UserError) as error:
         go(tmp_path, {"sources": [source], "split": "random", "inputs": {"size": kind}, "targets": {"price": "number"}})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "split"), [("number", {}), ("category", {"kind": "stratified"})])
+def test_too_few_rows_for_a_validation_split_are_refused(tmp_path, kind, split):
+    source = csv(tmp_path / "t.csv", [f"{row},{row % 2}" for row in range(4)] + ["7,0"] * 6, "size,price")
+    settings = {"kind": "random", "validation": 0.15, "test": 0.15, **split}
+    with pytest.raises(UserError, match=r"^10 rows, of which 5 differ in their inputs, are too few for a \w+ split of 0.15, since "):
+        go(tmp_path, {"sources": [source], "split": settings, "inputs": {"size": "number"}, "targets": {"price": kind}})
+
+
+def test_few_rows_of_a_number_are_no_labels(tmp_path):
+    source = csv(tmp_path / "t.csv", [f"{row},{row / 7:.3f}" for row in range(30)], "size,price")
+    run = Run(tmp_path)
+    (tmp_path / "out").mkdir()
+    config = {"sources": [source], "split": "random", "inputs": {"size": "number"}, "targets": {"price": "number"}}
+    prepare(Prepare.model_validate(config), {}, tmp_path / "out", run)
+    assert "validation: 3 rows, whose scores say little" in run.notes and not any("labels with" in note for note in run.notes)
 
 
 def test_notes_name_the_column_of_a_reason(tmp_path):
