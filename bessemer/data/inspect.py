@@ -265,6 +265,7 @@ def _line(left: pa.Array, right: pa.Array) -> bool:
 
     x_N, y_N = numbers(left), numbers(right)
     both = np.isfinite(x_N) & np.isfinite(y_N)
-    if both.sum() < 20 or not (x_N[both].std() and y_N[both].std()):
+    if both.sum() < 20 or not (np.ptp(x_N[both] / 2) and np.ptp(y_N[both] / 2)):
         return False
-    return bool(abs(np.corrcoef(x_N[both], y_N[both])[0, 1]) > 1 - 1e-9)
+    x_N, y_N = (values[both] / np.abs(values[both]).max() for values in (x_N, y_N))  # so that squares are numbers
+    return bool(abs(np.corrcoef(x_N, y_N)[0, 1]) > 1 - 1e-9) if x_N.std() and y_N.std() else False

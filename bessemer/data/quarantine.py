@@ -51,7 +51,7 @@ class Quarantine:
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
             if entry["values"] not in self.places:
                 first = pc.index(table["reason"], entry["values"]).as_py()
-                self.places[entry["values"]] = _place(table["detail"][first].as_py(), table["content"][first].as_py())
+                self.places[entry["values"]] = _place(entry["values"], table["detail"][first].as_py(), table["content"][first].as_py())
 
     def place(self, reason: str) -> str:
         """Return where the first row of a reason has it: `, such as '1,5' in column 'price'`; empty where it is of no one column."""
@@ -70,7 +70,9 @@ class Quarantine:
         self.writer.close()
 
 
-def _place(detail: str | None, content: str | None) -> str:
+def _place(reason: str, detail: str | None, content: str | None) -> str:
     if not detail or not detail.startswith("column '"):
         return ""
-    return f", the first in {detail}" if content is None else f", such as {content[:EXAMPLE]!r} in {detail}"
+    if content is None or reason.startswith("missing"):  # where nothing stands, the content is another column's
+        return f", in {detail}"
+    return f", such as {content[:EXAMPLE]!r} in {detail}"

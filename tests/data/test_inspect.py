@@ -159,3 +159,10 @@ def test_true_and_false_are_a_target_however_they_are_written(tmp_path, words, k
     file = tmp_path / "b.csv"
     file.write_text("a,y\n" + "".join(f"{i * 0.37 % 1:.3f},{words[i % 3 == 0]}\n" for i in range(60)))
     assert inspect(file, "y").target_modality == {"kind": kind}
+
+
+def test_numbers_whose_squares_are_infinite_are_compared(tmp_path):
+    file = tmp_path / "h.csv"
+    file.write_text("huge,far,y\n" + "".join(f"{(-1) ** i * 1e308:g},{(i * 37 % 60 - 30) * 1e300:g},{i * 37 % 60 * 2 + 1.5}\n"
+                                            for i in range(60)))
+    assert inspect(file, "y").leaks == ("far",)

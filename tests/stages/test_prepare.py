@@ -192,12 +192,13 @@ def test_few_rows_of_a_number_are_no_labels(tmp_path):
 
 
 def test_notes_name_the_column_of_a_reason(tmp_path):
-    source = csv(tmp_path / "t.csv", [f"{'1e300' if row == 7 else row},{row / 7:.3f}" for row in range(40)], "size,price")
+    source = csv(tmp_path / "t.csv", [f"{'1e300' if row == 7 else row},{'' if row == 9 else row / 7}" for row in range(40)], "size,price")
     run = Run(tmp_path)
     (tmp_path / "out").mkdir()
     config = {"sources": [source], "split": "random", "inputs": {"size": "number"}, "targets": {"price": "number"}}
     prepare(Prepare.model_validate(config), {}, tmp_path / "out", run)
-    assert "t.csv: 40 rows in = 39 out + 1 quarantined: beyond 1e+150, such as '1e300' in column 'size'" in run.notes
+    assert ("t.csv: 40 rows in = 38 out + 1 quarantined: beyond 1e+150, such as '1e300' in column 'size' + 1 quarantined: missing label, "
+            "in column 'price'") in run.notes
 
 
 def test_labels_of_mixed_types_name_two_rows(tmp_path):
