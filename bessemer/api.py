@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,11 @@ from bessemer.core.run import Options, RunResult, execute
 from bessemer.core.schema import Role
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from bessemer.core.schema import Column
     from bessemer.core.types import Answer, Predictor
+    from bessemer.predictors._cleaner import Cleaner
 
 PROMOTED = "promoted.json"
 PREFERRED = ("export", "blend", "compress")
@@ -159,33 +160,26 @@ class Model:
         return self._one(found)
 
     def evaluate(self, data: Any, seed: int = 0) -> dict[str, Any]:
-        """Score labelled rows (as in `predict`, or a file): every metric with its 95% interval; of several targets a mapping."""
+        """Score labelled rows (as in `predict`, or a file): every metric with its 95% interval; of several targets a mapping.
+
+        Rows that cannot be predicted, or whose label is unknown or no number, are left out: `left_out` counts them by reason and names
+        the first. None that can be scored is a UserError.
+        """
+        from bessemer.evaluate._truths import UNREAD, scorable
         from bessemer.evaluate.score import score
 
-        table = self.table(read_file(Path(data), None) if isinstance(data, (str, Path)) else data)
-        truths = self._truths(table)
-        answers = self._predictor.predict(table)
-        found: dict[str, Any] = self._one({target: score(truths[target], answer, seed) for target, answer in answers.items()})
+        given, unread = _read(Path(data)) if isinstance(data, (str, Path)) else (data, 0)
+        table = self._named(given)
+        table, truths, left_out = scorable(self.schema, self.folder, table, self.problems(table))
+        if unread:
+            left_out = {**left_out, "rows": left_out["rows"] + unread, "reasons": {**left_out["reasons"], UNREAD: unread}}
+        answers = self._predictor.predict(self.table(table))
+        found: dict[str, Any] = self._one({target: {**score(truths[target], answer, seed), "left_out": left_out}
+                                           for target, answer in answers.items()})
         return found
 
     def _one(self, found: dict[str, Any]) -> Any:
         return found[self.targets[0]] if len(self.targets) == 1 else found
-
-    def _truths(self, table: pa.Table) -> dict[str, np.ndarray]:
-        """Return what is known of each target, as metrics take it."""
-        import numpy as np
-
-        from bessemer.core.errors import nearest
-        from bessemer.data.columns import OneType
-
-        found = {}
-        for column in self._predictor.schema.by_role(Role.TARGET):
-            if column.name not in table.column_names:
-                raise UserError(f"the data have no column '{column.name}', which holds what is to be predicted"
-                                f"{nearest(column.name, table.column_names)}")
-            raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
-            found[column.name] = _truth(column, raw, self.folder)
-        return found
 
     def problems(self, rows: Any) -> pa.Array:
         """Return for each row why it cannot be predicted (empty text, no number, infinite, …), null where it can: string [N].
@@ -196,39 +190,59 @@ class Model:
         import pyarrow.compute as pc
 
         from bessemer.core.errors import nearest
-        from bessemer.data.columns import no_texts
+        from bessemer.data.columns import is_typed, no_texts, texts
+        from bessemer.predictors._cleaner import TOGETHER, plain_numbers
 
         table = self._named(rows)
         found = pa.nulls(len(table), pa.string())
-        several = len(self.inputs) > 1
-        for column in self._predictor.schema.by_role(Role.INPUT):
-            if column.of:
+        several, names = len(self.inputs) > 1, set(table.column_names)
+        missing = next((name for name in self.inputs if name not in names), None)
+        if missing is not None:
+            raise UserError(f"the data have no column '{missing}', which the model reads{nearest(missing, table.column_names)}")
+        numbers = [name for name in self._cleaner.limits if not is_typed(table.column(name))] if len(table) <= TOGETHER else []
+        fine = plain_numbers({name: texts(table.column(name)) for name in numbers}, {name: self._cleaner.limits[name] for name in numbers})
+        for column in self._cleaner.columns:
+            if column.name in fine:
                 continue
-            if column.name not in table.column_names:
-                raise UserError(f"the data have no column '{column.name}', which the model reads{nearest(column.name, table.column_names)}")
             why = pc.coalesce(no_texts(table.column(column.name)), reasons(column, table.column(column.name)))
             found = pc.coalesce(found, pc.binary_join_element_wise(column.name, why, ": ") if several else why)
         return found
 
+    @cached_property
+    def _cleaner(self) -> Cleaner:
+        from bessemer.predictors._cleaner import Cleaner
+
+        return Cleaner(self.schema)
+
     def table(self, rows: Any) -> pa.Table:
-        """Return rows as a table under the schema's names: texts alone are the one input column's."""
-        from bessemer.data.columns import texts
+        """Return rows as a table under the schema's names: texts alone are the one input column's; a list within one is a UserError."""
+        import pyarrow.compute as pc
+
+        from bessemer.data.columns import is_typed, no_texts, texts
 
         table = self._named(rows)
         for name in set(self.inputs) & set(table.column_names):  # JSON lines keep a value's type beside it
-            table = table.set_column(table.column_names.index(name), name, texts(table.column(name)))
+            column = table.column(name)
+            if is_typed(column):
+                why = no_texts(column)
+                row = pc.index(why.is_valid(), True).as_py()
+                if row >= 0:
+                    raise UserError(f"row {row + 1}: the column '{name}' holds {why[row].as_py()}; give one value, or leave this row out")
+                table = table.set_column(table.column_names.index(name), name, texts(column))
         return table
 
     def _named(self, rows: Any) -> pa.Table:
         """Return rows with the columns that the schema knows under its names; two of one name are a UserError."""
+        from collections import Counter
+
         from bessemer.data.given import table_of
 
         table = table_of(rows, self.inputs)
-        known = {column.named_in(table.column_names): column.name for column in self._predictor.schema.columns}
+        names = Counter(table.column_names)
+        known = {column.named_in(names): column.name for column in self.schema.columns}
         for name in known:
-            if name is not None and table.column_names.count(name) > 1:
-                raise UserError(f"the rows have {table.column_names.count(name)} columns named '{name}'; the model reads one: rename or "
-                                "remove the others")
+            if name is not None and names[name] > 1:
+                raise UserError(f"the rows have {names[name]} columns named '{name}'; the model reads one: rename or remove the others")
         return table.rename_columns([known.get(name, name) for name in table.column_names])
 
 
@@ -265,46 +279,20 @@ def reasons(column: Column, values: pa.ChunkedArray) -> pa.Array:
         return pc.if_else(raw.is_valid(), pa.scalar(f"of type {raw.type}, which cannot be read as {column.modality['kind']}"), nothing)
 
 
-def _truth(column: Column, raw: pa.Array, folder: Path) -> np.ndarray:
-    """Return the codes, numbers or flags of a target's raw values; what cannot be one is a UserError."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from bessemer.modalities import codec_of, modality_of
-
-    clean, why = modality_of(column).clean(raw)
-    strange = pc.and_(why.is_valid(), pc.not_equal(pc.fill_null(why, ""), "missing"))
-    if column.labels and isinstance(clean, pa.StringArray):
-        strange = pc.or_(strange, pc.and_(clean.is_valid(), pc.is_null(pc.index_in(clean, value_set=pa.array(column.labels)))))
-        unknown = pc.filter(raw, strange)
-        if len(unknown):
-            raise UserError(f"the data hold {len(unknown)} rows with labels that the model does not know, such as "
-                            f"'{unknown[0].as_py()}'; it knows: {', '.join(column.labels[:30])}")
-    elif pc.any(strange).as_py():
-        row = pc.index(strange, True).as_py()
-        raise UserError(f"row {row + 1}: the column '{column.name}', which is to be predicted, holds {raw[row].as_py()!a:.60} "
-                        f"({why[row].as_py()}); correct it or leave it empty")
-    if pa.types.is_list(clean.type) and column.modality.get("min_count", 1) == 1:  # else rare labels were left out on purpose
-        flat = clean.flatten()
-        unknown = pc.filter(flat, pc.invert(pc.is_in(flat, value_set=pa.array(column.labels))))
-        if len(unknown):
-            raise UserError(f"the column '{column.name}' holds {len(unknown)} labels that the model does not know, such as "
-                            f"'{unknown[0].as_py()}'; it knows: {', '.join(column.labels[:30])}")
-    encoded = codec_of(column, folder).encode(clean)
-    if "flags" in encoded:
-        flags: np.ndarray = encoded["flags"].flatten().to_numpy(zero_copy_only=False).reshape(len(clean), -1)
-        return flags
-    part = encoded["codes"] if "codes" in encoded else encoded["value"]
-    return np.asarray(part.to_numpy(zero_copy_only=False))
-
-
 def _names(targets: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in targets)
 
 
 def read_file(path: Path, note: Any) -> pa.Table:
     """Read a whole file of rows; `note` is told of rows that cannot be read."""
+    table, rejected = _read(path)
+    if rejected:
+        note(f"{rejected} rows of '{path}' cannot be read (malformed or not UTF-8) and are left out")
+    return table
+
+
+def _read(path: Path) -> tuple[pa.Table, int]:
+    """Return the rows of a file, and how many cannot be read."""
     import pyarrow as pa
 
     from bessemer.core.registry import plugin_of
@@ -317,9 +305,4 @@ def read_file(path: Path, note: Any) -> pa.Table:
         rejected += chunk.rejected.num_rows if chunk.rejected is not None else 0
     if not tables or not sum(table.num_rows for table in tables):
         raise UserError(f"'{path}' has no readable row")
-    if rejected:
-        message = f"{rejected} rows of '{path}' cannot be read (malformed or not UTF-8) and are left out"
-        if note is None:
-            raise UserError(f"{message}; mend them first")
-        note(message)
-    return pa.concat_tables(tables, promote_options="default")
+    return pa.concat_tables(tables, promote_options="default"), rejected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
@@ -65,12 +66,47 @@ def _array(name: str, values: Any) -> Any:
 
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
+    whole = hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object"
+    listed = values if whole else list(values)
     try:
-        whole = hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object"
-        return pa.array(values if whole else list(values))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
-        raise UserError(f"the column '{name}' holds values of mixed types or none that can be read ({str(error).splitlines()[0]:.120}); "
-                        "give text, or numbers, all of one type") from None
+        return pa.array(listed)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
+        if whole:
+            raise UserError(f"the column '{name}' holds values that cannot be read ({str(error).splitlines()[0]:.120}); give one number or "
+                            "one text a row") from None
+        return _typed(name, listed)
+
+
+def _typed(name: str, values: Sequence[Any]) -> Any:
+    """Return values of mixed types, or beyond every type, as JSON lines give them: `struct<type, value>`, the value in text."""
+    import pyarrow as pa
+
+    pairs = [_kind(value) for value in values]
+    try:
+        words = pa.array([word for _, word in pairs], pa.string())
+    except UnicodeEncodeError:
+        wrong = next(row for row, (_, word) in enumerate(pairs) if not _is_text(word))
+        raise UserError(f"row {wrong + 1}: the column '{name}' holds no Unicode text ({values[wrong]!a:.60}); expected a str without lone "
+                        "surrogates") from None
+    kinds = pa.array([kind for kind, _ in pairs], pa.string())
+    return pa.StructArray.from_arrays([kinds, words], ["type", "value"])
+
+
+def _kind(value: Any) -> tuple[str | None, str | None]:
+    """Return what a Python value is in JSON, and its text."""
+    if value is None:
+        return None, None
+    if isinstance(value, bool):
+        return "boolean", "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "mapping", str(value)
+    if isinstance(value, bytes):
+        return "text", value.decode("utf-8", "replace")
+    if isinstance(value, Number):
+        return "number", str(value)
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return "text", str(value)
+    return "list", str(value)
 
 
 def _of_frame(frame: Any) -> pa.Table:
@@ -93,6 +129,8 @@ def _of_frame(frame: Any) -> pa.Table:
 def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
+    if not hasattr(rows, "__iter__"):
+        raise UserError(f"expected rows (a table, a mapping of columns, a list of rows or of texts), not {rows!a:.40}")
     listed = rows.to_pylist() if isinstance(rows, (pa.Array, pa.ChunkedArray)) else list(rows)
     if listed and isinstance(listed[0], Mapping):
         wrong = next((index for index, row in enumerate(listed) if not isinstance(row, Mapping)), None)
@@ -101,6 +139,8 @@ def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
                             f"{{'{next(iter(listed[0]), 'column')}': value}}")
         names = dict.fromkeys(str(name) for row in listed for name in row)
         return pa.table({name: _array(name, [row.get(name) for row in listed]) for name in names})
+    if not listed:
+        return pa.table({name: pa.nulls(0, pa.string() if len(inputs) == 1 else pa.null()) for name in inputs})
     if len(inputs) != 1:
         raise UserError(f"the model has {len(inputs)} input columns ({_list(inputs)}); give a table, a mapping of columns, or a list of "
                         "rows, each a mapping")

@@ -166,15 +166,35 @@ def test_what_cannot_be_predicted_is_said(trained: Path) -> None:
             ("text", "expected rows, not one text"), (["text"], "the model has 7 input columns"),
             ([{"rooms": 1}, 2], "row 2 is no mapping"), ({"rooms": 3}, "'rooms' is one value"),
             ({"rooms": [1], "city": ["a", "b"]}, "different lengths"),
-            ({**columns, "rooms": [1, "a", 2, 3]}, "'rooms' holds values of mixed types")):
+            ({**columns, "rooms": [1, "a", 2, 3]}, "row 2: the column 'rooms' holds a value that the model cannot read: no number"),
+            ({**columns, "rooms": [1, [2], 2, 3]}, "row 2: the column 'rooms' holds no text but a list"),
+            (None, "expected rows .*, not None"), (3, "expected rows .*, not 3")):
         with pytest.raises(UserError, match=message):
             model.predict(wrong)
     with pytest.raises(UserError, match="'price' is a number, which has no probabilities"):
         model.predict_proba(columns)
     with pytest.raises(UserError, match="no quantiles of 'price'"):
         model.predict_quantiles(columns)
-    with pytest.raises(UserError, match=r"row 2: the column 'price', which is to be predicted, holds 'dear' \(no number\)"):
-        model.evaluate({**columns, "price": ["1", "dear", "2", "3"]})
+    mixed = [{**row, "rooms": value} for row, value in zip(table.to_pylist(), ("3", float("inf"), None, [1, 2]), strict=True)]
+    assert model.problems(mixed).to_pylist() == [None, "rooms: infinite", None, "rooms: no text but a list"]
+    assert len(model.predict([mixed[0], mixed[2]])) == 2
+    huge = [{**mixed[0], "rooms": 10**30}, {**mixed[0], "rooms": 1e30}]
+    assert model.predict(huge)[0] == model.predict(huge)[1] and model.problems(huge).null_count == 2
+    assert model.predict([]) == [] and model.problems([]).to_pylist() == []
+
+
+def test_rows_that_cannot_be_scored_are_left_out_and_counted(trained: Path) -> None:
+    model = Model.load(trained)
+    columns = columns_of(houses(4, seed=9))
+    scored = model.evaluate({**columns, "rooms": ["1", "2", "many", "3"], "price": ["1", "dear", "2", "3"]})
+    assert scored["rows"] == 2 and scored["left_out"] == {
+        "rows": 2, "reasons": {"price: no number": 1, "rooms: no number": 1},
+        "first": "row 2: the column 'price', which is to be predicted, holds 'dear' (no number)"}
+    rest = {name: [values[0], values[3]] for name, values in columns.items()}
+    alone = model.evaluate({**rest, "rooms": ["1", "3"], "price": ["1", "3"]})
+    assert alone["metrics"] == scored["metrics"] and not alone["left_out"]["rows"]
+    with pytest.raises(UserError, match=r"none of the 4 rows can be scored; row 1: the column 'price', .* holds 'dear' \(no number\)"):
+        model.evaluate({**columns, "price": ["dear"] * 4})
 
 
 def test_a_file_of_odd_rows_keeps_every_row(trained: Path, bessemer: Command, here: Path) -> None:
@@ -246,8 +266,9 @@ def test_several_labels_in_one_column(bessemer: Command, here: Path) -> None:
     assert line["labels"] == "|".join(label for label, chance in line["probabilities"].items() if chance >= 0.5)
     assert (here / "out.csv").read_text(encoding="utf-8").startswith('"row","labels",')
     assert bessemer("evaluate", "runs/data", "--data", "data.csv").code == 0
-    with pytest.raises(UserError, match="'tags' holds 1 labels that the model does not know, such as 'huge'; it knows: big, cheap, green"):
-        model.evaluate({**columns, "tags": ["big|huge", *[None] * 11]})
+    left_out = model.evaluate({**columns, "tags": ["big|huge", *["big"] * 11]})["left_out"]
+    assert left_out["rows"] == 1 and left_out["first"] == ("row 1: the column 'tags', which is to be predicted, holds 'big|huge' (a label "
+                                                           "that the model does not know); it knows: big, cheap, green")
 
 
 def test_a_task_can_be_asked_for(bessemer: Command, here: Path) -> None:

@@ -1,0 +1,102 @@
+"""Labelled rows from outside: which of them can be scored, why the others cannot, and what is known of each target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError, nearest
+from bessemer.core.schema import Column, Role, Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+UNKNOWN = "a label that the model does not know"
+UNREAD = "malformed or not UTF-8"
+
+
+def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, Any]]:
+    """Return the rows that can be scored, each target's truth as metrics take it, and what was left out.
+
+    Args:
+        schema: of the model.
+        folder: of the model, with its fitted columns.
+        table: rows under the schema's names.
+        problems: why a row cannot be predicted, null where it can.
+
+    Raises:
+        UserError: a target's column is missing, or no row can be scored.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.data.columns import OneType
+
+    why, cleans = problems, {}
+    for column in schema.by_role(Role.TARGET):
+        if column.name not in table.column_names:
+            raise UserError(f"the data have no column '{column.name}', which holds what is to be predicted"
+                            f"{nearest(column.name, table.column_names)}")
+        raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
+        cleans[column.name], strange = _clean(column, raw)
+        why = pc.coalesce(why, pc.binary_join_element_wise(column.name, strange, ": "))
+    good = why.is_null()
+    left_out = {"rows": len(why) - why.null_count, "reasons": dict(Counter(why.drop_null().to_pylist()).most_common()), "first": ""}
+    if left_out["rows"]:
+        row = pc.index(why.is_valid(), True).as_py()
+        left_out["first"] = _told(schema, table, row, why[row].as_py())
+        if left_out["rows"] == len(why):
+            raise UserError(f"none of the {len(why)} rows can be scored; {left_out['first']}")
+    truths = {column.name: _encoded(column, pc.filter(cleans[column.name], good), folder) for column in schema.by_role(Role.TARGET)}
+    return table.filter(pa.chunked_array([good])), truths, left_out
+
+
+def _told(schema: Schema, table: pa.Table, row: int, why: str) -> str:
+    """Return one sentence about a row that is left out."""
+    for column in schema.by_role(Role.TARGET):
+        name, _, reason = why.partition(": ")
+        if name == column.name and reason:
+            value = table.column(name)[row].as_py()
+            value = value["value"] if isinstance(value, dict) and set(value) == {"type", "value"} else value
+            knows = f"; it knows: {', '.join(column.labels[:30])}" if reason == UNKNOWN else ""
+            return f"row {row + 1}: the column '{name}', which is to be predicted, holds {value!r:.60} ({reason}){knows}"
+    return f"row {row + 1}: {why}"
+
+
+def _clean(column: Column, raw: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return a target's clean values, and why a row cannot be scored by them; one that is missing is merely not scored."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.modalities import modality_of
+
+    clean, why = modality_of(column).clean(raw)
+    nothing = pa.scalar(None, pa.string())
+    why = pc.if_else(pc.equal(why, "missing"), nothing, why)
+    if not column.labels:
+        return clean, why
+    known = pa.array(column.labels, pa.string())
+    if isinstance(clean, pa.StringArray):
+        strange = pc.and_(raw.is_valid(), pc.or_(why.is_valid(), pc.and_(clean.is_valid(), pc.invert(pc.is_in(clean, value_set=known)))))
+        why = pc.if_else(strange, UNKNOWN, why)
+    elif pa.types.is_list(clean.type) and column.modality.get("min_count", 1) == 1:  # else rare labels were left out on purpose
+        rows = pc.list_parent_indices(clean).filter(pc.invert(pc.is_in(clean.flatten(), value_set=known)))
+        why = pc.if_else(pc.is_in(pa.array(range(len(clean)), rows.type), value_set=rows), UNKNOWN, why)
+    return clean, why
+
+
+def _encoded(column: Column, clean: pa.Array, folder: Path) -> np.ndarray:
+    """Return the codes, numbers or flags of a target's clean values."""
+    import numpy as np
+
+    from bessemer.modalities import codec_of
+
+    encoded = codec_of(column, folder).encode(clean)
+    if "flags" in encoded:
+        flags: np.ndarray = encoded["flags"].flatten().to_numpy(zero_copy_only=False).reshape(len(clean), -1)
+        return flags
+    part = encoded["codes"] if "codes" in encoded else encoded["value"]
+    return np.asarray(part.to_numpy(zero_copy_only=False))
