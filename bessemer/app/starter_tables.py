@@ -142,7 +142,7 @@ def told(data: Path, table: Table) -> list[str]:
         said = "input" if column.name in inputs else "target" if column.name in table.targets else f"left out: {table.left[column.name]}"
         if column.name in table.targets:
             said += f" ({table.targets[column.name]['kind']})"
-        lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing:,} missing → {said}"
+        lines.append(f"  {line_of(column.name)}: {column.kind}, {_different(column)}{column.missing:,} missing → {said}"
                      + (f" ({column.note})" if column.note else ""))
     if many:
         kinds: dict[str, int] = {}
@@ -150,6 +150,10 @@ def told(data: Path, table: Table) -> list[str]:
             kinds[column.kind] = kinds.get(column.kind, 0) + 1
         lines.append("  inputs: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
     return [*lines[:2 * LINES], *([f"  … and {len(lines) - 2 * LINES:,} more"] if len(lines) > 2 * LINES else [])]
+
+
+def _different(column: Found) -> str:
+    return "" if column.kind in ("vector", "list", "other") else f"{column.distinct:,} different, "
 
 
 def recipe_text(name: str, table: Table) -> str:

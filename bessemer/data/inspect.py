@@ -163,7 +163,7 @@ def _task(path: Path, table: pa.Table, found: Found, columns: tuple[Found, ...],
     if asked is not None and asked not in TASKS:
         raise UserError(f"there is no task '{asked}'{nearest(asked, TASKS)}")
     here = f"'{path}': the column '{found.name}'"
-    if found.kind != "list" and found.distinct < 2:
+    if found.kind not in ("list", "vector") and found.distinct < 2:
         raise UserError(f"{here} has {found.distinct} different value{'s' * (found.distinct != 1)}, so "
                         "there is nothing to tell apart; expected at least two labels")
     several = found.separator is not None
@@ -222,7 +222,7 @@ def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, ro
 
 def _leaking(column: Found, target: Found, table: pa.Table) -> Found:
     """Return the column, set aside where it gives the target away."""
-    if column.name == target.name or column.modality is None or target.kind == "list" or len(table) < 20:
+    if column.name == target.name or column.modality is None or target.kind in ("list", "vector") or len(table) < 20:
         return column
     left, right = words_of(table[column.name]), words_of(table[target.name])
     if left is None or right is None:

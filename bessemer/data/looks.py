@@ -1,6 +1,6 @@
 """What one column looks like in a sample: its kind, how it would be read, and why it may be of no use.
 
-Kinds: number, boolean, category, date, text (sentences), words (a few words), list, identifier, constant, empty, other.
+Kinds: number, boolean, category, date, text (sentences), words (a few words), vector, list, identifier, constant, empty, other.
 N: values in the sample.
 """
 
@@ -76,8 +76,11 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     """Return what a column of N sampled values looks like."""
     import pyarrow.compute as pc
 
+    vector = _vector(name, column)
+    if vector is not None:
+        return vector
     if _lists(column):
-        return Found(name, "list", 0, column.null_count, reason="lists are no input in this version", separator="")
+        return Found(name, "list", 0, column.null_count, reason="only lists of numbers, all of one length, are an input", separator="")
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
@@ -159,6 +162,24 @@ def _lists(column: pa.ChunkedArray) -> bool:
         kinds = pc.unique(pc.struct_field(column.combine_chunks(), "type").drop_null()).to_pylist()
         return kinds == ["list"]
     return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+
+
+def _vector(name: str, column: pa.ChunkedArray) -> Found | None:
+    """Return what a column of lists of numbers of one length is, None of another."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    fixed = pa.types.is_fixed_size_list(kind)
+    if not (fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return None
+    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        return None
+    sizes = [kind.list_size] if fixed else pc.unique(pc.list_value_length(column).drop_null()).to_pylist()
+    if len(sizes) != 1 or not sizes[0] or column.null_count == len(column):
+        return None
+    note = f"{sizes[0]:,} numbers a row" + (f"; {column.null_count:,} rows have none and will be set aside" if column.null_count else "")
+    return Found(name, "vector", 0, column.null_count, modality={"kind": "vector"}, note=note, separator="")
 
 
 def _sizes(values: pa.Array) -> dict[str, int]:

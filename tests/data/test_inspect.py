@@ -166,3 +166,16 @@ def test_numbers_whose_squares_are_infinite_are_compared(tmp_path):
     file.write_text("huge,far,y\n" + "".join(f"{(-1) ** i * 1e308:g},{(i * 37 % 60 - 30) * 1e300:g},{i * 37 % 60 * 2 + 1.5}\n"
                                             for i in range(60)))
     assert inspect(file, "y").leaks == ("far",)
+
+
+@pytest.mark.parametrize(("kind", "modality"), [
+    (pa.list_(pa.float32()), {"kind": "vector"}), (pa.large_list(pa.int64()), {"kind": "vector"}),
+    (pa.list_(pa.float64(), 3), {"kind": "vector"}), (pa.list_(pa.string()), None)])
+def test_lists_of_numbers_of_one_length_are_vectors(tmp_path, kind, modality):
+    flat = [[i, i * 7 % 5, 2] for i in range(30)]
+    rows = [[str(item) for item in row] for row in flat] if pa.types.is_string(kind.value_type) else flat
+    pq.write_table(pa.table({"v": pa.array(rows, kind), "ragged": [[1.0]] * 29 + [[1.0, 2.0]], "y": [i * 3 % 7 / 2 for i in range(30)],
+                             "x": [i * 5 % 11 / 3 for i in range(30)]}), tmp_path / "t.parquet")
+    columns = {column.name: column for column in inspect(tmp_path / "t.parquet", "y").columns}
+    assert columns["v"].modality == modality and columns["ragged"].modality is None
+    assert columns["ragged"].reason == "only lists of numbers, all of one length, are an input"
