@@ -32,7 +32,7 @@ class Multilabel(Config):
     labels: tuple[str, ...] | None = None
     """The labels, in order; rows with another are set aside. Those of the training split, sorted, by default."""
     empty: Literal["missing", "none"] = "missing"
-    """Whether an empty text is a row without an answer, or one of which no label holds; an empty list is always the latter."""
+    """Whether a row with an empty text or with nothing has no answer, or is one of which no label holds, as is an empty list always."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """A label of fewer training rows is left out."""
 
@@ -89,7 +89,7 @@ def multilabel(config: Multilabel) -> Modality:
 
 
 def _lists(config: Multilabel, values: pa.Array) -> pa.Array:
-    """Return lists of trimmed labels, sorted and each once in its row: list<string>; null stays null."""
+    """Return lists of trimmed labels, sorted and each once in its row: list<string>; null stays null but where it means that none holds."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -97,14 +97,16 @@ def _lists(config: Multilabel, values: pa.Array) -> pa.Array:
     from bessemer.modalities.category import words_of
 
     if pa.types.is_null(values.type):
-        return values.cast(pa.list_(pa.string()))
+        values = values.cast(pa.string())
     nested = pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
     if nested:
         lists, valid = values, values.is_valid()
     else:
         words = words_of(values)
-        valid = words.is_valid() if config.empty == "missing" else values.is_valid()
+        valid = words.is_valid()
         lists = pc.split_pattern(words, config.separator)
+    if config.empty == "none":  # a source of text cannot tell an empty field from a missing one
+        valid = pa.repeat(pa.scalar(True), len(values))
     labels = words_of(lists.flatten())
     parents = pc.list_parent_indices(lists).filter(labels.is_valid())
     labels = labels.drop_null()

@@ -77,7 +77,8 @@ def test_multilabel(tmp_path):
     assert own.encode(values)["flags"].to_pylist() == [[1, 1, 0], [0, 0, 1], [-1] * 3, [1, 0, 0], [-1] * 3]
     assert own.encode(pa.array([["c", "b"], [], ["new"]]))["flags"].to_pylist() == [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
     _, own = codec(tmp_path / "none", {"kind": "multilabel", "empty": "none"}, values, "target")
-    assert own.encode(values)["flags"].to_pylist()[-1] == [0, 0, 0]
+    assert own.encode(values)["flags"].to_pylist() == [[1, 1, 0], [0, 0, 1], [0] * 3, [1, 0, 0], [0] * 3]
+    assert own.encode(pa.nulls(2))["flags"].to_pylist() == [[0] * 3] * 2
 
 
 def test_a_boolean_target_and_texts_of_its_own(tmp_path):
