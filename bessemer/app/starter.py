@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import flow, key_of, line_of, recipe_text, table_of, targets_of, told
+from bessemer.app.starter_tables import UNREAD, flow, key_of, line_of, recipe_text, table_of, targets_of, told
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -90,7 +90,7 @@ def _choose(found: Inspection) -> Choice:
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
-    unread = f"; {found.rejected:,} more cannot be read and will be set aside (is the file UTF-8?)" if found.rejected else ""
+    unread = f"; {found.rejected:,} more cannot be read and will be set aside{UNREAD}" if found.rejected else ""
     lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread}"]
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"

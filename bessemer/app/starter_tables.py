@@ -21,6 +21,7 @@ SHOWN_KINDS = 12
 STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
+UNREAD = " (is the file UTF-8? If not, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
 
 
@@ -132,7 +133,7 @@ def rows_about(data: Path, found: Inspection) -> int:
 def told(data: Path, table: Table) -> list[str]:
     """Return what was found, line by line."""
     found = table.found
-    unread = f"; {found.rejected:,} more cannot be read and will be set aside (is the file UTF-8?)" if found.rejected else ""
+    unread = f"; {found.rejected:,} more cannot be read and will be set aside{UNREAD}" if found.rejected else ""
     lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread}"]
     many = len(found.columns) > LINES
     inputs = {column.name for column in table.inputs}

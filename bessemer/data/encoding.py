@@ -11,6 +11,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -140,3 +141,13 @@ def encoding_of(head: bytes) -> str | None:
     ideographs = [sign for sign in other if "\u4e00" <= sign <= "\u9fff"]
     common = sum(sign in _COMMON for sign in ideographs)
     return "gb18030" if len(ideographs) >= max(20, 0.6 * len(other)) and common * 3 >= len(ideographs) else None
+
+
+def likely(head: bytes) -> str:
+    """Return the encoding to propose for bytes that are no UTF-8: cp1252 (Western) where its letters stand among letters, else gb18030.
+
+    Western text has single bytes above 127 between plain letters; multi-byte text has them in runs.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", head)
+    single = sum(len(run) == 1 for run in runs)
+    return "cp1252" if runs and single > len(runs) / 2 else "gb18030"

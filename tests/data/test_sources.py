@@ -180,6 +180,13 @@ def test_text_in_other_encodings(tmp_path, encoding, setting):
     assert rows[3]["名字"] == "王小明3" and len(rows) == 40
 
 
+@pytest.mark.parametrize(("text", "encoding", "proposed"), [
+    ("größe,ort\n" + "1,Zürich\n2,Genève\n" * 40, "latin-1", "cp1252"), ("이름,말\n" + "김철수,안녕하세요\n" * 40, "euc-kr", "gb18030")])
+def test_the_encoding_that_is_proposed(tmp_path, text, encoding, proposed):
+    with pytest.raises(UserError, match=rf"is not valid UTF-8; save the file as UTF-8, or name .* 'encoding: {proposed}'\)$"):
+        read("csv", path=put(tmp_path, "f.csv", text.encode(encoding)))
+
+
 def test_an_encoding_is_guessed_only_where_it_is_certain(tmp_path):
     for text, encoding in (("name,town\n" + "José,Münchën\n" * 40, "latin-1"), ("이름,말\n" + "김철수,안녕하세요\n" * 40, "euc-kr")):
         path = put(tmp_path, "f.csv", text.encode(encoding))

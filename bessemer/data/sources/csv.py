@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
-from bessemer.data.encoding import MARK, Transcoded, encoding_of
+from bessemer.data.encoding import MARK, Transcoded, encoding_of, likely
 from bessemer.data.rows import SHOWN, Rows, expand, missing_column, open_checked, plain_head, rejects
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def header(file: Path, config: Csv) -> tuple[list[str], str]:
         seen[name] = position
         if "\ufffd" in name or MARK in name:
             raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "
-                            f"{encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: gb18030')")
+                            f"{encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: {likely(raw)}')")
     return names, sign
 
 
