@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.api import PROMOTED, promoted
 from bessemer.core.artifact import load_manifest, write_atomic
-from bessemer.core.errors import UserError
+from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.registry import plugin_of
@@ -23,14 +23,22 @@ SLOWER, EPOCHS, PATIENCE = 0.3, 40, 8
 
 
 def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events) -> tuple[RunResult, str]:
-    """Run an update stage in a finished run; return the result and the stage's name. The run's own stages are not run again."""
-    from bessemer.core.run import Options, execute
+    """Run an update stage in a finished run; return the result and the stage's name.
+
+    The run's own stages are not run again: where their settings, files or code have changed since, that is a UserError, as a model
+    trained anew would be another than the one in force.
+    """
+    from bessemer.core.run import Options, execute, stale
 
     recipe, name = with_update(root, files, overrides)
+    changed = stale(recipe, name, root)
+    if changed is not None:
+        raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
+                        f"run bessemer run {root / 'recipe.yaml'} first, which may train again, and then update")
     before = (root / "recipe.yaml").read_text(encoding="utf-8")
     try:
         result = execute(recipe, events, Options(until=name, root=root))
-    except UserError:
+    except (UserError, GuardError):
         write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
         raise
     if result.stages[name].manifest.facts["decision"] == "promoted":
@@ -71,13 +79,14 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str]) -> 
 def show(result: RunResult, name: str) -> None:
     """Print what the update did: before and after over old and new rows, the columns that changed most, the decision, what to do next."""
     from bessemer.app import console
+    from bessemer.report.show import signed
 
     folder = result.stages[name].folder
     record = json.loads((folder / "update.json").read_text(encoding="utf-8"))
     console.table(f"{name}: before and after, on rows that neither learning nor the choice of the method saw",
                   ("rows", "target", "metric", "before", "after", "difference [95% interval]", "count"),
                   [(row["data"], row["target"], row["metric"], _number(row["before"]), _number(row["after"]),
-                    f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" if row["low"] is not None else "undefined",
+                    f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" if row["low"] is not None else "undefined",
                     f"{row['rows']:,}") for row in record["table"]])
     console.table("methods, by the mean score over old and new rows that were held out to choose", ("method", "score", ""),
                   [(item["method"], _number(item["score"]), "chosen" if item["chosen"] else "") for item in record["methods"]])
@@ -94,4 +103,6 @@ def show(result: RunResult, name: str) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
+    from bessemer.report.show import plain
+
+    return "undefined" if value is None else plain(value)

@@ -101,12 +101,12 @@ def change(value: Value, metric: str = "accuracy") -> str:
 
 
 def plain(value: float | None, digits: int = 4) -> str:
-    """Return a score with fixed digits.
+    """Return a score with fixed digits (a true minus).
 
-    >>> plain(0.90449), plain(None)
-    ('0.9045', '–')
+    >>> plain(0.90449), plain(-0.0693), plain(None)
+    ('0.9045', '−0.0693', '–')
     """
-    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 4) -> str:
