@@ -270,6 +270,20 @@ def execute(recipe: Recipe, events: Events, options: Options = Options(), stop: 
         return RunResult(root, recipe, done)
 
 
+def stale(recipe: Recipe, until: str, root: Path) -> str | None:
+    """Return the first stage that would be run again before `until` is, or None where all that it needs is up to date."""
+    store, done = Store(root), dict[str, StageResult]()
+    for name in _wanted(recipe, until):
+        if name == until:
+            break
+        found = {slot: _input(item, done, store)[1].key for slot, item in recipe.references(name).items()}
+        manifest = artifact.load_manifest(root / name)
+        if manifest is None or manifest.key != stage_key(name, recipe, found, store):
+            return name
+        done[name] = StageResult(root / name, manifest, True, 0.0)
+    return None
+
+
 @dataclass(frozen=True)
 class _Means:
     events: Events

@@ -111,6 +111,18 @@ def test_bad_files_are_one_sentence(place: Path, text: str, message: str) -> Non
     assert list(load_recipe(place / "run" / "recipe.yaml").stages) == ["prepare", "finetune"]
 
 
+def test_a_run_that_is_not_up_to_date_is_not_trained_again_in_passing(place: Path) -> None:
+    rows(place / "new.csv", 2, 0.0, 300)
+    file = place / "run" / "recipe.yaml"
+    text = file.read_text(encoding="utf-8").replace("learning_rate: 0.01", "learning_rate: 0.02")
+    file.write_text(text, encoding="utf-8")
+    before = (place / "run" / "finetune" / "manifest.json").read_bytes()
+    with pytest.raises(UserError, match="the run is not up to date: .* stage 'finetune' have changed .* bessemer run .*recipe.yaml first"):
+        update(place / "run", [place / "new.csv"], [], Events())
+    assert (place / "run" / "finetune" / "manifest.json").read_bytes() == before and file.read_text(encoding="utf-8") == text
+    assert Model.load(place / "run").folder.name == "finetune"
+
+
 def test_an_unfinished_update_is_begun_again_under_its_name(place: Path) -> None:
     rows(place / "new.csv", 2, 0.0, 300)
     recipe, name = with_update(place / "run", [place / "new.csv"], [])
