@@ -130,6 +130,11 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
         return UserError(f"{where}: unknown key '{key}'{nearest(path[-1], _known_fields(error, path, model))}{more}")
     if first["type"] == "missing":
         return UserError(f"{where}: the key '{key}' is missing{more}")
+    if first["type"] in ("too_short", "too_long"):
+        context: dict[str, Any] = first["ctx"]
+        bound = f"at least {context['min_length']}" if first["type"] == "too_short" else f"at most {context['max_length']}"
+        many = "" if bound.endswith(" 1") else "s"
+        return UserError(f"{where}: '{key}': expected {bound} item{many}, not {context['actual_length']}{more}")
     given = first.get("input")
     shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
     message = first["msg"].removeprefix("Value error, ")

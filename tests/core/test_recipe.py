@@ -118,3 +118,14 @@ def test_yaml_keys_are_as_they_are_written() -> None:
     from bessemer.core.config import parse_yaml
 
     assert parse_yaml("on: [yes]\n1: 2\n1.50: {no: on}\n", "r") == {"on": [True], "1": 2, "1.50": {"no": True}}
+
+
+@pytest.mark.parametrize(("stage", "message"), [
+    ("blend: {models: [a]}", "r.yaml: stages.blend: 'models': expected at least 2 items, not 1"),
+    ("prepare: {sources: [], inputs: {text: text}}", "r.yaml: stages.prepare: 'sources': expected at least 1 item, not 0")])
+def test_lists_that_are_too_short(tmp_path: Path, stage: str, message: str) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(f"name: r\nstages:\n  {stage}\n")
+    with pytest.raises(UserError) as error:
+        load_recipe(file)
+    assert str(error.value).endswith(message)
