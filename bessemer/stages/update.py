@@ -131,10 +131,10 @@ def decide(table: list[dict[str, Any]], margin: float, gain: float) -> tuple[str
 
     >>> row = {"target": "y", "metric": "r2", "low": 0.01, "high": 0.03, "difference": 0.02}
     >>> decide([{**row, "data": "old", "low": -0.001, "difference": 0.0}, {**row, "data": "new"}], 0.002, 0.0)
-    ('promoted', 'new rows gain +0.0200 [+0.0100, +0.0300] r2 of y, old rows +0.0000 [-0.0010, +0.0300]')
+    ('promoted', 'new rows gain +0.0200 [+0.0100, +0.0300] r2 of y, old rows +0.0000 [−0.0010, +0.0300]')
     """
     def words(row: dict[str, Any]) -> str:
-        return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+        return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]".replace("-", "−")
 
     defined = [row for row in table if row["low"] is not None]
     for row in defined:
