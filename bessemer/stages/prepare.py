@@ -77,6 +77,8 @@ class Prepare(StageConfig):
             if given and self.split.column is None and source.split is None:
                 raise ValueError(f"the split is 'given', but source {position + 1} has no 'split' and no 'column' is named")
         for name in [*self.inputs, *self.targets]:
+            if not name:
+                raise ValueError("a column needs a name, and one is ''; use 'rename' of the source")
             if name in INTERNAL or name.startswith("."):
                 raise ValueError(f"a column cannot be named '{name}', which Bessemer uses itself; use 'rename' of the source")
         for role, columns in (("input", self.inputs), ("target", self.targets)):

@@ -182,6 +182,11 @@ def test_too_few_rows_for_a_validation_split_are_refused(tmp_path, kind, split):
         go(tmp_path, {"sources": [source], "split": settings, "inputs": {"size": "number"}, "targets": {"price": kind}})
 
 
+def test_a_column_needs_a_name(tmp_path):
+    with pytest.raises(ValueError, match="a column needs a name, and one is ''; use 'rename' of the source"):
+        go(tmp_path, {"sources": [{"kind": "csv", "path": "f.csv"}], "inputs": {"": "number"}, "targets": {"y": "number"}})
+
+
 def test_few_rows_of_a_number_are_no_labels(tmp_path):
     source = csv(tmp_path / "t.csv", [f"{row},{row / 7:.3f}" for row in range(30)], "size,price")
     run = Run(tmp_path)
