@@ -21,6 +21,7 @@ from bessemer.data.quarantine import Quarantine
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.modalities import codec_of
 from bessemer.stages._columns import stored, with_years
+from bessemer.stages._equal import Equal, equal_to
 from bessemer.stages._streams import plan_of
 from bessemer.stages._trained import REPLAY, save_trained, start_of
 
@@ -62,31 +63,37 @@ class Places:
     state: Path
 
 
-def take_in(config: Update, old: Path, out: Path, run: RunContext) -> Path:
-    """Read, clean and encode the new rows with the model's own columns; return the folder with `train`, `choose` and `gate`.
+def take_in(config: Update, old: Path, data: Path, out: Path, run: RunContext) -> tuple[Path, dict[str, int]]:
+    """Read, clean and encode the new rows with the model's own columns.
 
     Rows that fail, and rows with a label that the model does not know, go to `quarantine.parquet`; the counts to `funnel.json`.
+
+    Returns:
+        The folder with `train`, `choose` and `gate`, and how many new rows equal old ones (see Equal).
     """
+    equal = equal_to(old, data, config.rows)
     schema = Schema.load(old)
     plan = replace(plan_of(schema), rehearsal=run.rehearsal)
     feeds = [_feed(item, schema) for item in config.sources]
     file, fresh = run.scratch / "clean.parquet", out / "new"
     with Quarantine(out / "quarantine.parquet") as quarantine, run.progress("reading", None, "rows") as progress:
         counts = cleaning.clean(feeds, plan, file, quarantine, progress.advance)
-        written = _write(file, schema, old, fresh, (quarantine, run, config.held_out))
+        written = _write(file, schema, old, fresh, (quarantine, run, config.held_out, equal))
     funnel = {"sources": [{"name": count.name, "rows_in": count.rows_in, "rejected": quarantine.reasons.get(count.name, {})}
-                          for count in counts], "rows": written}
+                          for count in counts], "rows": written, "equal_to_old": equal.counts}
     total = sum(written.values())
     lost = sum(count.rows_in for count in counts) - total
-    if lost != quarantine.count:
-        raise UserError(f"{lost - quarantine.count} new rows are unaccounted for; this is a fault of Bessemer, please report it")
+    unlearnt = equal.counts["left_out"]
+    if lost != quarantine.count + unlearnt:
+        raise UserError(f"{lost - quarantine.count - unlearnt} new rows are unaccounted for; this is a fault of Bessemer, please report it")
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    run.note(f"new rows: {total:,} of {total + lost:,} can be learnt" + (f"; quarantined: {quarantine.top()}" if lost else ""))
+    run.note(f"new rows: {total:,} of {total + lost:,} can be learnt" + (f"; quarantined: {quarantine.top()}" if quarantine.count else "")
+             + equal.told())
     if min(written.values()) < LEAST_ROWS // 4 or total < LEAST_ROWS:
         shown = ", ".join(f"{name} {rows}" for name, rows in written.items())
-        raise UserError(f"{total} new rows are too few to learn from and to judge by ({shown}); "
+        raise UserError(f"{total} new rows are too few to learn from and to judge by ({shown}){equal.told()}; "
                         f"give at least {LEAST_ROWS}")
-    return fresh
+    return fresh, equal.counts
 
 
 def _feed(config: Any, schema: Schema) -> Feed:
@@ -113,7 +120,7 @@ def _feed(config: Any, schema: Schema) -> Feed:
     return Feed(plugin_of("data/sources", narrowed).function(narrowed), where, rename)
 
 
-def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quarantine, RunContext, float]) -> dict[str, int]:
+def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quarantine, RunContext, float, Equal]) -> dict[str, int]:
     """Encode the clean rows and divide them by a hash of their position; return the rows of each part."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -121,7 +128,7 @@ def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quar
     from bessemer.modalities.vectors import open_vectors
     from bessemer.stages._tables import is_table
 
-    quarantine, run, held_out = means
+    quarantine, run, held_out, equal = means
     codecs: dict[str, Codec] = {column.name: codec_of(column, old) for column in schema.columns if column.role != Role.WEIGHT}
     vectors = open_vectors(schema, old) if is_table(schema) else None
     writers = {name: ShardWriter(fresh / name) for name in PARTS}
@@ -132,6 +139,9 @@ def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quar
                 run.check()
                 table = _known(pa.Table.from_batches([batch]), schema, quarantine)
                 draw = uniform(run.seed, 0, table["row_id"].to_numpy(), 1, STREAM)[:, 0]
+                twice = equal.seen(table) & (draw >= held_out)
+                equal.counts["left_out"] += int(twice.sum())
+                draw[twice] = 2.0  # of no part: an old validation row that is learnt tells nothing of what is forgotten
                 whole = stored(table.set_column(0, "row_id", pa.array(table["row_id"].to_numpy() + NEW_IDS)), schema, codecs, vectors)
                 for name, low, high in (("choose", 0.0, held_out / 2), ("gate", held_out / 2, held_out), ("train", held_out, 1.0)):
                     writers[name].add(whole.filter(pa.array((draw >= low) & (draw < high))))

@@ -70,7 +70,7 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
     old, data = inputs["model"], inputs["data"]
     if not (old / "model.safetensors").is_file() or not (old / "predictor.json").is_file():
         raise UserError(f"'{old}' holds no trained network, so there is nothing to update; give a finetune stage of a network")
-    fresh = updating.take_in(config, old, out, run)
+    fresh, equal = updating.take_in(config, old, data, out, run)
     chosen, gate = updating.samples(config, data, fresh, run)
     before = {name: open_form(old).predict(sample.rows) for name, sample in {**chosen, **gate}.items()}
     learnt = {}
@@ -87,12 +87,12 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
     replayed = updating.keep(config, old, data, fresh, out, run)
     methods = [{"method": method, "score": value, "chosen": method == best} for method, (_, value) in learnt.items()]
     record = {"decision": decision, "reason": reason, "table": table, "drift": updating.drift(old, data, fresh), "methods": methods,
-              "margin": config.margin, "gain": config.gain}
+              "margin": config.margin, "gain": config.gain, "equal_to_old": equal}
     (out / "update.json").write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     shutil.rmtree(fresh)
     run.note(f"{decision}: {reason}")
     return {"decision": decision, "reason": reason, "method": best, "before": _score(chosen, before), "replay_rows": replayed,
-            "methods": methods, "new_rows": {name: sample.rows.num_rows for name, sample in {**chosen, **gate}.items()}}
+            "equal_to_old": equal, "methods": methods, "new_rows": {name: sample.rows.num_rows for name, sample in {**chosen, **gate}.items()}}
 
 
 def _score(samples: Mapping[str, Sample], answers: Mapping[str, Mapping[str, Answer]]) -> float:

@@ -123,6 +123,22 @@ def test_a_run_that_is_not_up_to_date_is_not_trained_again_in_passing(place: Pat
     assert Model.load(place / "run").folder.name == "finetune"
 
 
+def test_new_rows_that_are_old_ones_are_counted_and_no_validation_row_is_learnt(place: Path) -> None:
+    data = ShardReader(place / "run" / "prepare" / "validation").take(np.arange(50), ["a", "b", "c", "y"]).to_pydict()
+    kept = ShardReader(place / "run" / "finetune" / "replay").take(np.arange(20), ["a", "b", "c", "y"]).to_pydict()
+    rows(place / "new.csv", 4, 0.0, 150)
+    with (place / "new.csv").open("a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(row for part in (data, kept) for row in zip(*part.values(), strict=True))
+    result, name = update(place / "run", [place / "new.csv"], ["methods=[anchor]", "num_train_epochs=1"], Events())
+    folder = place / "run" / name
+    counts = json.loads((folder / "funnel.json").read_text(encoding="utf-8"))["equal_to_old"]
+    assert counts == json.loads((folder / "update.json").read_text(encoding="utf-8"))["equal_to_old"]
+    assert (counts["training"], counts["validation"]) == (20, 50) and 20 < counts["left_out"] < 50
+    new = [row for row in ShardReader(folder / "replay").take(np.arange(50), ["a", "row_id"]).to_pylist() if row["row_id"] >= 1 << 40]
+    assert not {row["a"] for row in new} & set(data["a"])
+    assert sum(result.stages[name].manifest.facts["new_rows"].values()) > 0
+
+
 def test_an_unfinished_update_is_begun_again_under_its_name(place: Path) -> None:
     rows(place / "new.csv", 2, 0.0, 300)
     recipe, name = with_update(place / "run", [place / "new.csv"], [])
