@@ -92,7 +92,8 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
     shutil.rmtree(fresh)
     run.note(f"{decision}: {reason}")
     return {"decision": decision, "reason": reason, "method": best, "before": _score(chosen, before), "replay_rows": replayed,
-            "equal_to_old": equal, "methods": methods, "new_rows": {name: sample.rows.num_rows for name, sample in {**chosen, **gate}.items()}}
+            "equal_to_old": equal, "methods": methods,
+            "new_rows": {name: sample.rows.num_rows for name, sample in {**chosen, **gate}.items()}}
 
 
 def _score(samples: Mapping[str, Sample], answers: Mapping[str, Mapping[str, Answer]]) -> float:
