@@ -194,6 +194,8 @@ def _floats(column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if column.type == pa.float64() and not column.null_count:
+        return np.asarray(column.to_numpy())
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     elif pa.types.is_string(column.type):  # a boolean column is kept as its words

@@ -231,8 +231,8 @@ def _latency(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
     taken: dict[str, list[float]] = {name: [] for name in forms}
     started = time.perf_counter()
     with run.progress("latency", rounds, "rows") as progress:
-        for done, position in enumerate(positions):
-            if done >= LEAST_ROUNDS and time.perf_counter() - started > LATENCY_SECONDS:
+        for number, position in enumerate(positions):
+            if number >= LEAST_ROUNDS and time.perf_counter() - started > LATENCY_SECONDS:
                 break
             run.check()
             row = table.slice(int(position), 1)
@@ -241,7 +241,8 @@ def _latency(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
                 predictor.predict(row)
                 taken[name].append((time.perf_counter() - before) * 1000)
             progress.advance(1)
-    run.cost(Cost("latency", time.perf_counter() - started, rounds, LATENCY_ROUNDS))
+    seconds, done = time.perf_counter() - started, len(next(iter(taken.values())))
+    run.cost(Cost("latency", seconds, done, min(LATENCY_ROUNDS, max(LEAST_ROUNDS, int(LATENCY_SECONDS * done / seconds)))))
     return {name: {"median": round(float(np.median(values)), 3), "p95": round(float(np.percentile(values, 95)), 3),
                    "batch": 1, "rounds": len(values)} for name, values in taken.items()}
 

@@ -1,0 +1,51 @@
+"""What evaluate costs: rows are timed one at a time, and no longer than a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bessemer.stages import evaluate
+
+
+class Run:
+    rehearsal = None
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    @contextmanager
+    def progress(self, *_: Any) -> Iterator[Run]:
+        yield self
+
+    def advance(self, count: int) -> None:
+        self.done += count
+
+    def check(self) -> None:
+        pass
+
+    def cost(self, _: Any) -> None:
+        pass
+
+
+class Form:
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def predict(self, rows: pa.Table) -> None:
+        self.rows += rows["n"].to_pylist()
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 60)])
+def test_slow_forms_are_timed_on_fewer_rows_of_the_whole_split(monkeypatch: pytest.MonkeyPatch, seconds: float, rounds: int) -> None:
+    monkeypatch.setattr(evaluate, "LATENCY_SECONDS", seconds)
+    run, forms = Run(), {"a": (Form(), {}), "b": (Form(), {})}
+    found = evaluate._latency(forms, pa.table({"n": np.arange(600)}), run)
+    assert run.done == rounds == found["a"]["rounds"] == found["b"]["rounds"]
+    timed = forms["a"][0].rows
+    assert timed == forms["b"][0].rows and len(set(timed)) == rounds and min(timed) < 200 and max(timed) > 400
