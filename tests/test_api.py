@@ -76,6 +76,11 @@ def test_mistakes_are_user_errors(bessemer_run: Path) -> None:
         model.predict({"words": ["a"]})
     with pytest.raises(UserError, match="no column 'label'"):
         model.evaluate({"text": ["a"]})
+    with pytest.raises(UserError, match="expected rows .*, not None"):
+        model.predict(None)
+    assert model.predict([]) == [] and model.problems([]).to_pylist() == []
+    found = model.evaluate([{"text": "The room.", "label": "good"}, {"text": "", "label": "bad"}, {"text": "The room.", "label": "odd"}])
+    assert found["rows"] == 1 and found["left_out"]["reasons"] == {"empty text": 1, "label: a label that the model does not know": 1}
     with pytest.raises(UserError, match="there is no folder"):
         bessemer.Model.load("nowhere")
 
