@@ -67,8 +67,8 @@ def main(version: str) -> None:
     shutil.rmtree("runs")
     answers = {stage: bessemer.Model.load(Path("run") / stage).predict_proba(TEXTS).tolist()
                for stage in ("finetune", "baseline", "export")}
-    tables = {stage: {target: answer.values.tolist() for target, answer in bessemer.Model.load(Path("table") / stage).answers(ASKED).items()}
-              for stage in ("finetune", "linear", "export")}
+    models = {stage: bessemer.Model.load(Path("table") / stage) for stage in ("finetune", "linear", "export")}
+    tables = {stage: {target: answer.values.tolist() for target, answer in model.answers(ASKED).items()} for stage, model in models.items()}
     kept = {"texts": TEXTS, "answers": answers, "rows": ASKED, "tables": tables}
     Path("answers.json").write_text(json.dumps(kept, indent=1) + "\n")
 
