@@ -77,7 +77,7 @@ def without_outliers(work: Work, chosen: Selection, config: Outliers, quarantine
     keep = ~np.isin(chosen.row_ids, np.concatenate(gone))
     found, before = int((~keep).sum()), int((chosen.splits == 0).sum())
     if found == before:
-        raise UserError(f"outliers: every training row would be set aside ({quarantine.top()}); raise 'range' or lower 'share'")
+        raise UserError("outliers: every training row would be set aside; raise 'range' or lower 'share'")
     work.run.note(f"outliers: {found:,} of {before:,} training rows set aside by {config.kind}")
     if config.kind != "isolation_forest":
         each = zip(names, counts.tolist(), strict=True)

@@ -117,7 +117,7 @@ def test_facts_of_one_pass(tmp_path):
     column, _ = codec(tmp_path, "number", pa.array(SKEWED))
     assert column.facts["mean"] == pytest.approx(SKEWED.mean(), rel=1e-12) and column.facts["std"] == pytest.approx(SKEWED.std(), rel=1e-12)
     assert column.facts["quantiles"]["p25"] == np.quantile(SKEWED, 0.25)
-    assert len(column.facts["edges"]) == 64 and (np.diff(column.facts["edges"]) > 0).all()
+    assert len(column.facts["edges"]) == 128 and (np.diff(column.facts["edges"]) > 0).all()
     big = number(Number()).clean(pa.array([2**53 + 2, 1]))[0]
     summary = Summary(0)
     summary.add(big)
