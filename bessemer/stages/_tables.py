@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
-from bessemer.core.heads import Head, answers, save_heads
+from bessemer.core.heads import Head, save_heads
 from bessemer.core.schema import Role, Schema
 from bessemer.core.task_spec import TableRows, TableSpec
 
@@ -113,16 +113,11 @@ def save_table(network: torch.nn.Module, heads: Sequence[Head], data: Path, out:
     copy_columns(data, out)
 
 
-def copy_columns(data: Path, out: Path) -> None:
-    """Copy the schema and the fitted columns from one folder to another."""
-    shutil.copyfile(data / "schema.json", out / "schema.json")
-    if (data / "columns").is_dir():
-        shutil.copytree(data / "columns", out / "columns", dirs_exist_ok=True)
-
-
-def predictions(network: torch.nn.Module, heads: Sequence[Head], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's answers for a batch."""
-    import torch
-
-    with torch.inference_mode():
-        return answers(heads, network(**inputs).numpy())
+def copy_columns(source: Path, out: Path) -> None:
+    """Copy what turns raw rows into inputs (schema, fitted columns, a text's tokenizer) from one folder to another."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("schema.json", "tokenizer.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+    if (source / "columns").is_dir():
+        shutil.copytree(source / "columns", out / "columns", dirs_exist_ok=True)

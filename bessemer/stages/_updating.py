@@ -23,6 +23,7 @@ from bessemer.modalities import codec_of
 from bessemer.stages._columns import stored, with_years
 from bessemer.stages._equal import Equal, equal_to
 from bessemer.stages._streams import plan_of
+from bessemer.stages._tables import copy_columns, is_table
 from bessemer.stages._trained import REPLAY, save_trained, start_of
 
 if TYPE_CHECKING:
@@ -126,7 +127,6 @@ def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quar
     import pyarrow.parquet as pq
 
     from bessemer.modalities.vectors import open_vectors
-    from bessemer.stages._tables import is_table
 
     quarantine, run, held_out, equal = means
     codecs: dict[str, Codec] = {column.name: codec_of(column, old) for column in schema.columns if column.role != Role.WEIGHT}
@@ -166,16 +166,6 @@ def _known(table: pa.Table, schema: Schema, quarantine: Quarantine) -> pa.Table:
                            [f"column '{column.name}'"] * len(bad), bad[column.name].combine_chunks())
             table = table.filter(pc.invert(strange))
     return table
-
-
-def copy_columns(source: Path, out: Path) -> None:
-    """Copy what turns raw rows into inputs from a model's folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("schema.json", "tokenizer.json"):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
-    if (source / "columns").is_dir():
-        shutil.copytree(source / "columns", out / "columns", dirs_exist_ok=True)
 
 
 def samples(config: Update, data: Path, fresh: Path, run: RunContext) -> tuple[dict[str, Sample], dict[str, Sample]]:
@@ -312,7 +302,6 @@ def keep(config: Update, old: Path, data: Path, fresh: Path, out: Path, run: Run
 def drift(old: Path, data: Path, fresh: Path) -> list[dict[str, Any]]:
     """Return how far the new rows are from the old ones in every column of a table, the most changed first; of text nothing."""
     from bessemer.data.profile import profile
-    from bessemer.stages._tables import is_table
 
     schema = Schema.load(old)
     if not is_table(schema):

@@ -61,7 +61,7 @@ def main(version: str) -> None:
     for recipe, name in ((RECIPE, "run"), (TABLE, "table")):
         bessemer.run(recipe)
         shutil.move(f"runs/{name}", name)
-        for left in (".work", ".kept", "tensorboard", ".stamps.json", ".lock"):
+        for left in (".work", ".kept", "tensorboard", ".stamps.json", ".lock", "report.html"):
             path = Path(name) / left
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree("runs")
