@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from bessemer.nn.bert import Bert, BertConfig
 from bessemer.nn.hf import load_hf
 from bessemer.nn.network import Network
 
+Opener = Callable[[Path, dict[str, Any], tuple[str, ...], tuple[str, ...], bool], Network]
+# Networks of our own that no other library knows: `model_type` of config.json -> the module whose `open_folder` reads the folder.
+FAMILIES = {"slim_bert": "bessemer.nn.slim_bert", "text_cnn": "bessemer.nn.text_cnn", "text_rnn": "bessemer.nn.text_rnn",
+            "ngrams": "bessemer.nn.ngrams"}
 _HEAD_OF = {"cls.predictions.": "mlm", "cls.seq_relationship.": "nsp", "classifier.": "classification"}
 
 
@@ -43,6 +49,9 @@ def load_network(folder: Path, heads: tuple[str, ...], labels: tuple[str, ...] =
         new_heads: begin with new heads even where the folder holds them.
     """
     config = read_config(folder)
+    if str(config.get("model_type")) in FAMILIES:
+        opener: Opener = importlib.import_module(FAMILIES[str(config["model_type"])]).open_folder
+        return opener(folder, config, heads, labels, new_heads)
     if config.get("model_type") != "bert":
         return load_hf(folder, read_weights(folder), heads, labels, new_heads)
     labels = labels if labels or "classification" not in heads else saved_labels(config)
