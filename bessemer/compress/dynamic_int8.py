@@ -14,6 +14,7 @@ from typing import Any
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
+from bessemer.core.types import Calibration
 
 # Activations share one scale a batch, so a row's answer would depend on its neighbours; alone, it is always the same.
 _METADATA = {"rows_at_once": "1"}
@@ -30,10 +31,10 @@ class DynamicInt8(Config):
 
 
 @register("compress", "dynamic_int8")
-def dynamic_int8(config: DynamicInt8) -> Callable[[Path, Path], dict[str, Any]]:
-    """Return (float graph, file to write) -> facts: sizes in bytes and counts of quantized operators; same input, same bytes."""
+def dynamic_int8(config: DynamicInt8) -> Callable[[Path, Path, Calibration], dict[str, Any]]:
+    """Return (float graph, file to write, rows, which it does not need) -> facts; same input, same bytes."""
 
-    def compress(source: Path, target: Path) -> dict[str, Any]:
+    def compress(source: Path, target: Path, _calibration: Calibration) -> dict[str, Any]:
         import onnx
         from google.protobuf.message import DecodeError
 
@@ -46,10 +47,10 @@ def dynamic_int8(config: DynamicInt8) -> Callable[[Path, Path], dict[str, Any]]:
         compressed = _quantize(model, config)
         onnx.helper.set_model_props(compressed, _METADATA)
         target.write_bytes(compressed.SerializeToString(deterministic=True))
-        kinds = [node.op_type for node in compressed.graph.node]
-        return {"bytes": target.stat().st_size, "bytes_before": source.stat().st_size, "matmuls": kinds.count("MatMulInteger"),
-                "embeddings": sum(node.op_type == "Gather" and node.input[0].endswith("_quantized")
-                                  for node in compressed.graph.node)}
+        nodes = compressed.graph.node
+        return {"bytes": target.stat().st_size, "bytes_before": source.stat().st_size, "lossy": True,
+                "matmuls": sum(node.op_type == "MatMulInteger" for node in nodes),
+                "embeddings": sum(node.op_type == "Gather" and node.input[0].endswith("_quantized") for node in nodes)}
 
     return compress
 

@@ -337,6 +337,20 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Rows that show a method of compression what a graph's activations look like.
+
+    Attributes:
+        rows: how many there are.
+        batches: () -> feeds of a batch, named as the inputs of an exported graph (`input_ids`, … of text; `numbers`, `codes` of a
+            table); the same ones each time. A graph may read fewer inputs than are given.
+    """
+
+    rows: int
+    batches: Callable[[], Iterator[dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score over a whole set, from mergeable state.
 

@@ -17,6 +17,7 @@ from bessemer.core.pick import Pick, make
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
+from bessemer.stages._compressing import Chain, calibration_of, chain_names, write_chain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +43,11 @@ class Compress(StageConfig):
     """The trained network."""
     export: Annotated[Config, Pick("export")] = Field(default_factory=lambda: make("export", "onnx"))
     """How the network becomes a graph."""
-    methods: tuple[Annotated[Config, Pick("compress")], ...] | None = None
-    """How the graph becomes smaller: by default dynamic_int8 for text, nothing for tables."""
+    methods: tuple[Chain, ...] | None = None
+    """How the graph becomes smaller, a form for each: a method, or a list of methods that follow one another (`[dynamic_int8,
+    sparse_storage]`). By default dynamic_int8 for text, nothing for tables."""
+    calibration_rows: Annotated[int, Field(ge=1)] = 256
+    """Training rows at most that show a method what the activations look like."""
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.01
     """What a lossy form may lose on the validation split against the trained network: accuracy of labels, R² of numbers."""
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
@@ -81,12 +85,14 @@ def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCo
 
     forms = [form(FLOAT, "model.onnx", False)]
     methods = {}
-    for method in config.methods if config.methods is not None else _methods(table):
-        chosen = plugin_of("compress", method)
-        file = f"model_{chosen.name}.onnx"
-        with run.progress(f"compress ({chosen.name})", None, "graphs"):
-            methods[chosen.name] = chosen.function(method)(out / "model.onnx", out / file)
-        forms.append(form(INT8 if chosen.name == "dynamic_int8" else f"onnx-{chosen.name}", file, True))
+    chains = config.methods if config.methods is not None else _methods(table)
+    for name, chain in zip(chain_names(chains), chains, strict=True):
+        file = f"model_{name}.onnx"
+        rows = min(REHEARSED_ROWS, config.calibration_rows) if run.rehearsal else config.calibration_rows
+        with run.progress(f"compress ({name})", None, "graphs"):
+            calibration = calibration_of(inputs["data"], rows, run.seed)
+            methods[name] = write_chain(chain, out / "model.onnx", out / file, calibration, run.scratch)
+        forms.append(form(INT8 if name == "dynamic_int8" else f"onnx-{name}", file, bool(methods[name]["lossy"])))
         run.check()
     write_forms(out, tuple([*forms[1:], forms[0]]))
     table_rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
@@ -118,9 +124,9 @@ def _predictor(folder: Path, table: bool, file: str) -> Config:
     return make("predictors", {"kind": "onnx", "file": file, "max_length": length})
 
 
-def _methods(table: bool) -> tuple[Config, ...]:
+def _methods(table: bool) -> tuple[tuple[Config, ...], ...]:
     """Return the methods where the recipe names none: a table's network is small already, and its numbers need their digits."""
-    return () if table else (make("compress", "dynamic_int8"),)
+    return () if table else ((make("compress", "dynamic_int8"),),)
 
 
 def copy_files(source: Path, out: Path) -> None:

@@ -13,8 +13,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from bessemer.core.types import Calibration
 from bessemer.testing import rows
 from bessemer.testing.plugin import PluginContract
+
+CALIBRATION = Calibration(60, lambda: (rows.batch_of(6, 2 + seed, seed) for seed in range(10)))
 
 
 class ExportContract(PluginContract):
@@ -71,7 +74,7 @@ class CompressContract(PluginContract):
         out.mkdir()
         self.graph(out / "source")
         before, compress = (out / "source").read_bytes(), self.made(tmp_path)
-        facts = [compress(out / "source", out / name) for name in ("one", "two")]
+        facts = [compress(out / "source", out / name, CALIBRATION) for name in ("one", "two")]
         assert facts[0] == facts[1] and json.loads(json.dumps(facts[0])) == facts[0]
         assert (out / "one").read_bytes() == (out / "two").read_bytes() != before
         assert (out / "source").read_bytes() == before

@@ -15,13 +15,14 @@ from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.export.parity import agreement, assert_close
 from bessemer.nn.checkpoint import load_network
+from bessemer.testing.graphs import CALIBRATION
 from tests.export.test_onnx import export
 from tests.predictors.test_predictors import TEXTS, WORDS, make_folder, only, opened, without_torch
 
 
 def compress(source: Path, target: Path, **settings: object) -> dict[str, object]:
     config = make("compress", {"kind": "dynamic_int8", **settings})
-    facts: dict[str, object] = plugin_of("compress", config).function(config)(source, target)
+    facts: dict[str, object] = plugin_of("compress", config).function(config)(source, target, CALIBRATION)
     return facts
 
 
