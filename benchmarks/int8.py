@@ -11,6 +11,7 @@ from benchmarks.record import record, spread
 from bessemer.compress.dynamic_int8 import DynamicInt8, dynamic_int8
 from bessemer.core.fetch import fetch
 from bessemer.core.registry import plugin
+from bessemer.core.types import Calibration
 from bessemer.export.onnx import Onnx, onnx_graph
 from bessemer.nn.checkpoint import load_network
 from bessemer.predictors.onnx_form import open_session
@@ -29,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         onnx_graph(Onnx())(network, folder / "model.onnx")
-        dynamic_int8(DynamicInt8())(folder / "model.onnx", folder / "int8.onnx")
+        dynamic_int8(DynamicInt8())(folder / "model.onnx", folder / "int8.onnx", Calibration(0, lambda: iter(())))
         sizes = [file.stat().st_size / 1e6 for file in (folder / "model.onnx", folder / "int8.onnx")]
         sessions = [open_session(folder / file) for file in ("model.onnx", "int8.onnx")]
         calls = {"torch float32 eager": lambda: network(**tensors),
