@@ -28,7 +28,6 @@ REHEARSED_ROWS = 64
 SHOWN = 12
 SHOWN_COLUMNS = 6
 LATENCY_ROUNDS = 60
-LEAST_ROUNDS = 5
 LATENCY_SECONDS = 20.0
 
 
@@ -222,29 +221,22 @@ def _latency(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
 
     Where that takes more than 20 seconds in all, it ends early; `rounds` says how many rows were timed.
     """
-    import numpy as np
+    from bessemer.measure.latency import LEAST_ROUNDS, Effort, rounds, summary
 
-    rounds = 4 if run.rehearsal else LATENCY_ROUNDS
-    # rows of the whole split however early it ends: every seventh of those spread evenly, round and round
-    order = np.argsort(np.arange(rounds) * 7 % LATENCY_ROUNDS, kind="stable")
-    positions = np.linspace(0, table.num_rows - 1, rounds).astype(np.int64)[order]
-    taken: dict[str, list[float]] = {name: [] for name in forms}
+    effort = Effort(LATENCY_SECONDS, 4 if run.rehearsal else LATENCY_ROUNDS, LEAST_ROUNDS, warm_up=0)
     started = time.perf_counter()
-    with run.progress("latency", rounds, "rows") as progress:
-        for number, position in enumerate(positions):
-            if number >= LEAST_ROUNDS and time.perf_counter() - started > LATENCY_SECONDS:
-                break
+    with run.progress("latency", effort.rounds, "rows") as progress:
+
+        def tick() -> None:
             run.check()
-            row = table.slice(int(position), 1)
-            for name, (predictor, _) in forms.items():
-                before = time.perf_counter()
-                predictor.predict(row)
-                taken[name].append((time.perf_counter() - before) * 1000)
             progress.advance(1)
-    seconds, done = time.perf_counter() - started, len(next(iter(taken.values())))
+
+        found = {name: summary(times) for name, times in
+                 rounds({name: predictor for name, (predictor, _) in forms.items()}, table, 1, effort, tick).items()}
+    seconds, done = time.perf_counter() - started, next(iter(found.values()))["rounds"]
     run.cost(Cost("latency", seconds, done, min(LATENCY_ROUNDS, max(LEAST_ROUNDS, int(LATENCY_SECONDS * done / seconds)))))
-    return {name: {"median": round(float(np.median(values)), 3), "p95": round(float(np.percentile(values, 95)), 3),
-                   "batch": 1, "rounds": len(values)} for name, values in taken.items()}
+    return {name: {"median": round(item["median_ms"], 3), "p95": round(item["p95_ms"], 3), "batch": 1, "rounds": item["rounds"]}
+            for name, item in found.items()}
 
 
 def _flat(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""What a search over candidates decides by, and Optuna behind one small interface."""

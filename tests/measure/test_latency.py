@@ -1,0 +1,61 @@
+"""Forms are timed in turn on the same rows; what is said of the times equals its formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bessemer.measure.latency import Effort, latency, positions, ratio, rounds, summary
+
+
+class Form:
+    def __init__(self, log: list[tuple[str, tuple[int, ...]]], name: str) -> None:
+        self.log, self.name = log, name
+
+    def predict(self, rows: pa.Table) -> dict[str, object]:
+        self.log.append((self.name, tuple(rows["n"].to_pylist())))
+        return {}
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_forms_are_timed_in_turn_on_the_same_rows(batch: int) -> None:
+    log: list[tuple[str, tuple[int, ...]]] = []
+    forms = {name: Form(log, name) for name in "ab"}
+    taken = rounds(forms, pa.table({"n": np.arange(500)}), batch, Effort(1e9, 6, 2, 3))  # type: ignore[arg-type]
+    assert {name: len(times) for name, times in taken.items()} == {"a": 6, "b": 6}
+    assert [name for name, _ in log] == ["a", "a", "b", "b"] * 9
+    calls = {name: [rows for other, rows in log if other == name] for name in "ab"}
+    assert calls["a"] == calls["b"] and all(len(rows) == batch for rows in calls["a"])
+    assert all(first != second for first, second in zip(calls["a"][::2], calls["a"][1::2], strict=True))
+
+
+def test_a_round_is_finished_when_the_time_is_over() -> None:
+    forms = {"a": Form([], "a")}
+    assert len(rounds(forms, pa.table({"n": [1, 2, 3]}), 1, Effort(0.0, 60, 4, 1))["a"]) == 4  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch", "count"), [(1, 50), (16, 1000), (16, 3)])
+def test_positions_lie_in_the_table_and_reach_all_of_it(batch: int, count: int) -> None:
+    found = np.concatenate([positions(number, batch, count) for number in range(20)])
+    assert found.min() >= 0 and found.max() < count
+    assert found.min() < 0.2 * count and found.max() >= 0.8 * count - 1
+    assert len(set(found.tolist())) == min(count, 20 * batch) or count > 20 * batch * 0.5
+
+
+def test_summary_and_ratio_equal_their_formulas() -> None:
+    generator = np.random.default_rng(1)
+    times, base = generator.uniform(1, 2, 40), generator.uniform(5, 9, 40)
+    assert summary(times) == {"median_ms": round(float(np.median(times)), 4), "p95_ms": round(float(np.percentile(times, 95)), 4),
+                              "rounds": 40}
+    found = ratio(base, times)
+    assert found["median"] == round(float(np.median(base / times)), 4)
+    assert found["low"] <= found["median"] <= found["high"]
+    assert ratio(3 * base, base) == {"median": 3.0, "low": 3.0, "high": 3.0}
+
+
+def test_results_are_json_by_form_and_batch() -> None:
+    forms = {name: Form([], name) for name in "ab"}
+    found = latency(forms, pa.table({"n": np.arange(64)}), (1, 4), Effort(1e9, 5, 5, 1), "b")  # type: ignore[arg-type]
+    assert list(found) == ["a", "b"] and list(found["a"]) == ["1", "4"]
+    assert found["b"]["4"]["ratio"] == {"median": 1.0, "low": 1.0, "high": 1.0} and found["a"]["1"]["rounds"] == 5
