@@ -23,7 +23,8 @@ def _trained(folder: Path) -> dict[str, Any]:
     return {"path": str(folder)}
 
 
-TOKENIZERS: Examples = {"wordpiece": lambda folder: {"vocab_size": 200}, "pretrained": _trained}
+TOKENIZERS: Examples = {"wordpiece": lambda folder: {"vocab_size": 200}, "pretrained": _trained, "bpe": lambda folder: {"vocab_size": 320},
+                        "unigram": lambda folder: {"vocab_size": 150}, "words": lambda folder: {"min_frequency": 1}}
 # Values of a column of each kind; what is not here is tried on MIXED.
 MIXED = ["good", " bad ", None, "good", "", "caf\u0065\u0301", "\x00bad\t", "bad", "好", "x" * 300, "good. bad!", "7"] * 2
 VALUES: dict[str, pa.Array] = {
