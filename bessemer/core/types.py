@@ -5,7 +5,7 @@ Legend: B rows in a batch, L tokens a row, C classes, N rows in a set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -135,6 +135,8 @@ class Codec:
         collate: (stored columns of B rows, max length or None) -> numpy arrays of a batch
             (text: input_ids, attention_mask, token_type_ids, all int64 [B, L]).
         length: name of the stored column whose list lengths are a row's cost, or None.
+        tidy: of text: (texts) -> clean texts, as `Modality.clean` gives them; quick where they are few.
+        ids: of text: (clean texts) -> each one's token ids without special tokens, as `encode` gives them.
         info: facts that a model needs to be built: text: `vocab_size`, ids of special tokens. Vector: `numbers` (w),
             `names` (w feature names), `cardinalities` (v sizes), `edges` (w lists of rising bin edges of the stored numbers, over
             the training split). A number as a target: `inverse` (see `core/heads.py`).
@@ -144,6 +146,8 @@ class Codec:
     collate: Callable[[Mapping[str, pa.Array], int | None], dict[str, np.ndarray]]
     length: str | None
     info: dict[str, Any]
+    tidy: Callable[[Sequence[str]], list[str]] | None = None
+    ids: Callable[[Sequence[str]], list[list[int]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +270,8 @@ class BuildSpec:
         labels: class names, in code order (empty for pretraining).
         weights: a folder with config.json + model.safetensors to start from (an earlier stage's artifact), or None.
         outputs: raw outputs O that the heads of a network for tables have together.
+        data: the folder of the prepared data, or None.
+        teacher: the folder of a trained network whose word vectors this one may start from, or None.
     """
 
     schema: Schema
@@ -274,6 +280,8 @@ class BuildSpec:
     labels: tuple[str, ...] = ()
     weights: Path | None = None
     outputs: int = 0
+    data: Path | None = None
+    teacher: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
 from bessemer.modalities import tokens
+from bessemer.modalities._plain import tidied
 from bessemer.modalities.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -87,8 +88,15 @@ def text(config: Text) -> Modality:
             ids, starts = tokens.encode(tokenizer, pc.fill_null(tidy(values, config.unicode_form), "").to_pylist())
             return {"ids": ids, "starts": starts}
 
+        def slow(texts: Sequence[str]) -> list[str]:
+            import pyarrow as pa
+
+            found: list[str] = tidy(pa.array(texts, pa.string()), config.unicode_form).to_pylist()
+            return found
+
         return Codec(encode=encode, collate=lambda stored, limit: tokens.collate(stored, limit or config.max_length, info),
-                     length="ids", info=info)
+                     length="ids", info=info, tidy=lambda texts: tidied(texts, config.unicode_form, slow),
+                     ids=lambda texts: tokens.ids_of(tokenizer, texts))
 
     return Modality(clean=clean, fit=fit, load=load, roles=("input",))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,24 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[pa.Array, pa.Array]:
         else:
             starts.append([0] if row.ids else [])
     return pa.array(ids, pa.list_(pa.int32())), pa.array(starts, pa.list_(pa.int32()))
+
+
+def ids_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return each text's token ids without special tokens: those of `encode`, without its search for sentences."""
+    return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def collate_ids(ids: Sequence[Sequence[int]], max_length: int, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what `collate` gives of B rows, of their token ids as lists: for a few rows a fraction of its cost."""
+    import numpy as np
+
+    pad, cls, sep = info["pad_token_id"], info["cls_token_id"], info["sep_token_id"]
+    kept = [row[:max_length - 2] for row in ids]
+    length = max(map(len, kept), default=0) + 2
+    ids_BL = np.array([[cls, *row, sep, *[pad] * (length - 2 - len(row))] for row in kept], np.int64).reshape(len(kept), length)
+    size_B1 = np.array([[len(row) + 2] for row in kept], np.int64).reshape(len(kept), 1)
+    return {"input_ids": ids_BL, "attention_mask": (np.arange(length) < size_B1).astype(np.int64),
+            "token_type_ids": np.zeros((len(kept), length), np.int64)}
 
 
 def collate(stored: Mapping[str, pa.Array], max_length: int, info: dict[str, Any]) -> dict[str, np.ndarray]:

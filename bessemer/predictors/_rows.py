@@ -5,8 +5,9 @@ Legend: N rows, B rows in a batch, L tokens, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import GuardError, UserError, nearest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROWS, MAX_TOKENS = 32, 4096
+FEW = 256
+"""Rows at most that are cleaned one by one; of more, Arrow's calls cost less."""
 
 
 @dataclass(eq=False)
@@ -42,19 +45,59 @@ class NetworkPredictor:
 
     def predict(self, rows: pa.Table) -> dict[str, Answer]:
         """Return the answers of raw rows, in their order; rows are scored sorted by length, so that little is padding."""
+        return self.answer(self.encode(self.clean(rows)))
+
+    def clean(self, rows: pa.Table) -> list[str]:
+        """Return the clean texts of raw rows; see `clean_texts`."""
+        column = self._input
+        quick = self.codec.tidy
+        if quick is not None and len(rows) <= FEW and rows.column_names.count(column.name) == 1:
+            values = rows.column(column.name)
+            if values.type == "string" and not values.null_count:
+                found = quick([value.as_py() for chunk in values.chunks for value in chunk])
+                if all(found):
+                    return found
+        clean: list[str] = clean_texts(rows, column).to_pylist()
+        return clean
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of clean texts, without special tokens."""
+        if self.codec.ids is None:
+            raise UserError(f"the column '{self._input.name}' is no text, and the form '{self.form}' reads texts")
+        return self.codec.ids(texts)
+
+    def cost(self, ids: Sequence[int]) -> int:
+        """Return how many tokens the network reads of a row."""
+        return min(len(ids) + 2, self.max_length)
+
+    def answer(self, ids: Sequence[Sequence[int]]) -> dict[str, Answer]:
+        """Return the answers of rows of token ids, in their order."""
         import numpy as np
 
-        labels = class_names(self.schema)
-        ids = self.codec.encode(clean_texts(rows, input_column(self.schema)))["ids"]
-        cost_N = np.minimum(np.diff(ids.offsets.to_numpy()) + 2, self.max_length)
-        logits_NC = np.zeros((len(ids), len(labels)), np.float32)
+        from bessemer.modalities.tokens import collate_ids
+
+        cost_N = np.array([self.cost(row) for row in ids], np.int64)
+        logits_NC = np.zeros((len(ids), len(self._labels)), np.float32)
         for chosen_B in batches(cost_N, self.rows_at_once):
-            logits_NC[chosen_B] = self.predict_batch(self.codec.collate({"ids": ids.take(chosen_B)}, self.max_length))
-        broken = np.flatnonzero(~np.isfinite(logits_NC).all(axis=1))
-        if len(broken):
+            arrays = collate_ids([ids[row] for row in chosen_B.tolist()], self.max_length, self.codec.info)
+            logits_NC[chosen_B] = self.predict_batch(arrays)
+        if not np.isfinite(logits_NC).all():
+            broken = np.flatnonzero(~np.isfinite(logits_NC).all(axis=1))
             raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row {broken[0] + 1}; its "
                              "weights are damaged: train or export it again")
-        return label_answer(self.schema, softmax(logits_NC))
+        return {self._target.name: Answer("label", softmax(logits_NC), self._labels)}
+
+    @cached_property
+    def _input(self) -> Column:
+        return input_column(self.schema)
+
+    @cached_property
+    def _target(self) -> Column:
+        return self.schema.only(Role.TARGET, "category")
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        return class_names(self.schema)
 
 
 def input_column(schema: Schema) -> Column:

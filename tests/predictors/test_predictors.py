@@ -197,3 +197,39 @@ def test_linear_form_needs_no_torch(tmp_path: Path) -> None:
     write_forms(tmp_path, (Form(name="linear", predictor=make("predictors", "linear"), files=("linear.json",)),))
     expected = only(opened(tmp_path, "linear").predict(rows(["good film", "bad day"]))).values
     assert without_torch(tmp_path) == expected.tobytes().hex()
+
+
+SCRIPTS = ["a good film", "  a\tgood \n film ", "Ça était très bon", "e\u0301te\u0301", "这部电影很好看，我很喜欢。", "とても良い映画",
+           "아주 좋은 영화", "фильм хороший",
+           "فيلم جيد", "बहुत अच्छी फिल्म", "👍🏽 film", "x", "ﬁlm", "a\x00b", "One. Two! Three? Four", " ".join(WORDS * 9)]
+
+
+def test_a_row_alone_reads_what_it_reads_in_a_table_in_all_scripts(folder: Path) -> None:
+    """The quick way of a few rows gives the arrays of the vectorised way (codec.encode, collate), bit for bit."""
+    from bessemer.predictors._rows import FEW, NetworkPredictor, clean_texts, input_column
+
+    predictor = opened(folder, max_length=16)
+    assert isinstance(predictor, NetworkPredictor)
+    seen: list[dict[str, np.ndarray]] = []
+
+    def spy(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        seen.append(arrays)
+        return np.zeros((len(arrays["input_ids"]), 2), np.float32)
+
+    predictor.predict_batch = spy
+    column = input_column(predictor.schema)
+    for text in SCRIPTS:
+        predictor.predict(rows([text]))
+        stored = predictor.codec.encode(clean_texts(rows([text]), column))
+        expected = predictor.codec.collate({"ids": stored["ids"]}, 16)
+        got = seen.pop()
+        assert sorted(got) == sorted(expected)
+        assert all(got[name].tobytes() == expected[name].tobytes() and got[name].dtype == expected[name].dtype for name in got), text
+    many = SCRIPTS * (FEW // len(SCRIPTS) + 1)
+    assert predictor.clean(rows(many)) == [predictor.clean(rows([text]))[0] for text in many]
+    assert predictor.encode(many) == [predictor.encode([text])[0] for text in many]
+    several = [predictor.encode(predictor.clean(rows([text])))[0] for text in SCRIPTS]
+    predictor.answer(several[:5])
+    stored = predictor.codec.encode(clean_texts(rows(SCRIPTS[:5]), column))["ids"]
+    order = np.argsort([predictor.cost(ids) for ids in several[:5]], kind="stable")
+    assert seen.pop()["input_ids"].tobytes() == predictor.codec.collate({"ids": stored.take(order)}, 16)["input_ids"].tobytes()
