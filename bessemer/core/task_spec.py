@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pyarrow as pa
 
@@ -32,6 +34,7 @@ class TaskSpec:
         max_length: longest input in tokens, special tokens included.
         fitted_on: the training split's spec where this is another split: what a task fits (class weights, the guard of
             labels that never occur) is taken from it. None where this is the training split itself.
+        teacher: the folder of a trained network that a task may learn from, or None.
     """
 
     schema: Schema
@@ -44,6 +47,7 @@ class TaskSpec:
     seed: int
     max_length: int
     fitted_on: TaskSpec | None = None
+    teacher: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class TableRows:
         targets: target -> what is learnt: int32 codes [B] (-1: none), float32 scaled numbers [B] (nan: none), int8 flags [B, L].
         weights: float32 [B].
         row_ids: int64 [B].
+        teachers: target -> what teachers answer, where the rows hold it: log-probabilities float32 [B, C], a scaled estimate float32 [B],
+            or a logit a label float32 [B, L].
     """
 
     numbers: np.ndarray
@@ -63,6 +69,7 @@ class TableRows:
     targets: Mapping[str, np.ndarray]
     weights: np.ndarray
     row_ids: np.ndarray
+    teachers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class TableSpec:
             read block by block); None where any order will do.
         left_out: () -> rows that were asked for and left out so far, because cleaning rejects them, counted each time; None where
             all rows were cleaned before.
+        taught: whether the rows hold teachers' answers.
     """
 
     schema: Schema
@@ -94,3 +102,4 @@ class TableSpec:
     fitted_on: TableSpec | None = None
     order: Callable[[int, int], Sequence[np.ndarray]] | None = None
     left_out: Callable[[], int] | None = None
+    taught: bool = False

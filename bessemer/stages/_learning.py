@@ -59,6 +59,17 @@ def open_split(data: Path, split: str, seed: int) -> TaskSpec | TableSpec:
         codec=codec_of(column, data), column=column.name, seed=seed, max_length=int(column.modality["max_length"]))
 
 
+def with_teacher(spec: Spec, teacher: Path | None, data: Path) -> Spec:
+    """Return the spec with the folder of the network to learn from, which must know the data's tokens."""
+    from bessemer.modalities import column_folder
+
+    if teacher is None:
+        return spec
+    text = text_only(spec, "learning from a teacher's network")
+    _check_tokens(teacher, column_folder(data, text.column) / "tokenizer.json")
+    return replace(text, teacher=teacher)
+
+
 def part_of(spec: Spec, positions: np.ndarray) -> Spec:
     """Return the spec of some of its rows."""
     if isinstance(spec, TableSpec):
@@ -95,15 +106,26 @@ def text_only(spec: Spec, what: str) -> TaskSpec:
 
 
 def make_task(config: Config | None, spec: Spec) -> Task:
-    """Build a task over a split; by default every target of a table, or the one label of a text."""
+    """Build a task over a split; by default every target of a table, or the one label of a text; from teachers' answers where there are."""
     table = isinstance(spec, TableSpec)
-    config = config or make("tasks", "supervised" if table else "classification")
+    config = config or make("tasks", _default_task(spec))
     chosen = plugin_of("tasks", config)
     if table != (chosen.name == "supervised"):
         raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised', a text by 'classification', "
-                        "'mlm' or 'mlm_nsp'")
+                        "'distillation', 'mlm' or 'mlm_nsp'")
     task: Task = chosen.function(config, spec)
     return task
+
+
+def _default_task(spec: Spec) -> str | dict[str, Any]:
+    """Return the task of data for which the recipe names none; a validation split is learnt as its training split is."""
+    import numpy as np
+
+    whole = spec.fitted_on or spec
+    if isinstance(whole, TableSpec):
+        return {"kind": "supervised", "distil": {}} if whole.taught else "supervised"
+    targets = {f"{column.name}.teacher" for column in whole.schema.by_role(Role.TARGET)}
+    return "distillation" if targets & set(whole.take(np.zeros(0, np.int64)).column_names) else "classification"
 
 
 def fetched(name: str, run: RunContext) -> Path:
@@ -133,7 +155,7 @@ def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) 
     if not model.table:
         spec = _text_weights(config, model, spec, run, data)
     torch.manual_seed(run.seed)
-    network: torch.nn.Module = model.build(spec)
+    network: torch.nn.Module = model.build(replace(spec, data=data))
     return network
 
 

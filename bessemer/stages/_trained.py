@@ -35,7 +35,8 @@ def build_spec(spec: Spec, task: Task, weights: Path | None) -> BuildSpec:
     """Return what a network for a task is built from."""
     if isinstance(spec, TableSpec):
         return BuildSpec(spec.schema, dict(spec.info), task.heads, outputs=sum(head.width for head in task.outputs), weights=weights)
-    return BuildSpec(spec.schema, spec.codec.info, task.heads, spec.schema.by_role(Role.TARGET)[0].labels, weights=weights)
+    return BuildSpec(spec.schema, spec.codec.info, task.heads, spec.schema.by_role(Role.TARGET)[0].labels, weights=weights,
+                     teacher=spec.teacher)
 
 
 def save_trained(network: torch.nn.Module, task: Task, validation: Spec, data: Path, out: Path) -> dict[str, Any]:

@@ -32,16 +32,20 @@ if TYPE_CHECKING:
 class Finetune(TrainingConfig):
     """Supervised training."""
 
-    needs: ClassVar[tuple[str, ...]] = ("data", "init")
+    needs: ClassVar[tuple[str, ...]] = ("data", "init", "teacher")
 
     data: str = "prepare"
     """The prepared data."""
     init: str | None = None
     """A stage (pretrain, finetune) or its folder whose weights to start from."""
+    teacher: str | None = None
+    """A stage (finetune) or its folder with a trained network of text, for what asks for one: relations of the task distillation, the word
+    vectors of a student."""
     model: Annotated[Config, Pick("models")] | None = None
     """What to train where `init` is not given."""
     task: Annotated[Config, Pick("tasks")] | None = None
-    """What is learned: by default `classification` of a text, `supervised` of a table."""
+    """What is learned: by default `classification` of a text (`distillation` of data that hold a teacher's answers), `supervised` of a
+    table."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora."""
     replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
@@ -112,7 +116,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     from bessemer.stages._trained import build_spec, keep_replay, save_trained, start_of
 
     learning.use_threads(run)
-    spec = learning.open_split(inputs["data"], "train", run.seed)
+    spec = learning.with_teacher(learning.open_split(inputs["data"], "train", run.seed), inputs.get("teacher"), inputs["data"])
     validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
     task = learning.make_task(config.task, spec)
     metrics = learning.metric_names(task)
