@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
-from bessemer.data.encoding import SUFFIXES, unpacked
+from bessemer.data.encoding import MARK, SUFFIXES, Transcoded, unpacked, zipped_name
+from bessemer.data.guess import encoding_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
-         ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".txt": "lines"}
+         ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".txt": "lines", ".xlsx": "excel", ".xlsm": "excel",
+         ".xlsb": "excel", ".xls": "excel", ".ods": "excel", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
 BLOCK = 4 << 20
 SHOWN = 200
 _NAMES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -75,7 +79,8 @@ def kind_of(file: Path) -> str | None:
     """Return the kind of source that a file's name says (`rows.csv.gz` is CSV), or None."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in SUFFIXES:
-        suffixes.pop()
+        if suffixes.pop() == ".zip" and not (suffixes and suffixes[-1] in KINDS):
+            suffixes = [Path(zipped_name(file)).suffix.lower()]
     return KINDS.get(suffixes[-1]) if suffixes else None
 
 
@@ -83,6 +88,54 @@ def plain_head(file: Path, size: int = 65536) -> bytes:
     """Return a file's first bytes, unpacked where it is compressed."""
     with file.open("rb") as stream, unpacked(stream, file) as plain:
         return plain.read(size)
+
+
+def check_encoding(value: str | None) -> str | None:
+    """Return the name of an encoding, or raise ValueError where there is none of that name."""
+    if value is not None:
+        try:
+            "a".encode(value).decode(value)
+        except (LookupError, UnicodeError):
+            raise ValueError(f"there is no encoding '{value}'; expected one such as utf-8, utf-16, gb18030, latin-1") from None
+    return value
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file of text, opened.
+
+    Attributes:
+        stream: its text as UTF-8; bytes that are no text in another encoding are MARK, those that are no UTF-8 are as they were.
+        encoding: the encoding that it lies in.
+        notes: what a person should know: that the encoding was found and not said.
+    """
+
+    stream: BinaryIO
+    encoding: str
+    notes: tuple[str, ...] = ()
+
+
+def open_text(file: Path, kind: str, encoding: str | None) -> Opened:
+    """Open a file of text in a named encoding, or in the one that its first bytes show; see `open_checked` for errors."""
+    stream = open_checked(file, kind, encoding=encoding)
+    found = encoding or encoding_of(plain_head(file))
+    if found is None or codecs.lookup(found).name in ("utf-8", "utf-8-sig"):
+        return Opened(stream, "UTF-8")
+    told = () if encoding or found == "utf-16" else (
+        f"{file.name}: its bytes are no UTF-8 and look like {found.upper()}, as which it is read; say 'encoding:' where that is wrong",)
+    plain: Any = Transcoded(stream, found)
+    return Opened(plain, found.upper(), told)
+
+
+def marked(columns: Sequence[pa.Array | pa.ChunkedArray]) -> np.ndarray:
+    """Return which rows hold MARK in one of the columns of text: bool [N]."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    bad = np.zeros(len(columns[0]) if columns else 0, bool)
+    for column in columns:
+        bad |= pc.fill_null(pc.match_substring(column, MARK), False).to_numpy(zero_copy_only=False)
+    return bad
 
 
 def open_checked(file: Path, kind: str, *, text: bool = True, encoding: str | None = "utf-8") -> BinaryIO:
@@ -110,7 +163,7 @@ def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "is UTF-16 text; save it as UTF-8" if encoding == "utf-8" else None
     # a stray NUL is a control character, which cleaning removes
-    if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100):
+    if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100) and not (encoding is None and encoding_of(head)):
         return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
     return None
 
@@ -169,22 +222,30 @@ def read_lines(stream: BinaryIO, max_bytes: int, block: int = BLOCK) -> Iterator
             return
 
 
-def decode(lines: list[bytes]) -> tuple[pa.Array, list[int]]:
-    """Return lines as strings, and the positions of those that are not valid UTF-8 (empty strings in the result)."""
+def decode(lines: list[bytes], encoding: str = "UTF-8") -> tuple[pa.Array, list[int]]:
+    """Return lines as strings, and the positions of those that are not valid in their encoding (empty strings in the result)."""
     import pyarrow as pa
 
-    raw = pa.array(lines, pa.binary())
-    try:
-        return raw.cast(pa.string()), []
-    except pa.ArrowInvalid:
-        bad = []
-        for position, line in enumerate(lines):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                bad.append(position)
-        wrong = set(bad)
-        return pa.array([b"" if i in wrong else line for i, line in enumerate(lines)], pa.binary()).cast(pa.string()), bad
+    raw, bad = pa.array(lines, pa.binary()), []
+    if encoding != "UTF-8":
+        mark = MARK.encode()
+        bad = [position for position, line in enumerate(lines) if mark in line]
+    else:
+        try:
+            return raw.cast(pa.string()), []
+        except pa.ArrowInvalid:
+            for position, line in enumerate(lines):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError:
+                    bad.append(position)
+    wrong = set(bad)
+    return pa.array([b"" if i in wrong else line for i, line in enumerate(lines)], pa.binary()).cast(pa.string()), bad
+
+
+def shown(line: bytes, size: int = 500) -> str:
+    """Return the beginning of a line as people are shown it."""
+    return line[:size].decode("utf-8", "replace").replace(MARK, "\ufffd")
 
 
 def rejects(rows: Iterable[tuple[int, str, bytes | str]]) -> pa.Table:

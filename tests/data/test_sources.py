@@ -14,6 +14,7 @@ import pytest
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin, plugin_of
+from bessemer.data.guess import encoding_of
 
 
 def read(kind: str, **settings):
@@ -181,22 +182,56 @@ def test_text_in_other_encodings(tmp_path, encoding, setting):
 
 
 @pytest.mark.parametrize(("text", "encoding", "proposed"), [
-    ("größe,ort\n" + "1,Zürich\n2,Genève\n" * 40, "latin-1", "cp1252"), ("이름,말\n" + "김철수,안녕하세요\n" * 40, "euc-kr", "gb18030")])
+    ("příliš,město\n" + "1,Žižkov žluťoučký\n" * 40, "cp1250", "cp1250"),
+    ("текст,слово\n" + "привет,как дела\n" * 40, "cp1251", "gb18030")])
 def test_the_encoding_that_is_proposed(tmp_path, text, encoding, proposed):
     with pytest.raises(UserError, match=rf"is not valid UTF-8; save the file as UTF-8, or name .* 'encoding: {proposed}'\)$"):
         read("csv", path=put(tmp_path, "f.csv", text.encode(encoding)))
 
 
-def test_an_encoding_is_guessed_only_where_it_is_certain(tmp_path):
-    for text, encoding in (("name,town\n" + "José,Münchën\n" * 40, "latin-1"), ("이름,말\n" + "김철수,안녕하세요\n" * 40, "euc-kr")):
-        path = put(tmp_path, "f.csv", text.encode(encoding))
-        try:
-            rows, _, rejected = read("csv", path=path)
-        except UserError as error:
-            assert "is not valid UTF-8; save the file as UTF-8, or name its encoding" in str(error)
-        else:
-            assert not rows and {row["reason"] for row in rejected} == {"not valid UTF-8"}
-        assert len(read("csv", path=path, encoding=encoding)[0]) == 40
+TONGUES = {
+    "cp1252": "größe,ort\n" + "“Straße” – 5 €,Zürich\nl'été à Noël,Genève\n" * 20, "latin-1": "name,town\nJosé,Münchën\n",
+    "gb18030": "名字,评价\n" + "王小明,这家酒店的服务很好我们下次还会来的\n" * 20,
+    "big5": "名字,評價\n" + "王小明,這家飯店的服務很好我們下次還會來的\n" * 20,
+    "cp932": "名前,感想\n" + "山田,このホテルのサービスはとても良かったです。また来ます\n" * 20,
+    "euc_jp": "名前,感想\n" + "山田,このホテルのサービスはとても良かったです。また来ます\n" * 20,
+    "euc_kr": "이름,말\n" + "김철수,안녕하세요 이 호텔은 아주 좋았습니다 다시 오고 싶어요\n" * 20,
+    "utf-16": "a,名字\n1,王小明\n", "utf-16-le": "a,名字\n1,王小明\n" * 9, "utf-16-be": "a,b\n1,été\n"}
+
+
+@pytest.mark.parametrize("encoding", TONGUES)
+def test_encodings_are_found_and_told(tmp_path, encoding):
+    text = TONGUES[encoding]
+    path = put(tmp_path, "f.csv", text.encode(encoding))
+    entry = plugin("data/sources", "csv")
+    chunks = list(entry.function(entry.config(path=path)).read())
+    names = text.split("\n")[0].split(",")
+    assert [row for chunk in chunks for row in chunk.table.to_pylist()] == [
+        dict(zip(names, line.split(","), strict=True)) for line in text.splitlines()[1:]]
+    assert all(chunk.rejected is None for chunk in chunks)
+    found = {"latin-1": "cp1252"}.get(encoding, encoding).upper()
+    assert [note for chunk in chunks for note in chunk.notes] == ([] if encoding == "utf-16" else [
+        f"f.csv: its bytes are no UTF-8 and look like {found}, as which it is read; say 'encoding:' where that is wrong"])
+    lines = put(tmp_path, "f.txt", text.replace(",", "\t").encode(encoding))
+    assert [list(row.values()) for row in read("lines", path=lines, columns=("a", "b"))[0]] == [
+        line.split(",") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("encoding", "text"), [
+    ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy"), ("cp1250", "zażółć gęślą jaźń"), ("cp1251", "привет, как дела"),
+    ("koi8-r", "привет, как дела"), ("cp1254", "İstanbul'da şeker ağacı ışığı"), ("iso-8859-7", "καλημέρα κόσμε"),
+    ("cp437", "größe über"), ("utf-8", "naïve café 汉字"), ("gb18030", "很好")])
+def test_an_encoding_is_guessed_only_where_it_is_plain(encoding, text):
+    assert encoding_of((text + "\n").encode(encoding)) is None
+    assert encoding_of((text + "\n").encode("utf-8") + b"\xff\n") is None  # damaged, and UTF-8 all the same
+
+
+@pytest.mark.parametrize("damage", [b"\xff,1\n", b"\xe6\xb1,2\n", b"\x00\x00\x00\x00\x01,2\n"])
+def test_damaged_bytes_are_no_encoding(damage):
+    assert encoding_of(b"text,label\n" + damage) is None
+
+
+def test_a_damaged_row_of_a_named_encoding_and_an_unknown_one(tmp_path):
     damaged = CHINESE.encode("gb18030") + b"\x81\x20,x\n"
     rows, _, rejected = read("csv", path=put(tmp_path, "d.csv", damaged), encoding="gb18030")
     assert (len(rows), [(row["row"], row["reason"]) for row in rejected]) == (40, [(41, "not valid GB18030")])

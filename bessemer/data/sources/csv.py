@@ -6,22 +6,22 @@ Source of the format: RFC 4180, with any of `,` `;` tab `|` between fields and a
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
-from bessemer.data.encoding import MARK, Transcoded, encoding_of, likely
-from bessemer.data.rows import SHOWN, Rows, expand, missing_column, open_checked, plain_head, rejects
+from bessemer.data.encoding import MARK
+from bessemer.data.guess import likely
+from bessemer.data.rows import SHOWN, Opened, Rows, check_encoding, expand, marked, missing_column, open_text, rejects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,19 +39,15 @@ class Csv(Rows):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """The sign between fields; found in the header (one of `,` `;` tab `|`) by default."""
     encoding: str | None = None
-    """The encoding of the text, such as gb18030 or latin-1; UTF-8 by default, and what is certainly UTF-16 or GB18030."""
+    """The encoding of the text, such as gb18030 or latin-1; UTF-8 by default, or what the first bytes plainly show (UTF-16, GB18030, Big5,
+    Shift-JIS, EUC, cp1252)."""
     max_row_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     """The longest row; a longer one is an error, because a quote that is never closed looks like it."""
 
     @field_validator("encoding")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                "a".encode(value).decode(value)
-            except (LookupError, UnicodeError):
-                raise ValueError(f"there is no encoding '{value}'; expected one such as utf-8, utf-16, gb18030, latin-1") from None
-        return value
+        return check_encoding(value)
 
     def outside(self) -> tuple[Path, ...]:
         """Return the files that are read."""
@@ -115,20 +111,14 @@ class _Utf8(io.RawIOBase):
         return _ESCAPED.sub(MARK, part.decode("utf-8", "surrogateescape")).encode("utf-8")
 
 
-def _open(file: Path, config: Csv) -> tuple[BinaryIO, str]:
-    """Return a file's text as UTF-8 (bytes that are none left as they are) and the name of the encoding it lies in."""
-    stream = open_checked(file, "CSV", encoding=config.encoding)
-    found = config.encoding or encoding_of(plain_head(file))
-    if found is None or codecs.lookup(found).name in ("utf-8", "utf-8-sig"):
-        return stream, "UTF-8"
-    plain: Any = Transcoded(stream, found)
-    return plain, found.upper()
+def _open(file: Path, config: Csv) -> Opened:
+    return open_text(file, "CSV", config.encoding)
 
 
 def header(file: Path, config: Csv) -> tuple[list[str], str]:
     """Return a file's column names and the sign between its fields; a repeated name is a UserError."""
-    stream, encoding = _open(file, config)
-    with stream:
+    opened = _open(file, config)
+    with opened.stream as stream:
         raw = stream.read(1 << 20)
         while not (b"\n" in raw or b"\r" in raw) and len(raw) < config.max_row_bytes and (more := stream.read(1 << 20)):
             raw += more
@@ -147,7 +137,7 @@ def header(file: Path, config: Csv) -> tuple[list[str], str]:
         seen[name] = position
         if "\ufffd" in name or MARK in name:
             raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "
-                            f"{encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: {likely(raw)}')")
+                            f"{opened.encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: {likely(raw)}')")
     return names, sign
 
 
@@ -198,8 +188,9 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
         if name not in known:
             raise missing_column(name, names, file)
     ragged, done, open_end = _Ragged(), 0, False
-    stream, encoding = _open(file, config)
-    with stream:
+    opened = _open(file, config)
+    encoding, notes = opened.encoding, opened.notes
+    with opened.stream as stream:
         clean = _Utf8(stream)
         plain = type(stream) is io.BufferedReader  # neither unpacked nor transcoded: as long as the file
         try:
@@ -217,8 +208,10 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
                 numbers = ragged.number(done + 1, batch.num_rows)
                 done = int(numbers[-1])
                 open_end = "\n" in batch.column(names[-1])[-1].as_py()
-                yield from _pieces(pa.Table.from_batches([batch.select(wanted)]), numbers, ragged.take(done),
-                                   encoding if clean.marked or encoding != "UTF-8" else None)
+                for chunk in _pieces(pa.Table.from_batches([batch.select(wanted)]), numbers, ragged.take(done),
+                                     encoding if clean.marked or encoding != "UTF-8" else None):
+                    yield Chunk(chunk.table, chunk.numbers, chunk.rejected, notes)
+                    notes = ()
         except pa.ArrowInvalid as error:
             raise _explain(error, file, done, config) from None
         except KeyError as error:
@@ -243,9 +236,7 @@ def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, s
 
     rejected: list[tuple[int, str, bytes | str]] = [*ragged]
     if encoding is not None:
-        bad = np.zeros(len(table), bool)
-        for column in table.columns:
-            bad |= pc.match_substring(column, MARK).to_numpy()
+        bad = marked(table.columns)
         for position in np.flatnonzero(bad):
             content = " | ".join(table.slice(int(position), 1).to_pylist()[0].values())
             rejected.append((int(numbers[position]), f"not valid {encoding}", content.replace(MARK, "\ufffd")[:500]))
@@ -265,8 +256,7 @@ def _explain(error: Exception, file: Path, done: int, config: Csv) -> UserError:
         return UserError(f"'{file}' has a header but no rows; expected at least one")
     if "straddl" not in text:
         return UserError(f"'{file}', after data row {done}: this is not valid CSV ({text.splitlines()[0]})")
-    stream, _ = _open(file, config)
-    with io.BufferedReader(stream) as lines:  # type: ignore[type-var]
+    with io.BufferedReader(_open(file, config).stream) as lines:  # type: ignore[type-var]
         number, length = 1, 0
         while part := lines.readline(1 << 16):
             length += len(part)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
-from bessemer.data.rows import Rows, expand, missing_column, open_checked, rejects
+from bessemer.data.rows import Rows, check_encoding, expand, missing_column, open_text, rejects
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,14 @@ class JsonLines(Rows):
     """A file, a pattern with `*`, or a list of them; several are stacked."""
     max_row_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     """The longest line; a longer one is set aside."""
+
+    encoding: str | None = None
+    """The encoding of the text; UTF-8 by default, or what the first bytes plainly show."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return check_encoding(value)
 
     def outside(self) -> tuple[Path, ...]:
         """Return the files that are read."""
@@ -55,16 +63,18 @@ def _read(file: Path, config: JsonLines) -> Iterator[Chunk]:
     seen: set[str] = set()
     keys: tuple[str, ...] = ()
     wanted, any_row = config.columns, False
-    with open_checked(file, "JSON lines") as stream, duckdb.connect() as database:
+    opened = open_text(file, "JSON lines", config.encoding)
+    notes = opened.notes
+    with opened.stream as stream, duckdb.connect() as database:
         database.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         for found in rows.read_lines(stream, config.max_row_bytes):
-            text, bad = rows.decode(found.lines)
+            text, bad = rows.decode(found.lines, opened.encoding)
             good, problems = _objects(database, text)
             whole = np.array(good, np.int64)
             rejected: list[tuple[int, str, bytes | str]] = [
                 (number, f"line longer than {config.max_row_bytes} bytes", head) for number, head in found.long]
             wrong = set(bad)
-            rejected += [(found.numbers[i], "not valid UTF-8", found.lines[i][:500]) for i in bad]
+            rejected += [(found.numbers[i], f"not valid {opened.encoding}", rows.shown(found.lines[i])) for i in bad]
             rejected += [(found.numbers[i], reason, found.lines[i][:500]) for i, reason in problems if i not in wrong]
             numbers = np.array(found.numbers, np.int64)[whole]
             text = text.take(pa.array(whole))
@@ -75,7 +85,8 @@ def _read(file: Path, config: JsonLines) -> Iterator[Chunk]:
             any_row = any_row or bool(len(text))
             seen |= {name for name in table.column_names if table[name].null_count < len(table)}
             if len(table) or rejected:
-                yield Chunk(table, numbers, rejects(rejected) if rejected else None)
+                yield Chunk(table, numbers, rejects(rejected) if rejected else None, notes)
+                notes = ()
     for name in (config.columns or ()) if any_row else ():
         if name not in seen and name not in keys:
             raise missing_column(name, keys, file)

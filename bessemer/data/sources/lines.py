@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
-from bessemer.data.rows import Rows, expand, open_checked, rejects
+from bessemer.data.rows import Rows, check_encoding, expand, open_text, rejects
 
 
 class Lines(Rows):
@@ -23,6 +23,14 @@ class Lines(Rows):
     """The names of the fields, in order."""
     max_row_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     """The longest line; a longer one is set aside."""
+
+    encoding: str | None = None
+    """The encoding of the text; UTF-8 by default, or what the first bytes plainly show."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return check_encoding(value)
 
     def outside(self) -> tuple[Path, ...]:
         """Return the files that are read."""
@@ -46,12 +54,14 @@ def _read(file: Path, config: Lines) -> Iterator[Chunk]:
     import pyarrow as pa
 
     width = len(config.columns)
-    with open_checked(file, "lines of text") as stream:
+    opened = open_text(file, "lines of text", config.encoding)
+    notes = opened.notes
+    with opened.stream as stream:
         for found in rows.read_lines(stream, config.max_row_bytes):
-            text, bad = rows.decode(found.lines)
+            text, bad = rows.decode(found.lines, opened.encoding)
             rejected: list[tuple[int, str, bytes | str]] = [
                 (number, f"line longer than {config.max_row_bytes} bytes", head) for number, head in found.long]
-            rejected += [(found.numbers[i], "not valid UTF-8", found.lines[i][:500]) for i in bad]
+            rejected += [(found.numbers[i], f"not valid {opened.encoding}", rows.shown(found.lines[i])) for i in bad]
             wrong = set(bad)
             kept, fields = [], []
             for position, line in enumerate(text.to_pylist()):
@@ -67,4 +77,5 @@ def _read(file: Path, config: Lines) -> Iterator[Chunk]:
             columns = list(zip(*fields, strict=True)) or [()] * width
             table = pa.table({name: pa.array(values, pa.string()) for name, values in zip(config.columns, columns, strict=True)})
             if kept or rejected:
-                yield Chunk(table, np.array(kept, np.int64), rejects(rejected) if rejected else None)
+                yield Chunk(table, np.array(kept, np.int64), rejects(rejected) if rejected else None, notes)
+                notes = ()

@@ -1,0 +1,121 @@
+"""Which encoding a text's bytes are in, told by its first bytes: only where that is plain, and never silently.
+
+Legend of the rules: bytes that are UTF-8 are UTF-8. Multi-byte text of East Asia is known by its most frequent signs, which other
+text decoded by mistake does not have. Western single-byte text is known by accented letters that stand alone between plain ones.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_COMMON = frozenset(
+    "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后"
+    "小么心多天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面公同三已老从动两长"
+    "知民样现分将外但身些与高意进把法此实回二理美点月明其种声全工己话儿者向情部正名定女问力机给等几很业最"
+    "间新什打便位因重被走电四第门相次东政海口使教西再平真听世气信北少关并内加化由却代军产入先山五太水万市"
+    "眼体别处总才场师书比住员九笑性通目华报立马命张活难神数件安表原车白应路期叫死常提感金何更反合放做系计"
+    "或司利受光王果亲界及今京务制解各任至清物台象记边共风战干接它许八特觉望直服毛林题建南度统色字请交爱让"
+    "认算论百吃义科怎元社术结六功指思非流每青管夫连远资队跟带花快条院变联言权男房不错酒店服务")
+_TRADITIONAL = frozenset(
+    "的一是不了在人有我他這中大來上國個到說們為子和你地出道也時年得就那要下以生會自著去之過家學對可她裡後小麼心多天而能好都"
+    "然沒日於起還發成事只作當想看文無開手十用主行方又如前所本見經頭面公同三已老從動兩長知民樣現分將外但身些與高意進把法此實"
+    "回二理美點月明其種聲全工己話兒者向情部正名定女問力機給等幾很業最間新什打便位因重被走電四第門相次東政海口使教西再平真聽")
+_KOREAN = frozenset(
+    "이다는에을가의를하고지은도로기사한어나자대리아서그시라해수있게인일만정제들보성부니주전스상원여내거장요간과면공안세없것")
+_WESTERN = frozenset("àáâãäåæçèéêëìíîïñòóôõöøœùúûüßÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖØŒÙÚÛÜ’‘“”–—…€£§°«»¿¡ªº·®©™•\xa0½¼²³´")
+_LETTERS = frozenset("àáâãäåæçèéêëìíîïñòóôõöøœùúûüßÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖØŒÙÚÛÜ")
+_LEAST = 20
+
+
+def encoding_of(head: bytes) -> str | None:
+    """Return the encoding of a text by its first bytes where they show it and it is not UTF-8, else None.
+
+    UTF-16 by its mark, or by zero bytes that all stand at odd or all at even places. GB18030 (which holds GBK), Big5, Shift-JIS, EUC-JP
+    and EUC-KR where the sample is text in it to its last sign and has the language's most frequent signs: at least 20, a third of the
+    ideographs. cp1252 (which holds what Latin-1 has of letters) where accented letters stand between plain ones.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    wide = _wide(head)
+    if wide or head.isascii() or b"\x00" in head or _utf8(head):
+        return wide
+    found = {name: score for name in ("gb18030", "big5", "cp932", "euc_jp", "euc_kr") if (score := _score(head, name)) > 0}
+    return max(found, key=found.__getitem__) if found else "cp1252" if _western(head) else None
+
+
+def _wide(head: bytes) -> str | None:
+    """Return UTF-16's name without a mark."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if not (even or odd) or (even and odd):
+        return None
+    name = "utf-16-le" if odd else "utf-16-be"
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(head)
+    except UnicodeDecodeError:
+        return None
+    plain = sum(sign.isprintable() or sign in "\t\r\n\u2028\ufeff\u3000" for sign in text)
+    low = sum(sign < "\x80" for sign in text)
+    return name if plain >= 0.99 * len(text) and low >= 0.02 * len(text) else None
+
+
+def _utf8(head: bytes) -> bool:
+    """Tell whether bytes are UTF-8, perhaps with a few that are damaged."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        text = head.decode("utf-8", "surrogateescape")
+        whole = sum("\x7f" < sign < "\ud800" or sign > "\udfff" for sign in text)
+        broken = sum("\ud800" <= sign <= "\udfff" for sign in text)
+        return whole > broken
+    return True
+
+
+def _score(head: bytes, name: str) -> float:
+    """Return how sure it is that bytes are text in a multi-byte encoding: 0 where they are not."""
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(head)
+    except UnicodeDecodeError:
+        return 0.0
+    other = [sign for sign in text if sign > "\x7f"]
+    if not other:
+        return 0.0
+    if name in ("gb18030", "big5"):
+        common = _COMMON if name == "gb18030" else _TRADITIONAL
+        ideographs = [sign for sign in other if "\u4e00" <= sign <= "\u9fff"]
+        share = sum(sign in common for sign in ideographs) / max(1, len(ideographs))
+        return share if len(ideographs) >= max(_LEAST, 0.6 * len(other)) and share * 3 >= 1 else 0.0
+    if name == "euc_kr":
+        hangul = [sign for sign in other if "\uac00" <= sign <= "\ud7a3"]
+        share = sum(sign in _KOREAN for sign in hangul) / max(1, len(hangul))
+        return share if len(hangul) >= max(_LEAST, 0.6 * len(other)) and share * 3 >= 1 else 0.0
+    kana = sum("\u3041" <= sign <= "\u30fc" for sign in other)
+    halves = sum("\uff61" <= sign <= "\uff9f" for sign in other)
+    share = kana / len(other)
+    return 0.5 + share if kana >= _LEAST and share * 4 >= 1 and halves * 10 <= len(other) else 0.0
+
+
+def _western(head: bytes) -> bool:
+    """Tell whether bytes are Western text of one byte a letter: what stands above ASCII is usual there, and mostly between its letters."""
+    try:
+        text = head.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    high = re.findall(r"[^\x00-\x7f]", text)
+    usual = sum(sign in _WESTERN for sign in high)
+    runs = re.findall(r"[^\x00-\x7f]+", text)
+    words = re.findall(r"[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]", text)
+    beside = sum(any(sign in _LETTERS for sign in word) for word in words)
+    strange = len(re.findall(r"(?<=[a-z])[\xb2\xb3\xbf\xa1\xaa\xba\xa9\xae\xbc\xbd](?=[a-z])", text))  # letters of other alphabets, misread
+    caps = len(re.findall(r"(?<=[a-z])[À-ÖØ-Þ](?=[a-z])", text))
+    return (usual >= 0.98 * len(high) and beside > 0 and not strange and caps * 20 <= len(high)
+            and sum(len(run) <= 2 for run in runs) >= 0.9 * len(runs))
+
+
+def likely(head: bytes) -> str:
+    """Return the encoding to propose for bytes that are no UTF-8 and show no other: cp1250 (Central European) where single bytes above 127
+    stand among letters, else gb18030, which has them in runs.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", head)
+    single = sum(len(run) == 1 for run in runs)
+    return "cp1250" if runs and single > len(runs) / 2 else "gb18030"
