@@ -7,10 +7,10 @@ C classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,39 @@ class BertConfig:
             raise UserError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size} tokens")
 
 
+class Shape(Protocol):
+    """What blocks of every BERT share, whatever the widths inside them are."""
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of the residual stream."""
+
+    @property
+    def hidden_act(self) -> str:
+        """A name of ACTIVATIONS."""
+
+    @property
+    def hidden_dropout_prob(self) -> float:
+        """Dropout on hidden states."""
+
+    @property
+    def attention_probs_dropout_prob(self) -> float:
+        """Dropout on attention weights."""
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Added to the variance in normalisation."""
+
+
+@dataclass(frozen=True)
+class LayerWidths:
+    """The widths inside one block: H attention heads of K values each, and the feed-forward part."""
+
+    num_heads: int
+    head_size: int
+    intermediate_size: int
+
+
 class Embeddings(nn.Module):
     """Sum of word, segment and position embeddings, normalised."""
 
@@ -80,16 +113,16 @@ class Embeddings(nn.Module):
 class SelfAttention(nn.Module):
     """Scaled dot-product attention over H heads (Vaswani et al. 2017, equation 1)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape, widths: LayerWidths) -> None:
         super().__init__()
-        self.num_heads = config.num_attention_heads
+        self.num_heads = widths.num_heads
         self.dropout_prob = config.attention_probs_dropout_prob
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.query = nn.Linear(config.hidden_size, widths.num_heads * widths.head_size)
+        self.key = nn.Linear(config.hidden_size, widths.num_heads * widths.head_size)
+        self.value = nn.Linear(config.hidden_size, widths.num_heads * widths.head_size)
 
     def forward(self, x_BLD: Tensor, mask_B11L: Tensor) -> Tensor:
-        """Return [B, L, D]; the mask is True where a token may be attended to."""
+        """Return [B, L, H K]; the mask is True where a token may be attended to."""
         q_BHLK, k_BHLK, v_BHLK = (
             part(x_BLD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value))
@@ -101,7 +134,7 @@ class SelfAttention(nn.Module):
 class Residual(nn.Module):
     """Projection back to the width, dropout, residual sum, normalisation (Hugging Face's `output` modules)."""
 
-    def __init__(self, config: BertConfig, in_features: int) -> None:
+    def __init__(self, config: Shape, in_features: int) -> None:
         super().__init__()
         self.dense = nn.Linear(in_features, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -116,10 +149,10 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """Self-attention with its residual."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape, widths: LayerWidths) -> None:
         super().__init__()
-        self.self = SelfAttention(config)
-        self.output = Residual(config, config.hidden_size)
+        self.self = SelfAttention(config, widths)
+        self.output = Residual(config, widths.num_heads * widths.head_size)
 
     def forward(self, x_BLD: Tensor, mask_B11L: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -144,11 +177,11 @@ class Dense(nn.Module):
 class Layer(nn.Module):
     """One encoder block."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape, widths: LayerWidths) -> None:
         super().__init__()
-        self.attention = Attention(config)
-        self.intermediate = Dense(config.hidden_size, config.intermediate_size, ACTIVATIONS[config.hidden_act]())
-        self.output = Residual(config, config.intermediate_size)
+        self.attention = Attention(config, widths)
+        self.intermediate = Dense(config.hidden_size, widths.intermediate_size, ACTIVATIONS[config.hidden_act]())
+        self.output = Residual(config, widths.intermediate_size)
 
     def forward(self, x_BLD: Tensor, mask_B11L: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -160,9 +193,9 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """The stack of blocks."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape, widths: Iterable[LayerWidths]) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.layer = nn.ModuleList(Layer(config, one) for one in widths)
 
     def forward(self, x_BLD: Tensor, mask_B11L: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -181,7 +214,8 @@ class Trunk(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config)
+        widths = LayerWidths(config.num_attention_heads, config.hidden_size // config.num_attention_heads, config.intermediate_size)
+        self.encoder = Encoder(config, [widths] * config.num_hidden_layers)
         self.pooler = Dense(config.hidden_size, config.hidden_size, nn.Tanh())
 
     def forward(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
@@ -194,7 +228,7 @@ class Trunk(nn.Module):
 class Transform(nn.Module):
     """Dense, activation, normalisation before the vocabulary projection."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]()
@@ -209,10 +243,10 @@ class Transform(nn.Module):
 class Predictions(nn.Module):
     """The masked language model's head; its projection is the word embedding, handed in by the caller."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Shape, vocab_size: int) -> None:
         super().__init__()
         self.transform = Transform(config)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, x_ND: Tensor, embedding_VD: Tensor) -> Tensor:
         """Return logits [N, V]."""
@@ -243,7 +277,7 @@ class Bert(Network):
         if "mlm" in heads or "nsp" in heads:
             self.cls = nn.ModuleDict()
             if "mlm" in heads:
-                self.cls["predictions"] = Predictions(config)
+                self.cls["predictions"] = Predictions(config, config.vocab_size)
             if "nsp" in heads:
                 self.cls["seq_relationship"] = nn.Linear(config.hidden_size, 2)
         if "classification" in heads:

@@ -23,7 +23,7 @@ from bessemer.nn.network import Network
 Opener = Callable[[Path, dict[str, Any], tuple[str, ...], tuple[str, ...], bool], Network]
 # Networks of our own that no other library knows: `model_type` of config.json -> the module whose `open_folder` reads the folder.
 FAMILIES = {"slim_bert": "bessemer.nn.slim_bert", "text_cnn": "bessemer.nn.text_cnn", "text_rnn": "bessemer.nn.text_rnn",
-            "ngrams": "bessemer.nn.ngrams"}
+            "ngrams": "bessemer.nn.ngrams", "transformer_encoder": "bessemer.nn.transformer"}
 _HEAD_OF = {"cls.predictions.": "mlm", "cls.seq_relationship.": "nsp", "classifier.": "classification"}
 
 
@@ -148,8 +148,8 @@ def canonical(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def adopt(module: Bert, folder: Path, new_heads: bool = False) -> None:
-    """Copy a folder's tensors into a BERT, in place.
+def adopt(module: Network, folder: Path, new_heads: bool = False) -> None:
+    """Copy a folder's tensors into a network whose trunk is named `bert`, in place.
 
     The trunk must be there, whole and of the same shapes (an absent pooler stays new: masked language models lack it).
     Heads come where the folder has them; a head of the folder that the module lacks is dropped.
@@ -177,7 +177,7 @@ def adopt(module: Bert, folder: Path, new_heads: bool = False) -> None:
                         f"network has no place (and {len(extra) - 1} more); make the configurations equal")
 
 
-def _check_labels(module: Bert, folder: Path) -> None:
+def _check_labels(module: Network, folder: Path) -> None:
     saved = saved_labels(read_config(folder))
     generic = all(label == f"LABEL_{code}" for code, label in enumerate(saved))
     if len(saved) != len(module.labels) or (not generic and saved != module.labels):
