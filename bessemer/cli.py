@@ -139,6 +139,24 @@ def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar
 
 
 @app.command()
+def bench(run: RunArgument, batch: Annotated[str, typer.Option(help="Rows that are asked for at once, with commas between.")] = "1,16",
+          seconds: Annotated[float, typer.Option(help="How long the forms are timed in all.")] = 20.0,
+          output: Annotated[Path | None, typer.Option(help="A file for the numbers, JSON.")] = None) -> None:
+    """Measure every form of a run on this machine: latency, throughput, memory, size."""
+    from bessemer.app import console
+    from bessemer.app.bench import bench as measure
+    from bessemer.app.bench import numbers, show
+    from bessemer.core.artifact import explained
+    from bessemer.core.events import Events
+
+    batches = numbers(batch)
+    with explained(output or run, "choose another place with --output FILE"):
+        with console.Bars() as bars:
+            found = measure(run, batches, seconds, Events([bars]))
+        show(found, output, lambda line: console.out.print(line, markup=False))
+
+
+@app.command()
 def report(run: RunArgument) -> None:
     """Bring a run's report up to date."""
     _stages(run, ("report",))

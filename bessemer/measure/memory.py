@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SECONDS = 600.0
 PAUSE = 0.002
 STATUS = Path("/proc/self/status")
-PARTS = {"RssAnon": "anonymous", "RssFile": "mapped"}
+# The last is the most that this program held; `ru_maxrss` would be at least what the process that started it held.
+PARTS = {"RssAnon": "anonymous", "RssFile": "mapped", "VmHWM": "peak"}
 
 
 def peak_memory(folder: Path, form: str, rows: pa.Table) -> dict[str, Any]:
@@ -61,15 +62,13 @@ def peak_memory(folder: Path, form: str, rows: pa.Table) -> dict[str, Any]:
 
 
 def held() -> dict[str, int]:
-    """Return the bytes that this process holds now: anonymous and mapped."""
+    """Return the bytes that this process holds now, anonymous and mapped, and the peak of their sum."""
     fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
     return {part: int(fields[name].split()[0]) * 1024 for name, part in PARTS.items()}
 
 
 def measure(folder: Path, form: str, rows: pa.Table) -> dict[str, Any]:
     """Open the form in this process and answer the rows; see `peak_memory`."""
-    import resource
-
     from bessemer.core.forms import open_form
 
     predictor = open_form(folder, form)
@@ -86,8 +85,8 @@ def measure(folder: Path, form: str, rows: pa.Table) -> dict[str, Any]:
     over.set()
     watcher.join()
     most.update({part: max(most[part], count) for part, count in held().items()})
-    return {"loaded": loaded, "answering": most, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "torch": "torch" in sys.modules}
+    peak = max(loaded.pop("peak"), most.pop("peak"))
+    return {"loaded": loaded, "answering": most, "peak": peak, "torch": "torch" in sys.modules}
 
 
 def main(folder: str, form: str, file: str) -> None:
