@@ -55,8 +55,14 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
     """Return the graph of `network.forward`."""
     import torch
 
+    from bessemer.nn.text_rnn import TextRnn
+
     if network.training:
         raise ValueError("the network is in training mode, so dropout would be exported; call eval() first")
+    if isinstance(network, TextRnn):
+        from bessemer.export._recurrent import recurrent_graph
+
+        return recurrent_graph(network, opset)
     example, free, output = _example(network)
     with _quiet(), torch.no_grad():
         program = torch.export.export(network, (), kwargs=example, dynamic_shapes=free)

@@ -156,10 +156,9 @@ def _given(config: Words, spec: BuildSpec) -> tuple[np.ndarray, np.ndarray] | No
 def teacher_words(folder: Path) -> np.ndarray:
     """Return the word vectors [V, S] of a trained network's folder; one that has none is a UserError."""
     from bessemer.nn.checkpoint import load_network
-    from bessemer.nn.words import Table
+    from bessemer.nn.words import word_vectors
 
-    network = load_network(folder, ("classification",))
-    found: np.ndarray = Table.of(network, str(folder)).vectors().numpy()
+    found: np.ndarray = word_vectors(load_network(folder, ("classification",)).eval(), str(folder)).numpy()
     return found
 
 

@@ -146,30 +146,18 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A network's word vectors as it looks them up.
-
-    Attributes:
-        module: the first table of the network.
-        token_map: int [V], token -> row; None where a token's row is its id.
-    """
-
-    module: nn.Embedding
-    token_map: Tensor | None
-
-    @staticmethod
-    def of(network: nn.Module, where: str) -> Table:
-        """Return the word vectors of a network; one without any is a UserError."""
-        names = dict(network.named_modules())
-        found = next((names[name] for name in names if name.rsplit(".", 1)[-1] in ("word_embeddings", "words")
-                      and isinstance(names[name], nn.Embedding)), None)
-        found = found or next((item for item in names.values() if isinstance(item, nn.Embedding)), None)
-        if not isinstance(found, nn.Embedding):
-            raise UserError(f"'{where}' is a network without word vectors, so none can be taken from it")
-        return Table(found, next((item for name, item in network.named_buffers() if name.rsplit(".", 1)[-1] == "token_map"), None))
-
-    def vectors(self) -> Tensor:
-        """Return the vector of each token, float32 [V, E]."""
-        weight = self.module.weight.detach().float()
-        return weight.clone() if self.token_map is None else weight[self.token_map.long()]
+@torch.no_grad()
+def word_vectors(network: Network, where: str) -> Tensor:
+    """Return the vector that a network looks up for each token, float32 [V, E]; a network without any is a UserError."""
+    mine = getattr(network, "rows", None)
+    if isinstance(mine, TokenRows):
+        weight = dict(network.named_parameters())["words.weight"].detach()
+        chosen: Tensor = weight[: mine.count] if mine.token_map is None else weight[mine.token_map.long()]
+        return chosen.float()
+    modules = dict(network.named_modules())
+    found = next((item for name, item in modules.items() if name.rsplit(".", 1)[-1] == "word_embeddings"), None)
+    found = found or next((item for item in modules.values() if isinstance(item, nn.Embedding)), None)
+    if found is None:
+        raise UserError(f"'{where}' is a network without word vectors, so none can be taken from it")
+    vectors: Tensor = found(torch.arange(int(network.describe()["vocab_size"])))
+    return vectors.float()
