@@ -18,7 +18,7 @@ from bessemer.core.schema import Role
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.core.schema import Column
+    from bessemer.core.schema import Column, Schema
     from bessemer.core.types import Answer, Predictor
     from bessemer.predictors._cleaner import Cleaner
 
@@ -120,7 +120,8 @@ class Model:
         self.form = predictor.form
         columns = predictor.schema.by_role(Role.TARGET)
         self.targets = tuple(column.name for column in columns)
-        self.inputs = tuple(column.name for column in predictor.schema.by_role(Role.INPUT) if not column.of)
+        self._rows = Rows(predictor.schema)
+        self.inputs = self._rows.inputs
         each = {column.name: column.labels for column in columns}
         self.labels: Any = each[self.targets[0]] if len(self.targets) == 1 else each
 
@@ -169,7 +170,7 @@ class Model:
         from bessemer.evaluate.score import score
 
         given, unread = _read(Path(data)) if isinstance(data, (str, Path)) else (data, 0)
-        table = self._named(given)
+        table = self._rows.named(given)
         table, truths, left_out = scorable(self.schema, self.folder, table, self.problems(table))
         if unread:
             left_out = {**left_out, "rows": left_out["rows"] + unread, "reasons": {**left_out["reasons"], UNREAD: unread}}
@@ -186,6 +187,30 @@ class Model:
 
         A missing column, and two columns of one name, are UserErrors.
         """
+        return self._rows.problems(rows)
+
+    def table(self, rows: Any) -> pa.Table:
+        """Return rows as a table under the schema's names: texts alone are the one input column's; a list within one is a UserError."""
+        return self._rows.table(rows)
+
+
+class Rows:
+    """Raw rows as a schema's models read them, whatever they are given as.
+
+    Attributes:
+        schema: what each column is.
+        inputs: names of the columns that are read.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.inputs = tuple(column.name for column in schema.by_role(Role.INPUT) if not column.of)
+
+    def problems(self, rows: Any) -> pa.Array:
+        """Return for each row why it cannot be predicted (empty text, no number, infinite, …), null where it can: string [N].
+
+        A missing column, and two columns of one name, are UserErrors.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -193,7 +218,7 @@ class Model:
         from bessemer.data.columns import is_typed, no_texts, texts
         from bessemer.predictors._cleaner import TOGETHER, plain_numbers
 
-        table = self._named(rows)
+        table = self.named(rows)
         found = pa.nulls(len(table), pa.string())
         several, names = len(self.inputs) > 1, set(table.column_names)
         missing = next((name for name in self.inputs if name not in names), None)
@@ -220,7 +245,7 @@ class Model:
 
         from bessemer.data.columns import is_typed, no_texts, texts
 
-        table = self._named(rows)
+        table = self.named(rows)
         for name in set(self.inputs) & set(table.column_names):  # JSON lines keep a value's type beside it
             column = table.column(name)
             if is_typed(column):
@@ -231,7 +256,7 @@ class Model:
                 table = table.set_column(table.column_names.index(name), name, texts(column))
         return table
 
-    def _named(self, rows: Any) -> pa.Table:
+    def named(self, rows: Any) -> pa.Table:
         """Return rows with the columns that the schema knows under its names; two of one name are a UserError."""
         from collections import Counter
 

@@ -116,6 +116,22 @@ def predict(run: RunArgument,
 
 
 @app.command()
+def embed(run: RunArgument, file: Annotated[Path, typer.Argument(help="A file of rows.")],
+          output: Annotated[Path, typer.Option(help="Where to write the vectors: .parquet.")] = Path("embeddings.parquet"),
+          stage: Annotated[str | None, typer.Option(help="The stage whose network makes them; by default the fine-tuned one.")] = None,
+          pooling: Annotated[str, typer.Option(help="Of a text's tokens: mean, or first.")] = "mean",
+          raw: Annotated[bool, typer.Option(help="Leave the vectors as long as they are; by default each has length 1.")] = False) -> None:
+    """Write a vector of fixed length for every row of a file."""
+    from bessemer.app.embed import Embedder, embed_file
+    from bessemer.core.artifact import explained
+
+    if pooling not in ("mean", "first"):
+        raise UserError(f"--pooling {pooling}: expected mean or first")
+    with explained(output, "choose another place with --output FILE"):
+        embed_file(run, file, output, Embedder.load(run, stage, "first" if pooling == "first" else "mean", not raw))
+
+
+@app.command()
 def evaluate(run: RunArgument, data: Annotated[Path, typer.Option(help="A file of labelled rows.")],
              form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
     """Score a finished model on another file: every metric with its 95% interval."""

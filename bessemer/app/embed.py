@@ -1,0 +1,198 @@
+"""embed: a vector of fixed length for every row of a file, by the trunk of a trained or pretrained network.
+
+Legend: N rows, B rows in a batch, L tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bessemer.core import artifact
+from bessemer.core.errors import GuardError, UserError
+from bessemer.core.schema import Role, Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from bessemer.api import Rows
+    from bessemer.core.types import Chunk
+
+Pooling = Literal["mean", "first"]
+KINDS = ("finetune", "pretrain", "prune", "update")
+TRUNK_ROWS = 64
+
+
+class Embedder:
+    """Rows in, vectors out, float32 [N, D]; a row's vector does not depend on its neighbours' texts.
+
+    Attributes:
+        schema: of the data that the network was trained on.
+        folder: where the network lies.
+        inputs: names of the columns that it reads.
+        width: D.
+    """
+
+    def __init__(self, folder: Path, pooling: Pooling, normalised: bool) -> None:
+        self.folder, self.schema = folder, Schema.load(folder)
+        self.inputs = tuple(column.name for column in self.schema.by_role(Role.INPUT) if not column.of)
+        self.normalised = normalised
+        texts = [column.modality["kind"] for column in self.schema.by_role(Role.INPUT)] == ["text"]
+        if not texts and pooling != "mean":
+            raise UserError("--pooling goes with texts, whose tokens are pooled; a row of a table has one vector: leave it out")
+        self._vectors = _of_text(folder, self.schema, pooling) if texts else _of_table(folder, self.schema)
+
+    @staticmethod
+    def load(run: str | Path, stage: str | None = None, pooling: Pooling = "mean", normalised: bool = True) -> Embedder:
+        """Open the network of a run: of the stage named, else the last one fine-tuned, else pretrained."""
+        return Embedder(network_folder(Path(run), stage), pooling, normalised)
+
+    def embed(self, rows: pa.Table) -> np.ndarray:
+        """Return float32 [N, D] of raw rows; with `normalised` each of length 1, so that a product of two is their cosine."""
+        import numpy as np
+
+        found = self._vectors(rows)
+        if not np.isfinite(found).all():
+            bad = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+            raise GuardError(f"the network of '{self.folder}' gives no finite vector for row {bad + 1}; its weights are damaged")
+        if self.normalised:
+            found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return found
+
+
+def network_folder(root: Path, stage: str | None) -> Path:
+    """Return the folder that holds the network to embed with; none is a UserError."""
+    if not root.is_dir():
+        raise UserError(f"there is no folder '{root}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
+    places = [root / stage] if stage is not None else [root]
+    if stage is None and not (root / "config.json").is_file():
+        found = {file.parent: artifact.load_manifest(file.parent) for file in sorted(root.glob(f"*/{artifact.MANIFEST}"))}
+        kinds = {folder: item.kind for folder, item in found.items() if item is not None and (folder / "model.safetensors").is_file()}
+        places = sorted(kinds, key=lambda folder: (KINDS.index(kinds[folder]) if kinds[folder] in KINDS else len(KINDS),
+                                                   folder.name != "finetune", folder.name))
+    folder = next((item for item in places if (item / "config.json").is_file() and (item / "model.safetensors").is_file()), None)
+    if folder is None:
+        where = f"its stage '{stage}'" if stage is not None else "none of its stages"
+        raise UserError(f"'{root}': {where} holds a trained network, which alone gives vectors; expected a pretrain or finetune stage of a "
+                        "network (--stage NAME)")
+    manifest = artifact.load_manifest(folder)
+    if manifest is not None:
+        artifact.verify(folder, manifest)
+    return folder
+
+
+def _of_text(folder: Path, schema: Schema, pooling: Pooling) -> Callable[[pa.Table], np.ndarray]:
+    import torch
+
+    from bessemer.modalities import codec_of
+    from bessemer.nn.checkpoint import load_network
+    from bessemer.predictors._rows import batches, clean_texts
+
+    column = schema.only(Role.INPUT, "text")
+    network, codec = load_network(folder, ()).eval(), codec_of(column, folder)
+    length = int(column.modality["max_length"])
+
+    def vectors(rows: pa.Table) -> np.ndarray:
+        import numpy as np
+
+        ids = codec.encode(clean_texts(rows, column))["ids"]
+        cost_N = np.minimum(np.diff(ids.offsets.to_numpy()) + 2, length)
+        found: dict[int, np.ndarray] = {}
+        for chosen_B in batches(cost_N, TRUNK_ROWS):
+            arrays = {name: torch.from_numpy(array) for name, array in codec.collate({"ids": ids.take(chosen_B)}, length).items()}
+            with torch.inference_mode():
+                hidden_BLD = network.encode(arrays["input_ids"], arrays["attention_mask"], arrays["token_type_ids"])
+                mask_BL1 = arrays["attention_mask"][:, :, None].to(hidden_BLD.dtype)
+                pooled_BD = hidden_BLD[:, 0] if pooling == "first" else (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
+            found.update(zip(chosen_B.tolist(), pooled_BD.numpy(), strict=True))
+        return np.stack([found[row] for row in range(len(ids))]).astype(np.float32)
+
+    return vectors
+
+
+def _of_table(folder: Path, schema: Schema) -> Callable[[pa.Table], np.ndarray]:
+    import torch
+
+    from bessemer.modalities.vectors import open_vectors
+    from bessemer.nn.table import load_table_network
+    from bessemer.predictors._tables import MAX_ROWS, clean_columns
+
+    network, fitted = load_table_network(folder).eval(), open_vectors(schema, folder)
+
+    def vectors(rows: pa.Table) -> np.ndarray:
+        import numpy as np
+
+        clean = clean_columns(rows, schema)
+        return np.concatenate([part(clean.slice(start, MAX_ROWS)) for start in range(0, max(1, len(clean)), MAX_ROWS)])
+
+    def part(clean: pa.Table) -> np.ndarray:
+        numbers, codes = fitted.encode(clean)
+        with torch.inference_mode():
+            hidden_BMH = network.hidden(network.encode(torch.tensor(numbers), torch.tensor(codes, dtype=torch.int64)))
+        found: np.ndarray = hidden_BMH.mean(1).numpy()
+        return found
+
+    return vectors
+
+
+def embed_file(run: Path, file: Path, output: Path, embedder: Embedder) -> None:
+    """Write a Parquet file: `row` (its number in the file), `embedding` (float32 list of D), `problem` (why a row has none)."""
+    import pyarrow.parquet as parquet
+
+    from bessemer.api import Rows
+    from bessemer.app.console import Bars, err
+    from bessemer.core.events import Events
+    from bessemer.core.registry import plugin_of
+    from bessemer.data.inspect import infer_source
+
+    if output.suffix != ".parquet":
+        raise UserError(f"'{output}': vectors are written as Parquet; give a name that ends in .parquet")
+    if not output.parent.is_dir():
+        raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it first")
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UserError(f"'{output}' is the file to read; give another name")
+    config = infer_source(file)
+    source, part, counts = plugin_of("data/sources", config).function(config), output.with_name(f".{output.name}.part"), [0, 0]
+    judge, writer = Rows(embedder.schema), None
+    try:
+        with Bars() as bars, Events([bars]).progress("embed", None, "rows") as progress:
+            for chunk in source.read():
+                found = _chunk(chunk, embedder, judge)
+                writer = writer or parquet.ParquetWriter(part, found.schema)
+                writer.write_table(found)
+                counts[0] += len(found)
+                counts[1] += found.column("problem").drop_null().length()
+                progress.advance(len(found))
+        if writer is None:
+            raise UserError(f"'{file}' has no rows; give a file with at least one")
+        writer.close()
+        part.rename(output)
+    finally:
+        part.unlink(missing_ok=True)
+    err.print(f"{counts[0]:,} rows of {file}, {counts[1]:,} without a vector (see the column 'problem') → {output}; the network of "
+              f"{embedder.folder}", markup=False)
+    err.print(f"next: bessemer predict {run} --file {file}", markup=False)
+
+
+def _chunk(chunk: Chunk, embedder: Embedder, judge: Rows) -> pa.Table:
+    """Return the rows of one chunk; those that were not read come last."""
+    import numpy as np
+    import pyarrow as pa
+
+    table = judge.named(chunk.table)
+    problems = judge.problems(table)
+    good = np.flatnonzero(problems.is_null().to_numpy(zero_copy_only=False))
+    vectors = embedder.embed(judge.table(table.take(good))) if len(good) else np.zeros((0, 1), np.float32)
+    place = np.zeros(len(table), np.int64)
+    place[good] = np.arange(len(good))
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32()), pa.array(vectors.reshape(-1)))
+    found = pa.table({"row": pa.array(chunk.numbers, pa.int64()),
+                      "embedding": lists.take(pa.array(place, mask=problems.is_valid().to_numpy(zero_copy_only=False))),
+                      "problem": problems})
+    if chunk.rejected is None or not len(chunk.rejected):
+        return found
+    rejected = pa.table({"row": chunk.rejected.column("row").cast(pa.int64()), "embedding": pa.nulls(len(chunk.rejected), lists.type),
+                         "problem": chunk.rejected.column("reason").cast(pa.string())})
+    return pa.concat_tables([found, rejected])
