@@ -58,6 +58,8 @@ class TableConfig:
         frequency_scale: standard deviation of the initial frequencies of periodic embeddings.
         category_embedding_size: columns of more than 8 codes are embedded in min(this, ceil(cardinality / 2)) dimensions, others one-hot.
         sparsity: part of the weights of the hidden layers that do not exist, from birth; heads and embeddings are dense.
+        used_numbers: the numbers that are read, by their places, rising; None: all. Those left out have no weights.
+        used_codes: the code columns that are read.
         sparse_pattern: which weights exist, see SparseLinear. `block` takes tiles of the largest power of 2 up to 16 that divides the
             widths in and out, `group` as many equal groups, at most 8, as leave room for the connections of a neuron.
     """
@@ -80,11 +82,18 @@ class TableConfig:
     category_embedding_size: int = 16
     sparsity: float = 0.0
     sparse_pattern: Pattern = "random"
+    used_numbers: tuple[int, ...] | None = None
+    used_codes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the values; a bad one is a UserError."""
         object.__setattr__(self, "cardinalities", tuple(self.cardinalities))
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        for name, count in (("used_numbers", self.num_numbers), ("used_codes", len(self.cardinalities))):
+            used = getattr(self, name)
+            if used is not None:
+                object.__setattr__(self, name, tuple(used))
+                _expect(list(used) == sorted(set(used) & set(range(count))), self, name, f"rising places below {count}")
         whole = (("num_numbers", 0), ("num_outputs", 1), ("members", 1), ("number_embedding_size", 1), ("category_embedding_size", 1))
         for name, least in whole:
             _expect(isinstance(getattr(self, name), int) and getattr(self, name) >= least, self, name, f"a whole number of {least} or more")
@@ -98,8 +107,15 @@ class TableConfig:
         _expect(0 < self.member_features <= 1, self, "member_features", "a number above 0 and up to 1")
         _expect(self.frequency_scale > 0, self, "frequency_scale", "a number above 0")
         _expect(self.num_numbers + len(self.cardinalities) > 0, self, "num_numbers", "1 or more where there is no code column")
+        _expect(self.used_numbers != () or self.used_codes != (), self, "used_numbers", "a number or a code column that is read")
         _expect(self.adapters != "none" or self.members == 1, self, "adapters", "full or mini for several members")
         _expect(bool(self.hidden_sizes) or self.members == 1, self, "hidden_sizes", "a hidden layer or more for several members")
+
+    def read(self) -> TableConfig:
+        """Return the architecture of what comes after the choice of inputs: one that reads all that it is given."""
+        numbers = self.num_numbers if self.used_numbers is None else len(self.used_numbers)
+        codes = self.cardinalities if self.used_codes is None else tuple(self.cardinalities[code] for code in self.used_codes)
+        return dataclasses.replace(self, num_numbers=numbers, cardinalities=codes, used_numbers=None, used_codes=None)
 
 
 def _expect(good: bool, config: TableConfig, name: str, expected: str) -> None:
@@ -116,10 +132,16 @@ class TableNetwork(nn.Module):
     """
 
     seen: Tensor
+    used_numbers: Tensor
+    used_codes: Tensor
 
     def __init__(self, config: TableConfig, edges: Tensor | Sequence[Tensor] | None = None) -> None:
         super().__init__()
         self.config = config
+        for name in ("used_numbers", "used_codes"):
+            if getattr(config, name) is not None:
+                self.register_buffer(name, torch.tensor(getattr(config, name), dtype=torch.int64), persistent=False)
+        self.inputs = config = config.read()
         self.numbers = _number_embedding(config, edges)
         number_width = 1 if self.numbers is None else config.number_embedding_size
         self.categories = Categories(config.cardinalities, config.category_embedding_size)
@@ -141,9 +163,13 @@ class TableNetwork(nn.Module):
     def encode(self, numbers_BF: Tensor, codes_BK: Tensor) -> Tensor:
         """Return what the first layer sees, [B, D]: embedded numbers, one-hot codes, embedded codes."""
         parts = []
-        if self.config.num_numbers:
+        if self.config.used_numbers is not None:
+            numbers_BF = numbers_BF[:, self.used_numbers]
+        if self.config.used_codes is not None:
+            codes_BK = codes_BK[:, self.used_codes]
+        if self.inputs.num_numbers:
             parts.append(numbers_BF if self.numbers is None else self.numbers(numbers_BF).flatten(1))
-        if self.config.cardinalities:
+        if self.inputs.cardinalities:
             parts.append(self.categories(codes_BK))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
@@ -289,8 +315,9 @@ def load_table_network(folder: Path) -> TableNetwork:
     if not (folder / "model.safetensors").is_file():
         raise UserError(f"'{folder}' has no model.safetensors; copy the whole folder again")
     names = {item.name for item in dataclasses.fields(TableConfig)}
-    if set(content) != names:
-        raise UserError(f"'{folder / 'config.json'}': the keys {sorted(set(content) ^ names)} are missing or unknown; copy the folder "
+    odd = (set(content) ^ names) - ({"used_numbers", "used_codes"} - set(content))  # version 0.2 had none of these
+    if odd:
+        raise UserError(f"'{folder / 'config.json'}': the keys {sorted(odd)} are missing or unknown; copy the folder "
                         f"again")
     state = read_weights(folder)
     try:

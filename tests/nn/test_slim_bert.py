@@ -18,7 +18,17 @@ from bessemer.nn.checkpoint import load_network, save_network
 from bessemer.nn.low_rank import LowRank
 from bessemer.nn.slim_bert import SlimBert, SlimConfig, from_bert
 from bessemer.nn.slim_edit import (
-    Keep, Moments, all_of, cut, dense_layers, layers_only, with_low_rank, with_narrow_embeddings, with_positions, with_vocabulary)
+    Keep,
+    Moments,
+    all_of,
+    cut,
+    dense_layers,
+    layers_only,
+    with_low_rank,
+    with_narrow_embeddings,
+    with_positions,
+    with_vocabulary,
+)
 from bessemer.testing import rows
 
 torch.set_num_threads(1)
