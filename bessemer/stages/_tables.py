@@ -46,6 +46,7 @@ def open_table(data: Path, split: str, seed: int) -> TableSpec:
     vectors = open_vectors(schema, data)
     targets = target_info(schema, data)
     weight = any(True for _ in schema.by_role(Role.WEIGHT))
+    taught = [name for name in targets if f"{name}.teacher" in reader.columns]
 
     def read(positions: np.ndarray) -> TableRows:
         count = len(positions)
@@ -53,12 +54,13 @@ def open_table(data: Path, split: str, seed: int) -> TableSpec:
         codes = reader.rows(CODES, positions) if CODES in reader.columns else np.zeros((count, 0), np.int32)
         found = {name: reader.rows(f"{name}{SCALED}" if info["kind"] == "number" else name, positions) for name, info in targets.items()}
         weights = reader.rows("weight", positions) if weight else np.ones(count, np.float32)
-        return TableRows(numbers, codes.astype(np.int64), found, weights, reader.rows("row_id", positions))
+        said = {name: reader.rows(f"{name}.teacher", positions) for name in taught}
+        return TableRows(numbers, codes.astype(np.int64), found, weights, reader.rows("row_id", positions), said)
 
     def truth(name: str) -> np.ndarray:
         return reader.rows(name, np.arange(len(reader)))
 
-    return TableSpec(schema, read, len(reader), vectors.info, targets, truth, seed)
+    return TableSpec(schema, read, len(reader), vectors.info, targets, truth, seed, taught=bool(taught))
 
 
 def target_info(schema: Schema, data: Path) -> dict[str, dict[str, Any]]:

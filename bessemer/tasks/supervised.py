@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from bessemer.core.task_spec import TableRows
 
 
+class Distil(Config):
+    """What teachers answer beside the targets, where the rows hold it (stage `teach`); Hinton, Vinyals & Dean 2015."""
+
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    """Logits of labels and flags are divided by it on both sides; their part of the loss is scaled by its square."""
+    label_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Weight of the target's own loss, where a row has the target; the teachers' part has the rest."""
+
+
 class Supervised(Config):
     """The targets of a table."""
 
@@ -42,6 +51,8 @@ class Supervised(Config):
     """Target -> how much its loss counts; 1 by default."""
     l1: Annotated[float, Field(ge=0)] = 0.0
     """Added to the loss for each unit of the sum of absolute weights (biases exempt)."""
+    distil: Distil | None = None
+    """Learn from teachers' answers too; the default for data of a `teach` stage where the recipe names no task."""
 
     @field_validator("quantiles")
     @classmethod
@@ -71,8 +82,11 @@ def supervised(config: Supervised, spec: TableSpec) -> Task:
     heads = tuple(_head(config, column, spec) for column in columns)
     weights = {column.name: _class_weights(config, column) for column in columns if column.labels}
 
+    if config.distil is not None and not (spec.fitted_on or spec).taught:
+        raise UserError("task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage")
+
     def batch(positions_B: np.ndarray, epoch: int) -> Batch:
-        return _batch(spec.read(positions_B), heads)
+        return _batch(spec.read(positions_B), heads, config.distil is not None)
 
     def loss(network: torch.nn.Module, batch: Batch) -> Loss:
         return _loss(config, heads, weights, network, batch)
@@ -117,7 +131,7 @@ def _class_weights(config: Supervised, column: Column) -> np.ndarray | None:
     return weight_C
 
 
-def _batch(rows: TableRows, heads: tuple[Head, ...]) -> Batch:
+def _batch(rows: TableRows, heads: tuple[Head, ...], taught: bool = False) -> Batch:
     import torch
 
     targets = {head.target: _tensor(rows.targets[head.target]) for head in heads}
@@ -125,6 +139,8 @@ def _batch(rows: TableRows, heads: tuple[Head, ...]) -> Batch:
     for head in heads:
         value = targets[head.target]
         present[head.target] = torch.isfinite(value) if head.kind == "number" else (value >= 0).reshape(len(value), -1).all(1)
+    if taught:
+        targets.update({f"{name}.teacher": _tensor(values) for name, values in rows.teachers.items()})
     return Batch(
         inputs={"table": {"numbers": _tensor(rows.numbers), "codes": _tensor(rows.codes)}}, targets=targets, present=present,
         weights=_tensor(rows.weights), row_ids=_tensor(rows.row_ids), task_ids=None)
@@ -156,6 +172,10 @@ def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, 
         chosen = (part_BMW, batch.targets[head.target], batch.weights) if whole else (
             part_BMW[present_B], batch.targets[head.target][present_B], batch.weights[present_B])
         row_P, weight_P = _each(config, head, class_weights.get(head.target), chosen)
+        said = batch.targets.get(f"{head.target}.teacher")
+        if said is not None and config.distil is not None:
+            own = (row_P, weight_P, present_B)
+            row_P, weight_P, whole = _joined(config.distil, own, _taught(config.distil, head, part_BMW, said), batch.weights), batch.weights, True
         mass = weight_P.sum()
         share = config.target_weights.get(head.target, 1.0)
         # Rows without any target or weight leave a loss of 0 that still has a graph.
@@ -190,6 +210,44 @@ def _each(config: Supervised, head: Head, class_weight_C: np.ndarray | None,
     if class_weight_C is not None:
         weight_P = weight_P * torch.from_numpy(class_weight_C)[code_P]
     return loss_PM.reshape(-1, members).mean(1), weight_P
+
+
+def _taught(distil: Distil, head: Head, part_BMW: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
+    """Return the teachers' part of one target's loss of each row [B], a mean over the members.
+
+    label: T^2 KL(teacher || student) at temperature T. flags: T^2 times the mean over the labels of the same divergence of two outcomes.
+    number: the squared error of the scaled estimate.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    if head.kind == "number":
+        return (part_BMW[:, :, 0] - said[:, None]).square().mean(1)
+    right_BMW, mine_BMW = (said / distil.temperature)[:, None].expand_as(part_BMW), part_BMW / distil.temperature
+    if head.kind == "label":
+        right_BMW = right_BMW.log_softmax(-1)
+        each_BM = (right_BMW.exp() * (right_BMW - mine_BMW.log_softmax(-1))).sum(-1)
+    else:
+        share_BMW = right_BMW.sigmoid()
+        each_BM = (share_BMW * (F.logsigmoid(right_BMW) - F.logsigmoid(mine_BMW))
+                   + (1 - share_BMW) * (F.logsigmoid(-right_BMW) - F.logsigmoid(-mine_BMW))).mean(-1)
+    found: torch.Tensor = distil.temperature**2 * each_BM.mean(1)
+    return found
+
+
+def _joined(distil: Distil, own: tuple[torch.Tensor, torch.Tensor, torch.Tensor], taught_B: torch.Tensor,
+            weight_B: torch.Tensor) -> torch.Tensor:
+    """Return label_weight x own loss + (1 - label_weight) x the teachers' part of each row [B]; rows without the target have 0 of the first.
+
+    `own`: the loss of the rows that have the target, their weights (classes' weights included), and which rows they are.
+    """
+    import torch
+
+    row_P, mass_P, present_B = own
+    weight_P = weight_B[present_B]
+    own_B = torch.zeros_like(taught_B)
+    own_B[present_B] = row_P * torch.where(weight_P > 0, mass_P / weight_P.clamp(min=1e-30), 0.0)
+    return distil.label_weight * own_B + (1 - distil.label_weight) * taught_B
 
 
 def _number_loss(config: Supervised, head: Head, part_PMW: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
