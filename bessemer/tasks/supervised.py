@@ -174,8 +174,9 @@ def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, 
         row_P, weight_P = _each(config, head, class_weights.get(head.target), chosen)
         said = batch.targets.get(f"{head.target}.teacher")
         if said is not None and config.distil is not None:
-            own = (row_P, weight_P, present_B)
-            row_P, weight_P, whole = _joined(config.distil, own, _taught(config.distil, head, part_BMW, said), batch.weights), batch.weights, True
+            taught_B = _taught(config.distil, head, part_BMW, said)
+            row_P = _joined(config.distil, (row_P, weight_P, present_B), taught_B, batch.weights)
+            weight_P, whole = batch.weights, True
         mass = weight_P.sum()
         share = config.target_weights.get(head.target, 1.0)
         # Rows without any target or weight leave a loss of 0 that still has a graph.
@@ -218,7 +219,6 @@ def _taught(distil: Distil, head: Head, part_BMW: torch.Tensor, said: torch.Tens
     label: T^2 KL(teacher || student) at temperature T. flags: T^2 times the mean over the labels of the same divergence of two outcomes.
     number: the squared error of the scaled estimate.
     """
-    import torch
     import torch.nn.functional as F
 
     if head.kind == "number":
@@ -237,7 +237,7 @@ def _taught(distil: Distil, head: Head, part_BMW: torch.Tensor, said: torch.Tens
 
 def _joined(distil: Distil, own: tuple[torch.Tensor, torch.Tensor, torch.Tensor], taught_B: torch.Tensor,
             weight_B: torch.Tensor) -> torch.Tensor:
-    """Return label_weight x own loss + (1 - label_weight) x the teachers' part of each row [B]; rows without the target have 0 of the first.
+    """Return label_weight x own loss + (1 - label_weight) x the teachers' part of each row [B]; a row without the target has 0 of the first.
 
     `own`: the loss of the rows that have the target, their weights (classes' weights included), and which rows they are.
     """
