@@ -2,20 +2,25 @@
 
 >>> import bessemer
 >>> sorted(bessemer.__all__)
-['Model', 'run']
+['Classifier', 'Model', 'Regressor', 'run']
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
-__all__ = ["Model", "run"]
+__all__ = ["Classifier", "Model", "Regressor", "run"]
 
 if TYPE_CHECKING:
     from bessemer.api import Model, run
+    from bessemer.estimators import Classifier, Regressor
 
 
 def __getattr__(name: str) -> Any:
     """Import the Python interface when it is first used, so that `import bessemer` stays light."""
+    if name in ("Classifier", "Regressor"):
+        from bessemer import estimators
+
+        return getattr(estimators, name)
     if name in __all__:
         from bessemer import api
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "bessemer"
 FLOORS = {
     "core": 0, "nn": 1, "data": 1, "datasets": 1, "modalities": 2, "models": 2, "tasks": 2, "engine": 3, "predictors": 3,
     "adapt": 4, "evaluate": 4, "compress": 4, "export": 4, "report": 4, "measure": 4, "search": 4, "serve": 4, "stages": 5,
-    "app": 6, "api": 6, "testing": 6, "cli": 7, "__main__": 8}
+    "app": 6, "api": 6, "testing": 6, "cli": 7, "estimators": 7, "__main__": 8}
 
 
 def room(path: Path) -> str:

@@ -1,0 +1,71 @@
+"""scikit-learn's own checks of an estimator, and what they leave out: texts, data frames' columns, files."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from bessemer import Classifier, Model, Regressor
+from bessemer.core.errors import UserError
+from tests.conftest import sentences
+
+QUICK = {"model": {"kind": "mlp", "hidden_sizes": [32]}, "num_train_epochs": 30,
+         "settings": {"early_stopping_patience": None, "per_device_train_batch_size": 16}}
+EXPECTED = {"check_sample_weight_equivalence_on_dense_data":
+            "a weight scales a row's loss in its batch; a repeated row is met in two batches: mini-batch training tells them apart"}
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Classifier(**QUICK), Regressor(**QUICK)], expected_failed_checks=lambda _: EXPECTED)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_labels_are_learnt_and_survive_pickling(tmp_path):
+    x, y = load_breast_cancer(return_X_y=True)
+    names = np.array(["malignant", "benign"])[y]
+    model = Classifier(model={"kind": "mlp", "hidden_sizes": [32]}, num_train_epochs=10).fit(x[:400], names[:400])
+    assert model.score(x[400:], names[400:]) > 0.93
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(x[400:]), model.predict_proba(x[400:]))
+    model.save(tmp_path / "kept")
+    opened = Model.load(tmp_path / "kept")
+    np.testing.assert_allclose(opened.predict_proba({f"x{i}": x[400:, i] for i in range(30)}), model.predict_proba(x[400:]), atol=1e-6)
+    with pytest.raises(UserError, match="is there already"):
+        model.save(tmp_path / "kept")
+
+
+def test_numbers_are_learnt_inside_a_pipeline_by_cross_validation():
+    x, y = load_diabetes(return_X_y=True)
+    model = make_pipeline(StandardScaler(), Regressor(model={"kind": "mlp", "hidden_sizes": [16]}, num_train_epochs=8))
+    assert cross_val_score(model, x, y, cv=2).mean() > 0.2
+
+
+def test_texts_are_learnt_by_a_list_of_texts():
+    texts, labels = zip(*sentences(400), strict=True)
+    small = {"kind": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    model = Classifier(model=small, num_train_epochs=6, learning_rate=3e-3, settings={"per_device_train_batch_size": 8})
+    model.fit(list(texts[:320]), list(labels[:320]))
+    assert model.score(list(texts[320:]), list(labels[320:])) > 0.9
+    with pytest.raises(ValueError, match="the model was fitted on texts; give a list of texts"):
+        model.predict(np.zeros((2, 3)))
+
+
+def test_missing_values_are_taken_and_infinite_ones_refused():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    y = (x[:, 0] > 0).astype(int)
+    x[::7, 1] = np.nan
+    model = Classifier(**QUICK).fit(x, y)
+    assert model.score(x, y) > 0.9
+    x[0, 0] = np.inf
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(x)
