@@ -13,6 +13,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.run import Cost, RunContext
 from bessemer.core.schema import Role, Schema
 from bessemer.data.shards import ShardReader, ShardWriter
+from bessemer.stages._trained import MADE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ BLOCK = 2048
 REHEARSED = 256
 COPY_IDS = 1 << 42  # a copy is no row of the data, also where randomness is keyed by the row
 SOURCE_IDS = 1 << 41
-MADE, GIVEN, COPIED, FOREIGN = ".made", 0, 1, 2
+GIVEN, COPIED, FOREIGN = 0, 1, 2
 LEAST = 1e-7
 SPLITS = ("train", "validation", "test")
 

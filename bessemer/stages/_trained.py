@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bessemer.core.types import Task
     from bessemer.stages._learning import Spec
 
-REPLAY = "replay"
+REPLAY, MADE = "replay", ".made"
 
 
 def start_of(folder: Path) -> Config:
@@ -98,11 +98,13 @@ def keep_replay(data: Path, out: Path, rows: int, seed: int) -> int:
     else:
         reader = ShardReader(data / "train")
         order = np.random.Generator(np.random.Philox(key=[seed, 2**33])).permutation(len(reader))
+        if MADE in reader.columns:  # rows that are not of the data have no label to keep
+            order = order[reader.stored(MADE)[order] == 0]
         writer.add(_plain(reader.take(np.sort(order[:rows]))))
     writer.close()
     return writer.total
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return rows without the mark of splits as given, which new rows do not have."""
-    return table.drop_columns([name for name in ("overlap",) if name in table.column_names])
+    """Return rows without the mark of splits as given and without teachers' answers, which new rows do not have."""
+    return table.drop_columns([name for name in table.column_names if name in ("overlap", MADE) or name.endswith(".teacher")])

@@ -86,7 +86,8 @@ def distillation(config: Distillation, spec: TaskSpec) -> Task:
 
 def _opened(spec: TaskSpec) -> Callable[[], torch.nn.Module] | None:
     """Return a function that gives the frozen teacher, loaded when it is first asked for."""
-    folder, kept = spec.teacher, list[torch.nn.Module]()
+    folder = spec.teacher
+    kept: list[torch.nn.Module] = []
     if folder is None:
         return None
 
@@ -112,7 +113,7 @@ def _loss(config: Distillation, network: torch.nn.Module, teacher: Callable[[], 
     inputs = {key: batch.inputs[column][key] for key in ("input_ids", "attention_mask", "token_type_ids")}
     related = config.hidden == "relations" and teacher is not None
     logits_BC, mine = answer(network, inputs, "student" if related else None)
-    right_BC, theirs = batch.targets.get(f"{target}.teacher"), dict[str, torch.Tensor]()
+    right_BC, theirs = batch.targets.get(f"{target}.teacher"), dict[str, Any]()
     if teacher is not None and (related or right_BC is None):
         with torch.no_grad():
             asked_BC, theirs = answer(teacher(), inputs, "teacher" if related else None)

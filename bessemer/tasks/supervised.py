@@ -237,7 +237,7 @@ def _taught(distil: Distil, head: Head, part_BMW: torch.Tensor, said: torch.Tens
 
 def _joined(distil: Distil, own: tuple[torch.Tensor, torch.Tensor, torch.Tensor], taught_B: torch.Tensor,
             weight_B: torch.Tensor) -> torch.Tensor:
-    """Return label_weight x own loss + (1 - label_weight) x the teachers' part of each row [B]; a row without the target has 0 of the first.
+    """Return label_weight x own loss + (1 - label_weight) x the teachers' part of each row [B]; without the target the first is 0.
 
     `own`: the loss of the rows that have the target, their weights (classes' weights included), and which rows they are.
     """
