@@ -1,7 +1,7 @@
 """From sources to clean rows in one Parquet file on disk: reading, choosing, cleaning; what fails goes to quarantine.
 
 The clean file's columns: `row_id` (int64, position among the rows read, all sources in order), `source` (int32), `row` (int64,
-its number in the source), `split` (string or null), one column for each input and target, and `weight` where one is asked for.
+its number in the source), `split` (string or null), one column for each input and target, and `weight` and `.by` where they are asked for.
 Memory holds one chunk at a time.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk, Source
+from bessemer.data.by import COLUMN
 from bessemer.data.columns import OneType, no_texts, texts
 from bessemer.data.crosses import with_crosses
 from bessemer.data.quarantine import Quarantine
@@ -55,6 +56,7 @@ class Plan:
         split: the column that names a row's split, or None.
         rehearsal: read at most about this many bytes of each source; None reads everything.
         crosses: derived input column -> the input columns that it is made of.
+        by: the column by whose values rows are divided, and what reads them; they are stored as `.by`.
     """
 
     inputs: dict[str, Clean]
@@ -63,10 +65,11 @@ class Plan:
     split: str | None = None
     rehearsal: int | None = None
     crosses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by: tuple[str, Clean] | None = None
 
     def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the columns to read, in order, each once."""
-        extra = [name for name in (self.weight, self.split) if name]
+        extra = [name for name in (self.weight, self.split, self.by[0] if self.by else None) if name]
         return tuple(dict.fromkeys([*self.inputs, *self.targets, *extra, *feed_where]))
 
 
@@ -190,8 +193,12 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
         raw = texts(table[plan.weight])
         clean["weight"], why = _weights(raw, plan.weight)
         faults.enter(why, plan.weight, raw)
+    if plan.by:
+        raw = texts(table[plan.by[0]])
+        clean[COLUMN], why = plan.by[1](raw)
+        faults.enter(why, plan.by[0], raw)
     whole = with_crosses(clean, plan.crosses)
-    order = [*plan.inputs, *plan.crosses, *plan.targets, *(["weight"] if plan.weight else [])]
+    order = [*plan.inputs, *plan.crosses, *plan.targets, *(["weight"] if plan.weight else []), *([COLUMN] if plan.by else [])]
     return {name: whole[name] for name in order}
 
 

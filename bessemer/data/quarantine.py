@@ -7,19 +7,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bessemer.data.scrub import scrub
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
 SHOWN = 500
 EXAMPLE = 40
+READ, EDGE = 190, 64
+"""Readers show at least so many bytes of a row that they cut off; the longest personal data but for addresses of pages."""
 
 
 class Quarantine:
-    """Context manager that writes rejected rows: source, row, reason (short), detail, content (first 500 characters)."""
+    """Context manager that writes rejected rows: source, row, reason (short), detail, content (first 500 characters).
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    Kinds of personal data that are to be scrubbed (see `data/scrub.py`) are replaced in contents and details.
+    """
+
+    def __init__(self, file: Path, scrub: Sequence[str] = ()) -> None:
+        self.file, self.scrub = file, tuple(scrub)
         self.count = 0
         self.reasons: dict[str, dict[str, int]] = {}
         self.places: dict[str, str] = {}
@@ -41,9 +48,12 @@ class Quarantine:
 
         if not len(rows):
             return
-        shown = pc.utf8_slice_codeunits(pa.array(contents, pa.string()), 0, SHOWN)
+        contents, details = pa.array(contents, pa.string()), pa.array(details, pa.string())
+        if self.scrub:
+            contents, details = self._scrubbed(contents), scrub(details, self.scrub)
+        shown = pc.utf8_slice_codeunits(contents, 0, SHOWN)
         table = pa.table([pa.repeat(source, len(rows)), pa.array(rows, pa.int64()), pa.array(reasons, pa.string()),
-                          pa.array(details, pa.string()), shown], schema=self.schema)
+                          details, shown], schema=self.schema)
         self.writer.write_table(table)
         self.count += len(rows)
         counts = self.reasons.setdefault(source, {})
@@ -52,6 +62,14 @@ class Quarantine:
             if entry["values"] not in self.places:
                 first = pc.index(table["reason"], entry["values"]).as_py()
                 self.places[entry["values"]] = _place(entry["values"], table["detail"][first].as_py(), table["content"][first].as_py())
+
+    def _scrubbed(self, contents: pa.Array) -> pa.Array:
+        """Return contents without personal data; of what a reader has cut off, not its end, which may hold a part of some."""
+        import pyarrow.compute as pc
+
+        cut = pc.and_(pc.greater_equal(pc.binary_length(contents), READ), pc.less_equal(pc.utf8_length(contents), SHOWN))
+        contents = pc.if_else(cut, pc.utf8_slice_codeunits(contents, 0, -EDGE), contents)
+        return scrub(contents, self.scrub)
 
     def place(self, reason: str) -> str:
         """Return where the first row of a reason has it: `, such as '1,5' in column 'price'`; empty where it is of no one column."""

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import UserError
-from bessemer.data import duplicates
+from bessemer.data import by, duplicates
+from bessemer.data.near import NearDuplicates
+from bessemer.data.nearness import Nearness, nearness, with_near
 from bessemer.data.quarantine import SHOWN, Quarantine
 from bessemer.data.split import SPLITS, Population, Splitter, order
 
@@ -34,6 +36,7 @@ class Rules:
         scratch: folder for temporary files.
         hashed: compare rows by a 64-bit hash instead of an MD5 of their text: for tables of many columns.
         digits: rows whose numbers are equal in this many significant digits, and words but for case, are duplicates; None: exact ones.
+        near: which texts nearly repeat one another; None: that is not asked.
     """
 
     inputs: tuple[str, ...]
@@ -47,6 +50,7 @@ class Rules:
     values: tuple[str, ...] = ()
     hashed: bool = False
     digits: int | None = None
+    near: NearDuplicates | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,21 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
     rows = twins.rows.filter(pa.array(~np.isin(twins.rows["row_id"].to_numpy(), out["row_id"].to_numpy())))
     if not len(rows):
         raise UserError(f"every row was set aside, so there is nothing to learn from: {quarantine.top()}")
+    found: Nearness | None = None
+    if rules.near is not None:
+        found = nearness(file, rows, names, rules.near, (rules.inputs, given, rules.duplicates == "remove"))
+        _set_aside(file, found.out, names, quarantine, rules.inputs)
+        rows = rows.filter(pa.array(~np.isin(rows["row_id"].to_numpy(), found.out["row_id"].to_numpy())))
     rows, dropped = _sample(rows, rules)
-    splits, notes = rules.splitter.assign(_population(rows, twins, rules))
-    overlap = _overlap(rows["key"].to_numpy(), splits) if given or len(kept_duplicates) or len(kept_conflicts) else None
+    splits, notes = rules.splitter.assign(_population(file, rows, twins, rules))
+    overlap = None
+    if given or len(kept_duplicates) or len(kept_conflicts) or rules.splitter.by is not None or (found and len(found.pairs)):
+        overlap = _overlap(rows["key"].to_numpy(), splits)
+    if found is not None:
+        notes = [*notes, *found.notes]
+        if overlap is not None:
+            overlap, more = with_near(overlap, rows["row_id"].to_numpy(), splits, found)
+            notes = [*notes, *more]
     if given and len(kept_duplicates) + len(kept_conflicts):
         notes = [*notes, f"the given splits hold {len(kept_duplicates):,} duplicates and {len(kept_conflicts):,} rows of "
                          "conflicting labels, which stay as they are"]
@@ -214,8 +230,9 @@ def _given(rows: pa.Table) -> np.ndarray:
     return np.asarray(pc.fill_null(codes, -1).to_numpy(), np.int8)
 
 
-def _population(rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> Population:
+def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> Population:
     import numpy as np
+    import pyarrow.parquet as pq
 
     names: tuple[str, ...] = ("all rows",)
     strata = np.zeros(len(rows), np.int32)
@@ -226,7 +243,12 @@ def _population(rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> Popula
         if len(np.unique(strata)) == 1:
             raise UserError(f"the target '{rules.targets[0]}' has only one label ('{names[int(strata[0])]}') in all {len(rows):,} "
                             "rows, so there is nothing to tell apart; expected at least two")
-    return Population(rows["key"].to_numpy(), strata, _given(rows), names, rules.seed)
+    values = None
+    if rules.splitter.by is not None:
+        stored = pq.read_table(file, columns=["row_id", by.COLUMN], use_threads=False)
+        stored = stored[by.COLUMN].combine_chunks().take(np.searchsorted(stored["row_id"].to_numpy(), rows["row_id"].to_numpy()))
+        values = by.codes(stored) if rules.splitter.by.kind == "group" else stored.to_numpy()
+    return Population(rows["key"].to_numpy(), strata, _given(rows), names, rules.seed, values)
 
 
 def _overlap(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bessemer.core.errors import UserError
 from bessemer.core.keyed import uniform
@@ -26,6 +26,7 @@ class Population:
         given: int8 [N], the position in SPLITS of the split that a row came with, -1 where it came with none.
         names: the label of each stratum, for messages.
         seed: of the run.
+        by: what rows are divided by where the splitter asks for it: a number for each group, int64 [N], or the moment, float64 [N].
     """
 
     keys: np.ndarray
@@ -33,6 +34,20 @@ class Population:
     given: np.ndarray
     names: tuple[str, ...]
     seed: int
+    by: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class By:
+    """A column by whose values rows are divided.
+
+    Attributes:
+        column: its name.
+        kind: `"group"` or `"time"`.
+    """
+
+    column: str
+    kind: Literal["group", "time"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,15 @@ class Splitter:
         assign: Population -> (int8 [N], positions in SPLITS; notes for people).
         given: rows come with their splits, which are then never altered.
         column: the column that names a row's split, where there is one.
+        by: the column by whose values rows are divided, where there is one.
+        drawn: the seed decides.
     """
 
     assign: Callable[[Population], tuple[np.ndarray, list[str]]]
     given: bool = False
     column: str | None = None
+    by: By | None = None
+    drawn: bool = True
 
 
 def order(keys: np.ndarray, seed: int, stream: int = STREAM) -> np.ndarray:

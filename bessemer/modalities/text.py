@@ -14,7 +14,8 @@ from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
-from bessemer.modalities import tokens
+from bessemer.data.scrub import Kind, scrub
+from bessemer.modalities import _washing, tokens
 from bessemer.modalities._plain import tidied
 from bessemer.modalities.tokens import Tokens
 
@@ -38,6 +39,12 @@ class Text(Config):
     """A longer text is set aside."""
     min_chars: Annotated[int, Field(ge=1)] = 1
     """A shorter text is set aside."""
+    html: Literal["keep", "strip"] = "keep"
+    """strip: markup of web pages is taken off: tags, comments, scripts and styles; entities become their signs."""
+    mend: bool = False
+    """Mend text whose encoding was mixed up before it came here (`cafÃ©`); needs the package ftfy."""
+    scrub: tuple[Kind, ...] = ()
+    """Personal data to replace by marks (`[MAIL]`), in quarantine too: mail, phone, id (Chinese, SSN, IBAN), card, ip, url."""
     max_length: Annotated[int, Field(ge=8, le=100_000)] = 128
     """Tokens a row, special ones included, unless a task says otherwise; what is beyond is cut in batches, never on disk."""
 
@@ -51,6 +58,19 @@ def _tokens(config: Text) -> Tokens:
     return made
 
 
+def _washed(config: Text, values: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """Return clean texts, and which of them are others each time (None: none can be)."""
+    steps: list[_washing.Step] = [_washing.strip_html] if config.html == "strip" else []
+    if config.mend:
+        steps.append(_washing.mended)
+    if not steps and not config.scrub:
+        return tidy(values, config.unicode_form), None
+    steps.append(lambda found: tidy(found, config.unicode_form))
+    if config.scrub:
+        steps.append(lambda found: scrub(found, config.scrub))
+    return _washing.settled(as_text(values), steps)
+
+
 @register("modalities", "text")
 def text(config: Text) -> Modality:
     """Return the functions of a column of text."""
@@ -59,12 +79,14 @@ def text(config: Text) -> Modality:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = tidy(values, config.unicode_form)
+        found, moving = _washed(config, values)
         length = pc.utf8_length(found)
         nothing = pa.scalar(None, pa.string())
         why = pc.if_else(pc.greater(length, config.max_chars), f"text longer than {config.max_chars} characters", nothing)
         why = pc.if_else(pc.less(length, config.min_chars), f"text shorter than {config.min_chars} characters", why)
         why = pc.if_else(pc.equal(length, 0), "empty text", why)
+        if moving is not None:
+            why = pc.if_else(moving, _washing.UNSETTLED, why)
         return found, pc.if_else(found.is_null(), pa.scalar("missing"), why)
 
     def fit(arrays: Iterator[pa.Array], seed: int, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -91,11 +113,13 @@ def text(config: Text) -> Modality:
         def slow(texts: Sequence[str]) -> list[str]:
             import pyarrow as pa
 
-            found: list[str] = tidy(pa.array(texts, pa.string()), config.unicode_form).to_pylist()
+            found: list[str] = _washed(config, pa.array(texts, pa.string()))[0].to_pylist()
             return found
 
+        washes = config.html == "strip" or config.mend or bool(config.scrub)
+
         return Codec(encode=encode, collate=lambda stored, limit: tokens.collate(stored, limit or config.max_length, info),
-                     length="ids", info=info, tidy=lambda texts: tidied(texts, config.unicode_form, slow),
+                     length="ids", info=info, tidy=slow if washes else lambda texts: tidied(texts, config.unicode_form, slow),
                      ids=lambda texts: tokens.ids_of(tokenizer, texts))
 
     return Modality(clean=clean, fit=fit, load=load, roles=("input",))
@@ -106,17 +130,23 @@ def tidy(values: pa.Array, form: str) -> pa.Array:
 
     Each run of spaces becomes one space, or one line end where it holds one. Null stays null; doing it twice changes nothing.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_nested(values.type):
-        raise UserError(f"a column of type {values.type} cannot be read as text; expected text or numbers")
-    found = values.cast(pa.string())
+    found = as_text(values)
     found = pc.replace_substring_regex(found, CONTROL, "")
     if form != "none":
         found = pc.utf8_normalize(found, form)
     found = pc.replace_substring_regex(found, LINES, "\n")
     found = pc.replace_substring_regex(found, SPACES, " ")
     return pc.utf8_trim_whitespace(found)
+
+
+def as_text(values: pa.Array) -> pa.Array:
+    """Return values as strings; lists and mappings are a UserError."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_nested(values.type):
+        raise UserError(f"a column of type {values.type} cannot be read as text; expected text or numbers")
+    return values.cast(pa.string())

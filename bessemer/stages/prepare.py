@@ -22,9 +22,11 @@ from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Source
+from bessemer.data import by as dividing
 from bessemer.data import clean as cleaning
 from bessemer.data import selection
 from bessemer.data.clean import INTERNAL, Feed, Plan
+from bessemer.data.near import NearDuplicates
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
 from bessemer.data.selection import Selection
@@ -34,6 +36,7 @@ from bessemer.modalities import codec_of
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
 from bessemer.stages._crosses import Given, crossed, searched
 from bessemer.stages._outliers import Outliers, without_outliers
+from bessemer.stages._scrubbing import Scrubbed
 
 FEW_ROWS = 5
 
@@ -42,7 +45,8 @@ class Prepare(StageConfig):
     """Rows read, cleaned, divided and encoded."""
 
     sources: Annotated[tuple[Annotated[Config, Pick("data/sources")], ...], Field(min_length=1)]
-    """Where rows come from, in order: files (csv, jsonl, parquet, lines) or data sets of the catalogue."""
+    """Where rows come from, in order: files (csv, jsonl, parquet, excel, a folder of texts, …), databases, or data sets of
+    the catalogue or a hub."""
     inputs: Annotated[dict[str, Annotated[Config, Pick("modalities")]], Field(min_length=1)]
     """Column -> what it is: text, or the columns of a table (number, category, date, …). A name may be a pattern: `"x_*": number`."""
     targets: dict[str, Annotated[Config, Pick("modalities")]] = {}
@@ -50,11 +54,12 @@ class Prepare(StageConfig):
     weight: str | None = None
     """The column of row weights, numbers of 0 or more."""
     split: Annotated[Config, Pick("data/splits")] = Field(default_factory=lambda: make("data/splits", "stratified"))
-    """How rows are divided: random, stratified or given."""
+    """How rows are divided: random, stratified, by group, by time, or given."""
     duplicates: Literal["remove", "keep"] | None = None
     """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
-    near_duplicates: Annotated[int, Field(ge=1, le=15)] | None = None
-    """Of tables: rows are duplicates too whose numbers are equal in this many significant digits, and words but for capitals."""
+    near_duplicates: Annotated[int, Field(ge=1, le=15)] | NearDuplicates | None = None
+    """Of tables, a number: rows are duplicates too whose numbers are equal in this many significant digits, and words but for capitals.
+    Of text, settings: `{threshold: 0.85}`: texts of 20 characters or more are duplicates too whose shingles are alike to this part."""
     conflicts: Literal["remove", "keep"] | None = None
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
     crosses: Literal["auto"] | Given = ()
@@ -101,9 +106,10 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     splitter: Splitter = plugin_of("data/splits", config.split).function(config.split)
     config = _expanded(config, splitter)
     work = _work(config, out, run)
-    with Quarantine(out / "quarantine.parquet") as quarantine:
-        counts = _clean(config, work, splitter, quarantine)
-        for note in (note for count in counts for note in count.notes):
+    scrubbed = Scrubbed(config.inputs)
+    with Quarantine(out / "quarantine.parquet", scrubbed.kinds) as quarantine:
+        counts = _clean(config, work, (splitter, scrubbed), quarantine)
+        for note in [*(note for count in counts for note in count.notes), *scrubbed.notes()]:
             run.note(note)
         names = [count.name for count in counts]
         if not any(count.kept for count in counts):
@@ -112,7 +118,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
         run.check()
         for note in chosen.notes:
             run.note(note)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"scrubbed": scrubbed.found} if scrubbed.kinds else {}
         if config.outliers is not None:
             chosen, more["outliers"] = without_outliers(work, chosen, config.outliers, quarantine)
     if config.crosses == "auto":
@@ -153,7 +159,7 @@ def _expanded(config: Prepare, splitter: Splitter) -> Prepare:
     first: Source = plugin_of("data/sources", source).function(source)
     found: list[str] = next((chunk.table.column_names for chunk in first.read() if chunk.table.num_columns), [])
     names = [source.rename.get(name, name) for name in found]
-    taken = {*config.targets, *config.inputs, config.weight, splitter.column, *INTERNAL}
+    taken = {*config.targets, *config.inputs, config.weight, splitter.column, splitter.by.column if splitter.by else None, *INTERNAL}
     return config.model_copy(update={"inputs": expand_patterns(config.inputs, names, taken, first.name)})
 
 
@@ -165,13 +171,17 @@ def _rules(config: Prepare, splitter: Splitter, run: RunContext) -> selection.Ru
         inputs=tuple(config.inputs), targets=tuple(name for name, kind in kinds.items() if kind == "label"),
         values=tuple(name for name, kind in kinds.items() if kind != "label"), splitter=splitter, seed=run.seed, limit=config.limit,
         duplicates=config.duplicates or policy, conflicts=config.conflicts or policy, scratch=run.scratch, hashed=table,
-        digits=_digits(config))
+        **_near(config))
 
 
-def _digits(config: Prepare) -> int | None:
-    if config.near_duplicates is not None and not _is_table(config):
-        raise UserError("near_duplicates is for tables, whose numbers can be nearly equal; the recipe's input is running text: remove it")
-    return config.near_duplicates
+def _near(config: Prepare) -> dict[str, Any]:
+    near = config.near_duplicates
+    if isinstance(near, int) and not _is_table(config):
+        raise UserError("near_duplicates as a number of digits is for tables, whose numbers can be nearly equal; the recipe's input is "
+                        "running text: write {threshold: 0.85}")
+    if isinstance(near, NearDuplicates) and _is_table(config):
+        raise UserError("near_duplicates with a threshold is for running text; the recipe's inputs are a table: write a number of digits")
+    return {"digits": near} if isinstance(near, int) else {"near": near}
 
 
 def _profile(schema: Schema, out: Path, run: RunContext) -> None:
@@ -213,11 +223,13 @@ def _part(config: Prepare, limit: int) -> float:
     return sum(min(size, limit) for size in sizes) / sum(sizes) if sum(sizes) else 1.0
 
 
-def _clean(config: Prepare, work: Work, splitter: Splitter, quarantine: Quarantine) -> list[cleaning.Count]:
-    run = work.run
-    plan = Plan(inputs={name: modality(item).clean for name, item in config.inputs.items()},
+def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quarantine: Quarantine) -> list[cleaning.Count]:
+    run, (splitter, scrubbed) = work.run, how
+    by = splitter.by
+    plan = Plan(inputs={name: scrubbed.counted(name, modality(item).clean) for name, item in config.inputs.items()},
                 targets={name: modality(item).clean for name, item in config.targets.items()},
-                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal)
+                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal,
+                by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column)) if by else None)
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
 

@@ -274,5 +274,5 @@ def test_near_duplicates_are_rows_that_are_equal_in_some_digits(tmp_path, policy
 
 
 def test_near_duplicates_of_text_are_refused(tmp_path):
-    with pytest.raises(UserError, match="near_duplicates is for tables, whose numbers can be nearly equal"):
+    with pytest.raises(UserError, match="near_duplicates as a number of digits is for tables, .* write {threshold: 0.85}"):
         go(tmp_path, {"sources": [csv(tmp_path / "f.csv", GOOD)], "near_duplicates": 3})
