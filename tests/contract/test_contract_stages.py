@@ -16,6 +16,7 @@ EXAMPLES: Examples = {
                               "targets": {"y": {"kind": "number"}}},
     "pretrain": lambda folder: {"model": {"kind": "bert"}},
     "finetune": lambda folder: {"init": "pretrain"},
+    "prune": lambda folder: {"layers": 3},
     "update": lambda folder: {"sources": [{"kind": "csv", "path": "new.csv"}]}}
 
 
