@@ -141,6 +141,32 @@ def evaluate(run: RunArgument, data: Annotated[Path, typer.Option(help="A file o
 
 
 @app.command()
+def serve(runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN|NAME=FOLDER]...", help="Runs, or models with names.")] = None,
+          models_folder: Annotated[Path | None, typer.Option(help="A folder of models, NAME/VERSION/; new ones are served.")] = None,
+          port: Annotated[int | None, typer.Option(help="The port; 8000 by default, 0 for any that is free.")] = None,
+          host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 by default.")] = None,
+          form: Annotated[str | None, typer.Option(help="The form that answers, such as onnx-float32.")] = None,
+          workers: Annotated[int | None, typer.Option(help="Processes that answer; one a core by default.")] = None,
+          threads: Annotated[int | None, typer.Option(help="Threads that compute, a process; 1 by default.")] = None,
+          max_queue: Annotated[int | None, typer.Option(help="Rows that may wait in a process; more are answered 429.")] = None,
+          max_wait_ms: Annotated[float | None, typer.Option(help="How long a row may wait for others of like length.")] = None,
+          max_items: Annotated[int | None, typer.Option(help="Rows of one request.")] = None,
+          max_bytes: Annotated[int | None, typer.Option(help="Bytes of one request.")] = None,
+          max_chars: Annotated[int | None, typer.Option(help="Characters of one text.")] = None,
+          timeout: Annotated[float | None, typer.Option(help="Seconds until a request without an answer is answered 503.")] = None,
+          max_connections: Annotated[int | None, typer.Option(help="Open connections of a process.")] = None,
+          api_key_file: Annotated[Path | None, typer.Option(help="A file with one key a line, one of which a request must bring.")] = None,
+          insecure: Annotated[bool, typer.Option(help="Let others in without keys.")] = False) -> None:
+    """Serve finished models: REST, a page to try them, metrics; new versions are taken up without losing a request."""
+    from bessemer.app.serving import Asked, serve
+
+    serve(Asked(runs or [], models_folder, api_key_file, insecure, {
+        "port": port, "host": host, "form": form, "workers": workers, "threads": threads, "max_queue": max_queue,
+        "max_wait_ms": max_wait_ms, "max_items": max_items, "max_bytes": max_bytes, "max_chars": max_chars, "timeout": timeout,
+        "max_connections": max_connections}))
+
+
+@app.command()
 def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of new labelled rows.")],
            setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the update.")] = None
            ) -> None:

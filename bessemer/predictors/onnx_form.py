@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
+THREADS = "BESSEMER_THREADS"
+"""Variable that holds the threads of a session; all cores work where it is not set. Processes that share a machine set it."""
 # A graph says in its own metadata how many rows it may score at once.
 ROWS_AT_ONCE = "rows_at_once"
 
@@ -74,6 +77,7 @@ def open_session(file: Path) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
+    options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))
     # Threads that spin while they wait take the cores from whatever else works in this process, or on this machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -1,0 +1,213 @@
+"""Dynamic batching: rows of many requests wait in one bounded queue; a thread answers those of like length together.
+
+The thread never waits while there is work (unless `max_wait` asks it to); the row that has waited longest is always in the next batch,
+with the rows nearest to it in length. Rows whose request is gone or too late are dropped before they cost anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bessemer.serve.problems import Problem
+from bessemer.serve.work import Prepared, Work
+
+MOST_PREPARED = 256
+"""Rows that are prepared at once, so that batches are not held up by it."""
+LEAST_FILL = 0.75
+"""Share of a padded batch that must be tokens."""
+
+
+class Ticket:
+    """The rows of one request, or a part of them, on their way."""
+
+    __slots__ = ("call", "future", "gone", "left", "results", "since", "taken")
+
+    def __init__(self, taken: Sequence[Any], future: asyncio.Future[list[Any]], call: Callable[[], Any] | None = None) -> None:
+        self.taken, self.future, self.call = taken, future, call
+        self.left, self.gone, self.since = len(taken), False, time.monotonic()
+        self.results: list[Any] = [None] * len(taken)
+
+
+class Waiting:
+    """A prepared row that waits."""
+
+    __slots__ = ("place", "row", "ticket")
+
+    def __init__(self, ticket: Ticket, place: int, row: Prepared) -> None:
+        self.ticket, self.place, self.row = ticket, place, row
+
+
+class Batcher:
+    """One model's queue and thread; `submit` and `depth` belong to the event loop.
+
+    Attributes:
+        depth: rows that were accepted and have no answer yet.
+        pace: seconds a row takes, smoothed.
+        watch: called with (rows, seconds) after each batch, in the event loop.
+    """
+
+    def __init__(self, work: Work, max_queue: int, max_wait_ms: float, watch: Callable[[int, float], None] | None = None) -> None:
+        self.work, self.max_queue, self.max_wait, self.watch = work, max_queue, max_wait_ms / 1000, watch
+        self.depth, self.pace = 0, 0.0
+        self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+
+    def submit(self, taken: Sequence[Any], patient: bool = False) -> Ticket:
+        """Put rows into the queue; a full one is a Problem 429, except for a `patient` caller, who waits with the rest of his rows."""
+        if self.depth and self.depth + len(taken) > self.max_queue and not patient:
+            wait = max(1, math.ceil(self.depth * self.pace))
+            raise Problem("busy", f"{self.depth:,} rows wait and this server lets {self.max_queue:,} wait; ask again in {wait} s, or send "
+                          "fewer rows at a time", ((b"retry-after", str(wait).encode()),))
+        return self._enter(Ticket(taken, self._started().create_future()))
+
+    def run(self, call: Callable[[], Any]) -> Ticket:
+        """Let the thread make one call between two batches; its value is the one result."""
+        return self._enter(Ticket((None,), self._started().create_future(), call))
+
+    def close(self) -> None:
+        """End the thread once every row that was accepted is answered."""
+        self._closed = True
+        self._inbox.put(None)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread.start()
+        return self._loop
+
+    def _enter(self, ticket: Ticket) -> Ticket:
+        self.depth += ticket.left
+        self._inbox.put(ticket)
+        return ticket
+
+    # ---- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        waiting: list[Waiting] = []
+        fresh: list[Ticket] = []
+        while True:
+            ended = self._collect(fresh, wait=not waiting)
+            self._prepare(fresh, waiting)
+            if waiting and self.max_wait:
+                ended |= self._linger(fresh, waiting)
+            if waiting:
+                group = chosen(waiting, self.work)
+                live = [item for item in group if not item.ticket.gone]
+                self._tell([(item.ticket, item.place, None) for item in group if item.ticket.gone], 0.0)
+                if live:
+                    self._answer(live)
+            if ended and not waiting and not fresh:
+                return
+
+    def _collect(self, fresh: list[Ticket], wait: bool, timeout: float | None = None) -> bool:
+        """Take what has come in; tell whether it was the last."""
+        rows = 0
+        try:
+            while rows < MOST_PREPARED:
+                ticket = self._inbox.get(wait and not fresh, timeout)
+                if ticket is None:
+                    return True
+                fresh.append(ticket)
+                rows += ticket.left
+        except queue.Empty:
+            pass
+        return self._closed and self._inbox.empty()
+
+    def _linger(self, fresh: list[Ticket], waiting: list[Waiting]) -> bool:
+        """Wait for company until the oldest row has waited long enough or a batch is full."""
+        ended = False
+        while not ended and len(waiting) < self.work.most_rows:
+            rest = waiting[0].ticket.since + self.max_wait - time.monotonic()
+            if rest <= 0:
+                break
+            ended = self._collect(fresh, wait=True, timeout=rest)
+            self._prepare(fresh, waiting)
+        return ended
+
+    def _prepare(self, fresh: list[Ticket], waiting: list[Waiting]) -> None:
+        """Make waiting rows of fresh tickets."""
+        entries = []
+        for ticket in fresh:
+            if ticket.gone:
+                self._tell([(ticket, place, None) for place in range(len(ticket.taken))], 0.0)
+            elif ticket.call is not None:
+                self._tell([(ticket, 0, _caught(ticket.call))], 0.0)
+            else:
+                entries += [(ticket, place) for place in range(len(ticket.taken))]
+        fresh.clear()
+        if not entries:
+            return
+        made = _caught(lambda: self.work.prepare([ticket.taken[place] for ticket, place in entries]))
+        if isinstance(made, BaseException):
+            self._tell([(ticket, place, made) for ticket, place in entries], 0.0)
+            return
+        failed = [(ticket, place, row) for (ticket, place), row in zip(entries, made, strict=True) if not isinstance(row, Prepared)]
+        waiting += [Waiting(ticket, place, row) for (ticket, place), row in zip(entries, made, strict=True) if isinstance(row, Prepared)]
+        if failed:
+            self._tell(failed, 0.0)
+
+    def _answer(self, group: list[Waiting]) -> None:
+        started = time.perf_counter()
+        found = _caught(lambda: self.work.answer([item.row for item in group]))
+        results = [found] * len(group) if isinstance(found, BaseException) else found
+        self._tell([(item.ticket, item.place, result) for item, result in zip(group, results, strict=True)],
+                   time.perf_counter() - started)
+
+    def _tell(self, results: list[tuple[Ticket, int, Any]], seconds: float) -> None:
+        if results and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, results, seconds)
+
+    def _deliver(self, results: list[tuple[Ticket, int, Any]], seconds: float) -> None:
+        self.depth -= len(results)
+        if seconds:
+            self.pace += 0.2 * (seconds / len(results) - self.pace)
+            if self.watch is not None:
+                self.watch(len(results), seconds)
+        for ticket, place, result in results:
+            ticket.results[place] = result
+            ticket.left -= 1
+            if not ticket.left and not ticket.future.done():
+                ticket.future.set_result(ticket.results)
+
+
+def _caught(call: Callable[[], Any]) -> Any:
+    """Return what a call returns, or what it raises: a fault belongs to the requests that it is about, which raise it again."""
+    try:
+        return call()
+    except BaseException as error:  # noqa: B036
+        return error
+
+
+def chosen(waiting: list[Waiting], work: Work) -> list[Waiting]:
+    """Take the next batch out of the waiting rows: the oldest, and those nearest to it in length as long as little is padding."""
+    first = waiting[0].row
+    if work.most_rows == 1 or len(waiting) == 1:
+        return [waiting.pop(0)]
+    order = sorted((place for place, item in enumerate(waiting) if item.row.like == first.like), key=lambda place: waiting[place].row.cost)
+    low = order.index(0)
+    high, tokens = low + 1, first.cost
+    while high - low < work.most_rows:
+        below = first.cost - waiting[order[low - 1]].row.cost if low else math.inf
+        above = waiting[order[high]].row.cost - first.cost if high < len(order) else math.inf
+        if below == above == math.inf:
+            break
+        nearer = order[low - 1] if below <= above else order[high]
+        cost = waiting[nearer].row.cost
+        longest = max(cost, waiting[order[high - 1]].row.cost)
+        padded = longest * (high - low + 1)
+        if padded > work.most_cost or tokens + cost < LEAST_FILL * padded:
+            break
+        tokens += cost
+        low, high = (low - 1, high) if below <= above else (low, high + 1)
+    places = set(order[low:high])
+    group = [waiting[place] for place in sorted(places)]
+    waiting[:] = [item for place, item in enumerate(waiting) if place not in places]
+    return group

@@ -1,0 +1,226 @@
+"""What the addresses for prediction do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from bessemer.serve.batching import Ticket
+from bessemer.serve.call import Call, Gone, Reply
+from bessemer.serve.metrics import Metrics
+from bessemer.serve.problems import Problem
+from bessemer.serve.registry import Registry
+from bessemer.serve.versions import Version
+
+JSON_KINDS = (b"application/json",)
+LINE_KINDS = (b"application/x-ndjson", b"application/jsonl", b"application/json-lines", b"application/json")
+WINDOW = 64
+"""Rows of one request that are in the queue at once; the others of a long one wait behind other people's."""
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON value of a body."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if not body.strip():
+            raise Problem("malformed", "the body is empty; send a JSON object of the model's input columns") from None
+        raise Problem("malformed", f"the body is no JSON in UTF-8: {str(error).split(': line')[0]} at line {error.lineno}, column "
+                      f"{error.colno}; send a JSON object of the model's input columns (NaN is null)") from None
+    except RecursionError:
+        raise Problem("malformed", "the body is nested too deeply; send a JSON object of the model's input columns") from None
+
+
+def an_object(value: Any, what: str) -> dict[str, Any]:
+    """Return a JSON value that must be an object."""
+    if not isinstance(value, dict):
+        raise Problem("malformed", f"{what} is {named(value)}; expected a JSON object of the model's input columns, such as "
+                      '{"column": value}')
+    return value
+
+
+def named(value: Any) -> str:
+    """Return what a JSON value is, in words."""
+    words = {type(None): "null", bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    return words.get(type(value), "a number")
+
+
+class Prediction:
+    """The handlers; each takes a Call and returns a Reply."""
+
+    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+        self.registry, self.metrics = registry, metrics
+        self.max_items, self.max_queue = registry.settings.max_items, registry.settings.max_queue
+        self.max_bytes, self.timeout = registry.settings.max_bytes, registry.settings.timeout
+
+    def version(self, call: Call) -> Version:
+        """Return the version that is asked; the caller raises its `users`."""
+        params = call.params
+        version = self.registry.version(params.get("model"), params.get("version"), call.id)
+        call.model, call.version = version.place.model, version.name
+        if version.batcher.watch is None:
+            model, name = call.model, call.version
+            version.batcher.watch = lambda rows, seconds: self.metrics.batch(model, name, rows, seconds)
+        return version
+
+    async def predict(self, call: Call) -> Reply:
+        """Answer one row."""
+        call.accepts(*JSON_KINDS)
+        row = an_object(parsed(await call.body()), "the body")
+        call.rows = 1
+        version = self.version(call)
+        taken = (version.batcher.work.take(row),)
+        version.users += 1
+        try:
+            ticket = version.batcher.submit(taken)
+            self._shadow(version, row, ticket)
+            found = (await call.wait(ticket))[0]
+        finally:
+            version.leave()
+        if isinstance(found, Problem):
+            raise found
+        return Reply(orjson.dumps({"model": call.model, "version": call.version, "targets": found}))
+
+    async def predict_batch(self, call: Call) -> Reply:
+        """Answer several rows: all, or none and why."""
+        call.accepts(*JSON_KINDS)
+        value = parsed(await call.body())
+        rows = value.get("rows") if isinstance(value, dict) else None
+        if not isinstance(rows, list):
+            raise Problem("malformed", 'the body has no list "rows"; expected {"rows": [{"column": value}, …]}')
+        version = self.version(call)
+        results = await self.answered(call, version, rows)
+        return Reply(orjson.dumps({"model": call.model, "version": call.version,
+                                   "rows": [{"targets": found} for found in results]}))
+
+    async def answered(self, call: Call, version: Version, rows: list[Any]) -> list[Any]:
+        """Return the answers of many rows, in their order; one that cannot be read is a Problem that names it."""
+        call.rows = len(rows)
+        if len(rows) > self.max_items:
+            raise Problem("too-large", f"the request has {len(rows):,} rows; this server takes {self.max_items:,} at a time: send fewer, "
+                          "or stream them to predict_lines")
+        taken = []
+        for number, row in enumerate(rows, 1):
+            try:
+                taken.append(version.batcher.work.take(an_object(row, "the row")))
+            except Problem as problem:
+                raise Problem(problem.kind, f"row {number}: {problem.detail}") from None
+        version.users += 1
+        results: list[Any] = []
+        try:
+            for start in range(0, len(taken), WINDOW):
+                results += await call.wait(version.batcher.submit(taken[start:start + WINDOW], patient=start > 0))
+        finally:
+            version.leave()
+        for number, found in enumerate(results, 1):
+            if isinstance(found, Problem):
+                raise Problem(found.kind, f"row {number}: {found.detail}")
+        return results
+
+    def _shadow(self, version: Version, row: dict[str, Any], ticket: Ticket) -> None:
+        """Let the shadow answer a row too, unless it is behind; only whether both agree is kept."""
+        shadow = self.registry.shadow(version)
+        if shadow is None or shadow.batcher.depth >= WINDOW:
+            return
+        try:
+            other = shadow.batcher.submit((shadow.batcher.work.take(row),))
+        except Problem:
+            self.metrics.shadow(shadow.place.model, shadow.name, False)
+            return
+        shadow.users += 1
+
+        def compare(_: Any) -> None:
+            if other.future.done() and ticket.future.done() and not ticket.gone and shadow.users:
+                first, second = (_said(item.future.result()[0]) if not item.future.exception() else None for item in (ticket, other))
+                self.metrics.shadow(shadow.place.model, shadow.name, first == second)
+
+        def ended(_: Any) -> None:
+            shadow.leave()
+
+        other.future.add_done_callback(compare)
+        other.future.add_done_callback(ended)
+        ticket.future.add_done_callback(lambda _: compare(_) if other.future.done() else None)
+
+    async def explain(self, call: Call) -> Reply:
+        """Answer one row, and say why."""
+        from bessemer.core.errors import UserError
+        from bessemer.serve.why import why
+
+        call.accepts(*JSON_KINDS)
+        row = an_object(parsed(await call.body()), "the body")
+        call.rows = 1
+        version = self.version(call)
+        work = version.batcher.work
+        taken = work.take(row)
+        version.users += 1
+        try:
+            found = (await call.wait(version.batcher.submit((taken,))))[0]
+            if isinstance(found, Problem):
+                raise found
+            reasons = (await call.wait(version.batcher.run(lambda: why(version.predictor, row))))[0]
+        except UserError as error:
+            raise Problem("row", str(error)) from None
+        finally:
+            version.leave()
+        return Reply(orjson.dumps({"model": call.model, "version": call.version, "targets": found,
+                                   "why": [reason.plain() for reason in reasons]}))
+
+    async def predict_lines(self, call: Call) -> Reply:
+        """Answer JSON lines as they come, a line for each: its number, and the answer or the problem. Memory is bounded."""
+        call.accepts(*LINE_KINDS)
+        return Reply(self._lines(call, self.version(call)), kind=b"application/x-ndjson")
+
+    async def _lines(self, call: Call, version: Version) -> AsyncIterator[bytes]:
+        version.users += 1
+        number, rest = 0, b""
+        try:
+            async for piece in call.pieces():
+                rest += piece
+                *lines, rest = rest.split(b"\n")
+                if len(rest) > self.max_bytes:
+                    yield _line(number + 1, Problem("too-large", f"the line has more than {self.max_bytes:,} bytes; the stream ends here"))
+                    return
+                for start in range(0, len(lines), WINDOW):
+                    yield await self._window(call, version, number, lines[start:start + WINDOW])
+                    number += len(lines[start:start + WINDOW])
+            if rest.strip():
+                yield await self._window(call, version, number, [rest])
+        except Gone:
+            return
+        finally:
+            version.leave()
+
+    async def _window(self, call: Call, version: Version, before: int, lines: list[bytes]) -> bytes:
+        """Return the answers to some lines; empty lines have none."""
+        results: list[Any] = [None] * len(lines)
+        taken, places = [], []
+        for place, line in enumerate(lines):
+            if not line.strip():
+                continue
+            try:
+                taken.append(version.batcher.work.take(an_object(parsed(line), "the line")))
+                places.append(place)
+            except Problem as problem:
+                results[place] = problem
+        if taken:
+            call.rows += len(taken)
+            call.deadline = time.monotonic() + self.timeout  # a stream may last; no line of it may
+            for place, found in zip(places, await call.wait(version.batcher.submit(taken, patient=True)), strict=True):
+                results[place] = found
+        return b"".join(_line(before + place, found) for place, found in enumerate(results, 1) if found is not None)
+
+
+def _line(number: int, found: Any) -> bytes:
+    if isinstance(found, Problem):
+        return orjson.dumps({"row": number, "problem": found.plain()}) + b"\n"
+    return orjson.dumps({"row": number, "targets": found}) + b"\n"
+
+
+def _said(found: Any) -> Any:
+    """Return the decision in an answer, without its probabilities."""
+    if isinstance(found, BaseException):
+        return None
+    return {target: item.get("label", item.get("labels", item.get("value"))) for target, item in found.items()}

@@ -1,0 +1,298 @@
+"""The models that a process serves: found in folders, loaded beside those that answer, put in their place, retired when unused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bessemer.core import artifact
+from bessemer.core.errors import UserError, nearest
+from bessemer.serve.logs import Log
+from bessemer.serve.problems import Problem
+from bessemer.serve.routing import Route, chosen_version
+from bessemer.serve.settings import Settings, Source
+from bessemer.serve.versions import Place, Version, load_version, stamp_of
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(eq=False)
+class Hosted:
+    """One model: its versions, and which of them answer.
+
+    Attributes:
+        name: in addresses.
+        source: where its versions come from.
+        loaded: versions in memory by name, oldest first.
+        faults: versions that are not served -> why.
+        stamps: what was last seen of each version's folder.
+        current: the version that answers.
+        route: what was asked for: a version in particular, shares, a shadow, versions put away.
+    """
+
+    name: str
+    source: Source
+    loaded: dict[str, Version] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    current: Version | None = None
+    previous: str | None = None
+    route: Route = field(default_factory=Route)
+
+
+class Registry:
+    """Every model of one process; its methods belong to the event loop.
+
+    Args:
+        settings: of the server.
+        resolve: (a run's folder) -> the folder of its model that answers.
+        log: takes what people should know.
+    """
+
+    def __init__(self, settings: Settings, resolve: Callable[[str], Path], log: Log) -> None:
+        self.settings, self.resolve, self.log = settings, resolve, log
+        self.models: dict[str, Hosted] = {source.name: Hosted(source.name, source) for source in settings.sources}
+        self.changed = time.time()
+        self._lock = asyncio.Lock()
+
+    # ---- asked by requests -------------------------------------------------------------------------------------------
+
+    def model(self, name: str | None) -> Hosted:
+        """Return a model by name, or the first; unknown is a Problem."""
+        if name is None:
+            found = next(iter(self.models.values()), None)
+            if found is None:
+                raise Problem("no-model", "no model is served yet; put one into the folder of models")
+            return found
+        if name not in self.models:
+            raise Problem("not-found", f"there is no model '{name:.100}'{nearest(name[:100], self.models)}")
+        return self.models[name]
+
+    def version(self, model: str | None, version: str | None, request: str) -> Version:
+        """Return the version that answers a request; its `users` is the caller's to raise and lower."""
+        hosted = self.model(model)
+        if version is not None:
+            if version in hosted.loaded:
+                return hosted.loaded[version]
+            why = hosted.faults.get(version)
+            if why is not None:
+                raise Problem("conflict", f"the version '{version:.100}' of '{hosted.name}' is not served: {why}")
+            raise Problem("not-found", f"the model '{hosted.name}' has no version '{version:.100}'{nearest(version[:100], hosted.loaded)}")
+        if hosted.current is None:
+            why = next(iter(hosted.faults.values()), "it is being loaded")
+            raise Problem("no-model", f"no version of '{hosted.name}' is ready: {why}", ((b"retry-after", b"1"),))
+        if hosted.route.shares:
+            name = chosen_version(hosted.route.shares, request)
+            return hosted.loaded.get(name, hosted.current) if name else hosted.current
+        return hosted.current
+
+    def shadow(self, version: Version) -> Version | None:
+        """Return the version that is asked beside this one, or None."""
+        hosted = self.models.get(version.place.model)
+        if hosted is None or hosted.route.shadow is None or version is not hosted.current:
+            return None
+        found = hosted.loaded.get(hosted.route.shadow)
+        return None if found is version else found
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether every model has a version that answers."""
+        return bool(self.models) and all(hosted.current is not None for hosted in self.models.values())
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Return what is served, JSON values."""
+        return [self.plain_model(name) for name in self.models]
+
+    def plain_model(self, name: str) -> dict[str, Any]:
+        """Return one model's versions and routing."""
+        hosted = self.model(name)
+        current = hosted.current.name if hosted.current else None
+        states: dict[str, dict[str, Any]] = {}
+        for name, version in hosted.loaded.items():
+            states[name] = {"version": name, "state": "current" if name == current else "ready", "form": version.predictor.form,
+                            "rows_waiting": version.batcher.depth}
+        for name, why in hosted.faults.items():
+            states[name] = {**states.get(name, {"version": name, "state": "refused"}), "problem": why}
+        for name in hosted.places:
+            states.setdefault(name, {"version": name, "state": "unloaded"})
+        return {"model": hosted.name, "current": current, "previous": hosted.previous, **hosted.route.plain(),
+                "versions": [states[name] for name in sorted(states, key=natural)]}
+
+    # ---- looking for versions ----------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look for new versions for ever."""
+        while True:
+            await asyncio.sleep(self.settings.poll)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Look once: load what is new, put it in its place."""
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            if self.settings.models_folder:
+                for source in await loop.run_in_executor(None, _sources, self.settings.models_folder):
+                    self.models.setdefault(source.name, Hosted(source.name, source))
+            for hosted in list(self.models.values()):
+                await self._refresh_model(hosted)
+
+    async def _refresh_model(self, hosted: Hosted) -> None:
+        found = await asyncio.get_running_loop().run_in_executor(None, self._places, hosted.source)
+        if isinstance(found, str):
+            self._fault(hosted, hosted.current.name if hosted.current else "newest", found)
+            return
+        hosted.faults.pop("newest", None)
+        if hosted.source.kind == "versions":
+            for name in [name for name in hosted.stamps if name not in {place.version for place in found}]:
+                self._forget(hosted, name)
+        hosted.places.update({place.version: place for place in found})
+        newest = [place.version for place in found][-self.settings.keep_versions:]
+        wanted = {*newest, *hosted.route.named()} - set(hosted.route.unloaded)
+        for place in found:
+            if hosted.stamps.get(place.version) != place.stamp and (place.version in wanted or place.version in hosted.loaded):
+                await self._load(hosted, place)
+        self._settle(hosted, wanted)
+
+    def _places(self, source: Source) -> list[Place] | str:
+        """Return the folders of a model's versions, oldest first, or why there are none."""
+        try:
+            if source.kind == "run":
+                folder = self.resolve(source.folder)
+                manifest = artifact.load_manifest(folder)
+                name = manifest.key[:12] if manifest is not None else "unfinished"
+                return [Place(source.name, name, folder, stamp_of(folder))]
+            folders = [path for path in Path(source.folder).iterdir() if path.is_dir() and NAME.fullmatch(path.name)]
+        except UserError as error:
+            return str(error)
+        except OSError as error:
+            return f"'{source.folder}' cannot be read ({error.strerror})"
+        return [Place(source.name, path.name, path, stamp_of(path)) for path in sorted(folders, key=lambda path: natural(path.name))]
+
+    async def _load(self, hosted: Hosted, place: Place) -> bool:
+        """Load a version; one that cannot be keeps what was there, and says why."""
+        started = time.perf_counter()
+        hosted.stamps[place.version] = place.stamp
+        try:
+            version = await asyncio.get_running_loop().run_in_executor(None, load_version, place, self.settings)
+        except (UserError, OSError) as error:
+            self._fault(hosted, place.version, str(error))
+            return False
+        hosted.faults.pop(place.version, None)
+        old = hosted.loaded.pop(place.version, None)
+        hosted.loaded[place.version] = version
+        hosted.loaded = dict(sorted(hosted.loaded.items(), key=lambda item: natural(item[0])) if hosted.source.kind == "versions"
+                             else hosted.loaded.items())
+        if old is not None:
+            if hosted.current is old:
+                hosted.current = version
+            self._retire(old)
+        self.changed = time.time()
+        self.log.event("loaded", model=hosted.name, version=place.version, form=version.predictor.form,
+                       ms=round((time.perf_counter() - started) * 1000))
+        return True
+
+    def _settle(self, hosted: Hosted, wanted: set[str]) -> None:
+        """Choose the version that answers and retire those that nobody needs."""
+        if hosted.route.use in hosted.loaded:
+            chosen: str | None = hosted.route.use
+        elif hosted.route.use is not None and hosted.current is not None:
+            chosen = hosted.current.name
+        else:
+            chosen = next((name for name in reversed(hosted.loaded) if name not in hosted.route.unloaded), None)
+        before = hosted.current.name if hosted.current else None
+        if chosen is not None and chosen != before:
+            hosted.current, hosted.previous = hosted.loaded[chosen], before
+            self.log.event("switched", model=hosted.name, version=chosen, before=before)
+        keep = {chosen, hosted.previous, *wanted, *hosted.route.named()} - (set(hosted.route.unloaded) - {chosen})
+        for name in [name for name in hosted.loaded if name not in keep]:
+            self._retire(hosted.loaded.pop(name))
+
+    def _forget(self, hosted: Hosted, name: str) -> None:
+        """Let go of a version whose folder has gone, unless it is the only one that answers."""
+        hosted.stamps.pop(name, None)
+        hosted.places.pop(name, None)
+        hosted.faults.pop(name, None)
+        if hosted.current is not None and hosted.current.name == name:
+            if len(hosted.loaded) == 1:
+                self._fault(hosted, name, "its folder has gone; the version in memory goes on answering")
+                return
+            hosted.current = None
+        if name in hosted.loaded:
+            self._retire(hosted.loaded.pop(name))
+
+    def _retire(self, version: Version) -> None:
+        self.changed = time.time()
+        version.retired = True
+        version.close()
+        self.log.event("retired", model=version.place.model, version=version.name)
+
+    def _fault(self, hosted: Hosted, version: str, why: str) -> None:
+        if hosted.faults.get(version) != why:
+            hosted.faults[version] = why
+            self.log.event("refused", level="error", model=hosted.name, version=version, problem=why)
+
+    # ---- administration ----------------------------------------------------------------------------------------------
+
+    async def obey(self, command: Mapping[str, Any]) -> None:
+        """Carry out a command of administration in this process; what cannot be is a Problem and changes nothing."""
+        if command["action"] == "reload":
+            await self.refresh()
+            return
+        async with self._lock:
+            hosted = self.model(command["model"])
+            route = hosted.route.after(command)
+            await self._refresh_model(hosted)  # a version that is a moment old may be asked for
+            for name in route.named():
+                if name not in hosted.loaded:
+                    if name not in hosted.places:
+                        raise Problem("not-found", f"the model '{hosted.name}' has no version '{name:.100}'"
+                                      f"{nearest(name[:100], {**hosted.places, **hosted.loaded})}")
+                    if not await self._load(hosted, hosted.places[name]):
+                        raise Problem("conflict", f"the version '{name}' of '{hosted.name}' is not served: {hosted.faults[name]}")
+            if command["action"] == "unload" and hosted.current is not None and hosted.current.name == command["version"]:
+                raise Problem("conflict", f"the version '{hosted.current.name}' answers now; use another one before you unload it")
+            hosted.route = route
+            newest = list(hosted.places)[-self.settings.keep_versions:] if hosted.source.kind == "versions" else []
+            self._settle(hosted, {*newest} - set(route.unloaded))
+
+    def routes(self) -> dict[str, Any]:
+        """Return what administration has set, to be handed to a process that starts."""
+        return {name: hosted.route.plain() for name, hosted in self.models.items()}
+
+    def set_routes(self, routes: Mapping[str, Any]) -> None:
+        """Take over what another process was told."""
+        for name, plain in routes.items():
+            if name not in self.models:
+                source = Source(name=name, folder=str(Path(self.settings.models_folder) / name), kind="versions")
+                self.models[name] = Hosted(name, source)
+            self.models[name].route = Route.of(plain)
+
+    def close(self) -> None:
+        """End every version's thread once its rows are answered."""
+        for hosted in self.models.values():
+            for version in hosted.loaded.values():
+                version.batcher.close()
+
+
+def _sources(folder: str) -> list[Source]:
+    """Return the models of a folder of models."""
+    try:
+        found = sorted(path for path in Path(folder).iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+    except OSError:
+        return []
+    return [Source(name=path.name, folder=str(path), kind="versions") for path in found]
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return what names are sorted by: their numbers as numbers.
+
+    >>> sorted(["v10", "v9", "10", "9"], key=natural)
+    ['9', '10', 'v9', 'v10']
+    """
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]

@@ -1,0 +1,190 @@
+"""What rows of a request become on their way through a model: taken (cheap, at once), prepared, answered (in the model's thread).
+
+Two ways: a network of texts, whose rows have a length; and any other predictor, whose rows are a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from bessemer.core.errors import UserError, nearest
+from bessemer.core.schema import Column, Role, Schema
+from bessemer.predictors._rows import MAX_TOKENS, NetworkPredictor
+from bessemer.serve.answers import plain_rows
+from bessemer.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from bessemer.core.types import Answer, Predictor
+
+MOST_ROWS = 64
+"""Rows of a table that are answered at once."""
+INT64 = 2**63
+
+
+class Prepared(NamedTuple):
+    """A row ready to be answered: only rows of one `like` are answered together, those of near `cost` first."""
+
+    like: Any
+    cost: int
+    data: Any
+
+
+class Work(Protocol):
+    """What a batcher does with rows; see Texts and Tables."""
+
+    most_rows: int
+    most_cost: int
+
+    def take(self, row: Mapping[str, Any]) -> Any:
+        """Return what is kept of a request's row; a Problem where it cannot be read. No heavy work: the event loop calls it."""
+        ...
+
+    def prepare(self, taken: Sequence[Any]) -> list[Prepared | Problem]:
+        """Return the rows as they will be answered, or why one cannot be."""
+        ...
+
+    def answer(self, rows: Sequence[Prepared]) -> list[Any]:
+        """Return for each row its answer, JSON values, or a Problem."""
+        ...
+
+
+def work_of(predictor: Predictor, max_chars: int) -> Work:
+    """Return the way in which a predictor's rows are answered."""
+    if isinstance(predictor, NetworkPredictor) and predictor.codec.tidy is not None and predictor.codec.ids is not None:
+        return Texts(predictor, max_chars)
+    return Tables(predictor, max_chars)
+
+
+def input_columns(schema: Schema) -> tuple[Column, ...]:
+    """Return the columns that a row must hold."""
+    return tuple(column for column in schema.by_role(Role.INPUT) if not column.of)
+
+
+def _missing(column: Column, row: Mapping[str, Any]) -> Problem:
+    return Problem("row", f"the row has no column '{column.name}', which the model reads{nearest(column.name, list(row)[:100])}; give "
+                   "every column that /page.json lists")
+
+
+def _nested(column: Column, value: Any) -> Problem:
+    what = "an object" if isinstance(value, Mapping) else "a list"
+    return Problem("row", f"the column '{column.name}' holds {what}; expected one text, number, true, false or null")
+
+
+def _too_long(column: Column, value: str, most: int) -> Problem:
+    return Problem("too-large", f"the column '{column.name}' holds a text of {len(value):,} characters; this server takes {most:,}: cut "
+                   "the text, or start the server with a larger --max-chars")
+
+
+class Texts:
+    """Rows of one text, answered by a network: cleaned and cut into tokens together, answered in batches of like length."""
+
+    def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
+        self.predictor, self.max_chars = predictor, max_chars
+        self.column = input_columns(predictor.schema)[0]
+        self.most_rows, self.most_cost = predictor.rows_at_once, MAX_TOKENS
+
+    def take(self, row: Mapping[str, Any]) -> str:
+        """Return the text."""
+        value = row.get(self.column.name)
+        if value is None:
+            name = self.column.named_in(row)
+            if name is None:
+                raise _missing(self.column, row)
+            value = row[name]
+        if isinstance(value, str):
+            if len(value) > self.max_chars:
+                raise _too_long(self.column, value, self.max_chars)
+            return value
+        if value is None:
+            raise Problem("row", f"the value of the column '{self.column.name}' is null; every row to predict needs a text")
+        if isinstance(value, (Mapping, list)):
+            raise _nested(self.column, value)
+        return _words(value)
+
+    def prepare(self, taken: Sequence[str]) -> list[Prepared | Problem]:
+        """Return token ids; a text of which cleaning leaves nothing is a Problem."""
+        assert self.predictor.codec.tidy is not None
+        clean = self.predictor.codec.tidy(taken)
+        ids = self.predictor.encode(clean)
+        return [Prepared(None, self.predictor.cost(row), row) if text else self._empty() for text, row in zip(clean, ids, strict=True)]
+
+    def _empty(self) -> Problem:
+        return Problem("row", f"the value of the column '{self.column.name}' is empty (nothing that can be seen); every row to predict "
+                       "needs a text")
+
+    def answer(self, rows: Sequence[Prepared]) -> list[Any]:
+        """Return the answers."""
+        return plain_rows(self.predictor.answer([row.data for row in rows]))
+
+
+def _words(value: Any) -> str:
+    """Return a JSON number or truth value as text, as a table of rows would hold it."""
+    import pyarrow as pa
+
+    if isinstance(value, int) and not -INT64 <= value < INT64:
+        return str(value)
+    words: str = pa.array([value]).cast(pa.string())[0].as_py()
+    return words
+
+
+class Tables:
+    """Rows of any columns, answered by any predictor.
+
+    Only rows whose values have the same JSON types are put into one table: so a row is read as it would be alone.
+    """
+
+    def __init__(self, predictor: Predictor, max_chars: int) -> None:
+        self.predictor, self.max_chars = predictor, max_chars
+        self.columns = input_columns(predictor.schema)
+        self.names = tuple(column.name for column in self.columns)
+        # One text is answered alone: a table of texts has no length to be sorted by.
+        self.most_rows = min(MOST_ROWS, getattr(predictor, "rows_at_once", MOST_ROWS))
+        self.most_cost = self.most_rows
+
+    def take(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values of the model's columns, in its order."""
+        values = []
+        for column in self.columns:
+            name = column.name if column.name in row else column.named_in(row)
+            if name is None:
+                raise _missing(column, row)
+            value = row[name]
+            if isinstance(value, str):
+                if len(value) > self.max_chars:
+                    raise _too_long(column, value, self.max_chars)
+            elif isinstance(value, dict) or (isinstance(value, list) and column.modality["kind"] != "vector"):
+                raise _nested(column, value)
+            values.append(value)
+        return tuple(values)
+
+    def prepare(self, taken: Sequence[tuple[Any, ...]]) -> list[Prepared | Problem]:
+        """Return the rows under the types of their values."""
+        return [Prepared(tuple(map(_kind, row)), 1, row) for row in taken]
+
+    def answer(self, rows: Sequence[Prepared]) -> list[Any]:
+        """Return the answers; where one row cannot be read, each is asked alone, so that the others have theirs."""
+        try:
+            return plain_rows(self._ask([row.data for row in rows]))
+        except UserError as error:
+            if len(rows) > 1:
+                return [self.answer([row])[0] for row in rows]
+            return [Problem("row", str(error).removeprefix("row 1: "))]
+
+    def _ask(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Answer]:
+        from bessemer.data.columns import texts
+        from bessemer.data.given import table_of
+
+        table = table_of(dict(zip(self.names, zip(*rows, strict=True), strict=True)), self.names)
+        for place, name in enumerate(self.names):
+            if str(table.column(name).type).startswith("struct"):
+                table = table.set_column(place, name, texts(table.column(name)))
+        return self.predictor.predict(table)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and not -INT64 <= value < INT64:
+        return "large"
+    if isinstance(value, list):
+        return f"list of {len(value)}: {', '.join(sorted(set(map(_kind, value))))}"
+    return type(value).__name__
