@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
@@ -17,6 +17,8 @@ from bessemer.core.pick import Pick, make
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
+from bessemer.stages._budget_config import Budget, Search
+from bessemer.stages._checks import write_checks
 from bessemer.stages._compressing import Chain, calibration_of, chain_names, write_chain
 
 if TYPE_CHECKING:
@@ -54,6 +56,17 @@ class Compress(StageConfig):
     """Part of the validation rows on which a lossy form must give the trained network's label."""
     rows: Annotated[int, Field(ge=1)] = 2000
     """Validation rows that are compared at most."""
+    budget: Budget | None = None
+    """What the delivered form may cost; with it, smaller networks and all methods are searched for one that meets it. The choice
+    depends on measured latencies, and so on the machine."""
+    search: Search | None = None
+    """How it is searched, with a budget alone."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> Compress:
+        if self.search is not None and self.budget is None:
+            raise ValueError("search has no effect without a budget; give budget: {size_mb: …, latency_ms: …, accuracy_drop: …}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -67,12 +80,33 @@ class Limits:
 @register("stages", "compress")
 def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write the float graph, the compressed graphs, the preprocessing and `predictor.json`; check each against the network."""
-    from bessemer.core.forms import Form, write_forms
+    from bessemer.core.forms import write_forms
 
     network_folder = inputs["model"]
     if not (network_folder / "model.safetensors").is_file() or not (network_folder / "predictor.json").is_file():
         raise UserError(f"'{network_folder}' holds no fine-tuned network, so there is nothing to compress; give a finetune stage of a "
                         "network")
+    if config.budget is not None:
+        from bessemer.stages._budget import search
+
+        return search(config, inputs, out, run)
+    forms, methods = graph_forms(config, network_folder, inputs["data"], out, run)
+    write_forms(out, tuple([*forms[1:], forms[0]]))
+    table_rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
+    limits = Limits(config.min_agreement, config.max_accuracy_drop)
+    reference = timed_predictions(network_folder, None, table_rows, run)
+    parity = {}
+    for item in forms:
+        found = timed_predictions(out, item.name, table_rows, run)
+        parity[item.name] = check(item, reference, found, truths, None if run.rehearsal else limits)
+    write_checks(out, table_rows)
+    return {"methods": methods, "parity": parity, "rows": table_rows.num_rows}
+
+
+def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, run: RunContext) -> tuple[list[Form], dict[str, Any]]:
+    """Write preprocessing, the float graph and a graph for each chain of methods; return the forms, the float one first, and facts."""
+    from bessemer.core.forms import Form
+
     table = (network_folder / "heads.json").is_file()
     copy_files(network_folder, out)
     with run.progress("export", None, "graphs"):
@@ -83,26 +117,17 @@ def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCo
         files = (file, "heads.json") if table else (file,)
         return Form(name=name, predictor=_predictor(network_folder, table, file), files=files, lossy=lossy)
 
-    forms = [form(FLOAT, "model.onnx", False)]
-    methods = {}
+    forms, methods = [form(FLOAT, "model.onnx", False)], {}
     chains = config.methods if config.methods is not None else _methods(table)
     for name, chain in zip(chain_names(chains), chains, strict=True):
         file = f"model_{name}.onnx"
         rows = min(REHEARSED_ROWS, config.calibration_rows) if run.rehearsal else config.calibration_rows
         with run.progress(f"compress ({name})", None, "graphs"):
-            calibration = calibration_of(inputs["data"], rows, run.seed)
+            calibration = calibration_of(data, rows, run.seed)
             methods[name] = write_chain(chain, out / "model.onnx", out / file, calibration, run.scratch)
         forms.append(form(INT8 if name == "dynamic_int8" else f"onnx-{name}", file, bool(methods[name]["lossy"])))
         run.check()
-    write_forms(out, tuple([*forms[1:], forms[0]]))
-    table_rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
-    limits = Limits(config.min_agreement, config.max_accuracy_drop)
-    reference = timed_predictions(network_folder, None, table_rows, run)
-    parity = {}
-    for item in forms:
-        found = timed_predictions(out, item.name, table_rows, run)
-        parity[item.name] = check(item, reference, found, truths, None if run.rehearsal else limits)
-    return {"methods": methods, "parity": parity, "rows": table_rows.num_rows}
+    return forms, methods
 
 
 def _network(folder: Path, table: bool) -> torch.nn.Module:

@@ -11,6 +11,7 @@ from bessemer.core.errors import GuardError, UserError
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import register
 from bessemer.core.run import RunContext
+from bessemer.stages._checks import CHECKS
 
 CHECKED_ROWS = 64
 
@@ -38,7 +39,9 @@ def export(config: Export, inputs: Mapping[str, Path], out: Path, run: RunContex
     from bessemer.core.forms import read_forms, write_forms
     from bessemer.stages.compress import copy_files
 
-    source, network = inputs["compressed"], inputs["model"]
+    source = inputs["compressed"]
+    # What was compressed to a budget may be another, smaller network, which lies beside its graphs.
+    network = source if (source / "model.safetensors").is_file() else inputs["model"]
     graphs = read_forms(source)
     chosen = config.form or graphs[0].name
     if chosen not in [form.name for form in graphs]:
@@ -46,11 +49,13 @@ def export(config: Export, inputs: Mapping[str, Path], out: Path, run: RunContex
     copy_files(network, out)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(network / name, out / name)
+    if (source / CHECKS).is_file():
+        shutil.copyfile(source / CHECKS, out / CHECKS)
     for form in graphs:
         for file in form.files:
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, out / file)
-    trained = read_forms(network)
+    trained = read_forms(inputs["model"])  # in torch: one predictor opens whichever network lies there
     ordered = sorted(graphs, key=lambda form: form.name != chosen)
     write_forms(out, tuple([*ordered, *trained]))
     parity = _check(config, inputs, out, tuple(ordered), run)

@@ -1,0 +1,176 @@
+"""The search for a form that meets a budget: what methods do to the trained network, then smaller networks, then pairs of forms.
+
+Everything that is measured goes to a journal in `trials/`, named by the stage's key. A killed search goes on from it: finished trainings
+are artifacts and are found again, measurements are read again, and the proposer, seeded and told the same, asks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core import registry
+from bessemer.core.pick import dump_plugin
+from bessemer.core.run import Cost, RunContext
+from bessemer.search.front import Limits, choose, pareto
+from bessemer.search.journal import Journal
+from bessemer.search.study import Proposer
+from bessemer.stages._budget_config import Search
+from bessemer.stages._budget_measure import Yard, settle
+from bessemer.stages._budget_space import TRAINED, Origin, Training, first_of, space_of
+from bessemer.stages._budget_try import Hunt, attempt, examine, forms_of, point_of
+
+if TYPE_CHECKING:
+    from bessemer.stages.compress import Compress
+
+METHODS: Mapping[bool, tuple[tuple[dict[str, Any], ...], ...]] = {
+    False: (({"kind": "dynamic_int8"},), ({"kind": "static_int8"},), ({"kind": "mixed_int8"},), ({"kind": "weight_only"},),
+            ({"kind": "float16"},)),
+    True: (({"kind": "dynamic_int8"},), ({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "float16"},))}
+"""Whether it is a table -> the chains of methods that are tried where the recipe names none."""
+KEPT_METHODS = 3
+TEACHING = 0.25
+ENDING = 25.0
+REPEATS = 6
+
+
+def search(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
+    """Look for the form that the budget chooses and write its folder, `front.json` and `checks.json`; return facts."""
+    from bessemer.stages._budget_deliver import deliver
+
+    hunt = start(replace_search(config), inputs, run)
+    of_trained(hunt)
+    hunt.training = taught(hunt)
+    explore(hunt, space_of(hunt.origin, hunt.config.search.students if hunt.config.search else None))
+    facts = deliver(hunt, inputs["model"], out)
+    if hunt.rehearsal and hunt.config.search is not None:
+        run.cost(Cost("search", hunt.journal.seconds, hunt.journal.seconds, 60 * hunt.config.search.minutes))
+    return facts
+
+
+def replace_search(config: Compress) -> Compress:
+    """Return the settings with those of the search written out."""
+    return config if config.search is not None else config.model_copy(update={"search": Search()})
+
+
+def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt:
+    """Open the trained network, the validation rows and the journal."""
+    from bessemer.core.forms import open_form
+    from bessemer.stages._learning import use_threads
+    from bessemer.stages.compress import REHEARSED_ROWS, validation_rows
+
+    assert config.budget is not None and config.search is not None
+    use_threads(run)
+    budget, wanted = config.budget.model_dump(), config.search.model_dump()
+    rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
+    yard = Yard(run, rows, truths, open_form(inputs["model"]))
+    origin = Origin.of(inputs["model"], inputs["data"])
+    journal = Journal(run.root / "trials" / f"{run.name}-{run.key[:12]}.jsonl")
+    training = Training(run.name, run.seed, run.threads, origin.data, effort=wanted["effort"], steps=2 if run.rehearsal else None)
+    yard.reference = yard.answers(inputs["model"], None)
+    found = journal["reference"] if "reference" in journal else journal.add("reference", settle(yard))
+    yard.trained_ms = found["latency_ms"]
+    return Hunt(config, run, origin, training, yard, journal, Limits(**budget))
+
+
+def chains_of(hunt: Hunt) -> list[list[Any]]:
+    """Return the chains of methods to try: the recipe's, or all that suit and are there."""
+    if hunt.config.methods is not None:
+        return [[dump_plugin("compress", method) for method in chain] for chain in hunt.config.methods]
+    known = registry.plugins("compress")
+    found = [list(chain) for chain in METHODS[hunt.origin.table] if all(method["kind"] in known for method in chain)]
+    return found[:1] if hunt.rehearsal else found
+
+
+def of_trained(hunt: Hunt) -> None:
+    """Measure the trained network's own forms, which shows what each method alone does; keep the methods that pay.
+
+    A method pays where no other is better in drop, size and latency together: at most three are kept, the fastest first.
+    """
+    chains = chains_of(hunt)
+    name = f"{hunt.training.name}-{TRAINED}"
+    about = {"label": "trained network", "settings": {"family": TRAINED}}
+    record = attempt(hunt, TRAINED, about, lambda: {"status": "finished", "reason": "", "model": str(hunt.origin.folder),
+                                                    "forms": forms_of(hunt, name, hunt.origin.folder, chains)})
+    by_name = {_form_name(chain): chain for chain in chains}
+    known = [item for item in record["forms"] if item["form"] in by_name]
+    good = [item for item, kept in zip(known, pareto([point_of(item).costs for item in known]), strict=True) if kept]
+    worth = [item for item in good if not (item["drop"]["low"] or 0.0) > 4 * hunt.limits.accuracy_drop] or good[:1]
+    hunt.chains = [by_name[item["form"]] for item in sorted(worth, key=lambda item: item["latency_ms"])[:KEPT_METHODS]]
+
+
+def _form_name(chain: list[Any]) -> str:
+    kinds = "+".join(str(method["kind"]) for method in chain)
+    return "onnx-int8" if kinds == "dynamic_int8" else f"onnx-{kinds}"
+
+
+def taught(hunt: Hunt) -> Training:
+    """Return the training of candidates: with the trained network's answers over the training rows and over rows made new from them."""
+    search = hunt.config.search
+    assert search is not None
+    if not search.distil or "teach" not in registry.plugins("stages"):
+        return hunt.training
+    rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
+    ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
+    affordable = int(TEACHING * 60 * search.minutes / max(1e-9, rows * ask)) - 1
+    copies = max(0, min(search.copies, affordable))
+    name = f"{hunt.training.name}-teach"
+
+    def work() -> dict[str, Any]:
+        recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
+            "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies}}}
+        facts = hunt.execute(recipe)["teach"]
+        return {"status": "finished", "reason": "", "folder": str(hunt.folder(recipe) / "teach"), "copies": copies,
+                "rows": int(facts["rows"]["train"]) if isinstance(facts.get("rows"), dict) else rows}
+
+    record = attempt(hunt, "teach", {"label": "teach"}, work)
+    if record["status"] != "finished":
+        hunt.run.note("candidates learn from the labels alone")
+        return hunt.training
+    return replace(hunt.training, data=Path(record["folder"]), passes=max(1, rows) / max(1, record["rows"]))
+
+
+def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
+    """Look at smaller networks until the time, the trials or the space are at their end."""
+    search = hunt.config.search
+    assert search is not None
+    first = first_of(space)
+    if hunt.rehearsal:
+        for settings in {str(item["family"]): item for item in first}.values():  # the smallest of each family
+            examine(hunt, settings)
+        return
+    proposer = Proposer(space, hunt.run.seed if search.seed is None else search.seed, first)
+    seen: set[str] = set()
+    repeats = 0
+    with hunt.run.progress("search", search.trials, "candidates") as progress:
+        while len(seen) < search.trials and repeats < REPEATS * search.trials:
+            hunt.run.check()
+            settings, ticket = proposer.ask()
+            if hunt.left < ENDING and not _known(hunt, settings):
+                hunt.run.note(f"the {search.minutes:g} minutes are over: {len(seen)} smaller networks were looked at")
+                break
+            record = examine(hunt, settings)
+            repeats += record["id"] in seen
+            progress.advance(record["id"] not in seen)
+            seen.add(record["id"])
+            proposer.tell(ticket, _costs(hunt, record))
+
+
+def _known(hunt: Hunt, settings: Mapping[str, Any]) -> bool:
+    from bessemer.stages._budget_space import short
+
+    return short(settings) in hunt.journal
+
+
+def _costs(hunt: Hunt, record: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """Return what a candidate taught the proposer: of its forms the one that the budget would choose; None where nothing is known."""
+    if record["forms"]:
+        points = [point_of(item) for item in record["forms"]]
+        return points[choose(points, hunt.limits, lambda _best, _other: False).index].costs
+    before = record.get("before") or record
+    if "size_bytes" not in before:
+        return None
+    rungs = record.get("rungs") or []
+    return (float(rungs[-1]["drop"]["value"]) if rungs else 1.0, float(before["size_bytes"]), float(before["latency_ms"]))

@@ -1,0 +1,52 @@
+"""The settings of a search under a budget."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from bessemer.core.config import Config
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Budget(Config):
+    """What the delivered form may cost."""
+
+    size_mb: Positive | None = None
+    """Millions of bytes on disk of every file that the form needs to answer: graph, schema, tokenizer or columns."""
+    latency_ms: Positive | None = None
+    """Milliseconds of one row, raw row in, answer out: the median on this machine."""
+    memory_mb: Positive | None = None
+    """Millions of bytes that a process holds at its peak when it answers 16 rows; each candidate is measured in a process of its own."""
+    accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """What may be lost on the validation rows against the trained network: accuracy of labels, R² of numbers, micro F1 of flags."""
+
+    @model_validator(mode="after")
+    def _limited(self) -> Budget:
+        if self.size_mb is None and self.latency_ms is None and self.memory_mb is None:
+            raise ValueError("a budget limits size_mb, latency_ms or memory_mb; give one or more")
+        return self
+
+
+class Search(Config):
+    """How it is searched."""
+
+    minutes: Positive = 20.0
+    """Time for the search. A training whose forecast does not fit into what is left is not started."""
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 40
+    """Smaller networks that are looked at at most, those that are dropped before training among them."""
+    students: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Families of smaller networks: of a text slim (cut out of the trained network), text_cnn, text_rnn, ngrams; of a table slim, members,
+    mlp. By default all."""
+    distil: bool = True
+    """Smaller networks learn what the trained one says as well as the labels."""
+    copies: Annotated[int, Field(ge=0, le=50)] = 2
+    """Texts that are made new from each training text for that; with distil."""
+    effort: Positive = 1.0
+    """Factor of the passes over the training rows that each smaller network gets."""
+    cascades: bool = True
+    """Try pairs: a fast form answers, and a slower one where the first is unsure."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the order in which candidates are tried; the recipe's by default."""

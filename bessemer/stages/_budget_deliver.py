@@ -1,0 +1,131 @@
+"""The end of a search: the front, the choice, the chosen form measured again in turn with the trained network, and its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.search.front import Choice, choose, pareto
+from bessemer.stages._budget_try import Hunt, point_of
+
+if TYPE_CHECKING:
+    from bessemer.core.forms import Form
+
+FRONT = "front.json"
+KEPT = ("quality", "drop", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy")
+
+
+def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
+    """Write the chosen network's folder with the chosen form first; return facts."""
+    from bessemer.core.forms import read_forms, write_forms
+    from bessemer.stages._budget_measure import in_turn
+    from bessemer.stages._checks import write_checks
+    from bessemer.stages.compress import FLOAT, copy_files
+
+    listed = candidates(hunt)
+    choice = chosen(hunt, listed)
+    entry = listed[choice.index]
+    folder, model = Path(entry["folder"]), Path(entry["model"])
+    form = next(item for item in read_forms(folder) if item.name == entry["form"])
+    plain = [item for item in read_forms(folder) if item.name == FLOAT and item.name != form.name]
+    copy_files(folder, out)
+    for item in (form, *plain):
+        copy_weights(item, folder, out)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(model / name, out / name)
+    write_forms(out, (form, *plain))
+    write_checks(out, hunt.yard.rows)
+    again = in_turn(hunt.yard, out, form.name)
+    hunt.run.timing("chosen", again)
+    front = summary(hunt, listed, choice, again[form.name])
+    (out / FRONT).write_text(json.dumps(front, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    hunt.run.publish(FRONT, volatile=True)
+    hunt.run.note(front["sentence"])
+    return {"form": form.name, "candidate": entry["name"], "reachable": choice.reached, "sentence": front["sentence"],
+            "limits": hunt.limits.plain(), "candidates": len(listed), "rows": hunt.yard.rows.num_rows, "size_bytes": entry["size_bytes"],
+            "drop": entry["drop"], "own_network": model.resolve() != trained.resolve(), "decided_by": "measured latencies: another run of "
+            "the search may choose otherwise", "methods": entry["form"]}
+
+
+def copy_weights(form: Form, source: Path, out: Path) -> None:
+    """Copy the files of a form from one folder to another."""
+    for name in form.files:
+        for file in (source / name, source / f"{name}.data"):
+            if file.is_file():
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, out / file.relative_to(source))
+
+
+def candidates(hunt: Hunt) -> list[dict[str, Any]]:
+    """Return every form that was measured, in the order of the journal; the trained network's first."""
+    found = []
+    for record in hunt.journal.records.values():
+        found += [{"name": f"{record['label']}; {item['form'].removeprefix('onnx-')}", "record": record["id"],
+                   "model": record.get("model", ""), **item} for item in record.get("forms", ())]
+    return found
+
+
+def chosen(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> Choice:
+    """Return what the budget chooses of them."""
+
+    def alike(best: int, other: int) -> bool:
+        first, second = (hunt.yard.answers(Path(listed[index]["folder"]), listed[index]["form"]) for index in (best, other))
+        return hunt.yard.alike(first, second)
+
+    return choose([point_of(item, item["name"]) for item in listed], hunt.limits, alike)
+
+
+def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of `front.json`, JSON values."""
+    from bessemer.core.run import host
+
+    points = [point_of(item) for item in listed]
+    kept = pareto([point.costs for point in points])
+    shown = []
+    for index, item in enumerate(listed):
+        record = hunt.journal[item["record"]]
+        shown.append({"name": item["name"], "status": "finished", "reason": "", "settings": record["settings"], "form": item["form"],
+                      **{name: item[name] for name in KEPT if name in item}, "front": kept[index],
+                      "fits": not hunt.limits.over(points[index]), "chosen": index == choice.index})
+    for record in hunt.journal.records.values():
+        if record.get("settings") and not record["forms"]:
+            before = record.get("before") or record
+            rungs = record.get("rungs") or [{}]
+            shown.append({"name": record["label"], "status": record["status"], "reason": record["reason"], "settings": record["settings"],
+                          "form": "", **{name: rungs[-1][name] for name in ("quality", "drop") if name in rungs[-1]},
+                          **{name: before[name] for name in ("size_bytes", "latency_ms") if name in before},
+                          "front": False, "fits": False, "chosen": False})
+    reference = hunt.journal["reference"]
+    search = hunt.config.search
+    assert search is not None
+    return {"stage": hunt.run.name, "metric": hunt.yard.metric, "limits": hunt.limits.plain(), "reachable": choice.reached,
+            "sentence": sentence(hunt, listed[choice.index], choice, again), "reference": {"name": "trained network", **{
+                name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},
+            "candidates": shown, "measured_again": again, "minutes": search.minutes, "seconds": round(hunt.journal.seconds, 1),
+            "rows": hunt.yard.rows.num_rows, "host": host()}
+
+
+def trained_bytes(hunt: Hunt) -> int:
+    """Return the bytes that the trained network itself needs."""
+    from bessemer.core.forms import read_forms
+    from bessemer.measure.size import size
+
+    return size(hunt.origin.folder, read_forms(hunt.origin.folder)[0].name)["form"]
+
+
+def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, again: dict[str, Any]) -> str:
+    """Return the choice as a person says it."""
+    from bessemer.report.show import signed
+
+    one, drop = again["1"], item["drop"]
+    low, high = (None, None) if drop["low"] is None else (-drop["high"], -drop["low"])
+    ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
+    limit = hunt.limits.latency_ms
+    late = ""
+    if choice.reached and limit is not None and one["median_ms"] > limit:
+        late = f"; measured again it takes {one['median_ms']:.2f} ms, more than the budget's {limit:g}: the machine is slower now"
+    return (f"{choice.why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
+            f"fast as the trained network, {hunt.yard.metric} {signed(-drop['value'])}{ends} on {hunt.yard.rows.num_rows:,} validation rows{late}")

@@ -1,0 +1,140 @@
+"""How a candidate of a search is measured: paired quality on validation rows, latency in turn with the trained network, bytes, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from bessemer.core.run import RunContext
+    from bessemer.core.types import Answer, Predictor
+
+BASE = {"label": "accuracy", "number": "r2", "flags": "f1_micro"}
+"""Kind of answer -> the score whose loss a budget limits."""
+SECONDS, ROUNDS = 1.5, 30
+WHOLE_SECONDS, WHOLE_ROUNDS = 6.0, 60
+RESAMPLES = 400
+Z95 = 1.959964
+
+
+@dataclass
+class Yard:
+    """The rows and the trained network that every candidate is held against.
+
+    Attributes:
+        run: of the searching stage.
+        rows: raw validation rows.
+        truths: target -> truth, as metrics take it.
+        trained: the trained network, opened.
+        reference: its answers of the rows.
+        trained_ms: median milliseconds of one row, by which ratios become milliseconds again.
+    """
+
+    run: RunContext
+    rows: pa.Table
+    truths: dict[str, np.ndarray]
+    trained: Predictor
+    reference: dict[str, Answer] = field(default_factory=dict)
+    trained_ms: float = 0.0
+    kept: dict[str, dict[str, Answer]] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Return the score that counts as quality: of the first target."""
+        return BASE[next(iter(self.reference.values())).kind]
+
+    def answers(self, folder: Path, form: str | None) -> dict[str, Answer]:
+        """Return what a form says of the rows; asked again it is remembered."""
+        from bessemer.core.forms import open_form
+        from bessemer.core.heads import joined
+
+        name = f"{folder} {form}"
+        if name not in self.kept:
+            predictor = open_form(folder, form)
+            parts = []
+            with self.run.progress(f"score {predictor.form}", self.rows.num_rows, "rows") as progress:
+                for start in range(0, self.rows.num_rows, 512):
+                    self.run.check()
+                    parts.append(predictor.predict(self.rows.slice(start, 512)))
+                    progress.advance(parts[-1][next(iter(parts[-1]))].values.shape[0])
+            self.kept[name] = joined(parts)
+        return self.kept[name]
+
+    def quality(self, found: Mapping[str, Answer]) -> dict[str, Any]:
+        """Return `quality` of the first target and `drop` (the largest of any target's), each value, low, high: JSON values."""
+        pairs = [self._pair(target, self.reference, found) for target in self.truths]
+        worst = max(pairs, key=lambda pair: pair["difference"])
+        first = pairs[0]
+        return {"quality": {"value": first["b"], "low": _minus(first["a"], first["high"]), "high": _minus(first["a"], first["low"])},
+                "drop": {"value": worst["difference"], "low": worst["low"], "high": worst["high"]}}
+
+    def alike(self, best: Mapping[str, Answer], other: Mapping[str, Answer]) -> bool:
+        """Return whether the other loses no more than one standard error of the difference on the same rows, in every target."""
+        pairs = [self._pair(target, best, other) for target in self.truths]
+        return all(pair["difference"] <= ((pair["high"] or 0.0) - (pair["low"] or 0.0)) / (2 * Z95) for pair in pairs)
+
+    def _pair(self, target: str, first: Mapping[str, Answer], second: Mapping[str, Answer]) -> dict[str, Any]:
+        from bessemer.evaluate.paired import paired
+
+        resamples = 100 if self.run.rehearsal else RESAMPLES
+        answer = first[target]
+        found: dict[str, Any] = paired(self.truths[target], answer, second[target], self.run.seed, resamples)[BASE[answer.kind]]
+        if found["difference"] is None:  # R² of rows that are all the same, say: nothing that a search could decide by
+            raise UserError(f"{BASE[answer.kind]} of '{target}' is undefined on the validation rows, so a drop cannot be measured; give "
+                            "more validation rows")
+        return found
+
+    def costs(self, folder: Path, form: str, whole: bool = False, memory: bool = False) -> dict[str, Any]:
+        """Return `size_bytes`, `latency_ms` (of one row; the trained network's milliseconds over the ratio to it, measured in turn),
+        `ratio`; whole: also `latency_16_ms`, `p95_ms`; memory: also `memory_bytes`.
+        """
+        from bessemer.core.forms import open_form
+        from bessemer.measure.latency import Effort, latency
+        from bessemer.measure.memory import peak_memory
+        from bessemer.measure.size import size
+
+        brief = self.run.rehearsal is not None
+        forms = {"trained": self.trained, "candidate": open_form(folder, form)}
+        effort = Effort(0.0, 2, 2, 1) if brief else Effort(SECONDS, ROUNDS)
+        one = latency(forms, self.rows, (1,), effort, tick=self.run.check)["candidate"]["1"]
+        milliseconds = self.trained_ms / one["ratio"]["median"] if self.trained_ms else one["median_ms"]
+        found = {"size_bytes": size(folder, form)["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],
+                 "p95_ms": round(one["p95_ms"] * milliseconds / one["median_ms"], 4)}
+        if whole:
+            many = latency({"candidate": forms["candidate"]}, self.rows, (16,), effort, tick=self.run.check)["candidate"]["16"]
+            found["latency_16_ms"] = round(many["median_ms"] * milliseconds / one["median_ms"], 4)
+        if memory:
+            found["memory_bytes"] = peak_memory(folder, form, self.rows.slice(0, 16))["peak"]
+        return found
+
+
+def _minus(value: float, other: float | None) -> float | None:
+    return None if other is None else value - other
+
+
+def settle(yard: Yard) -> dict[str, Any]:
+    """Measure the trained network itself: its answers, its quality, its milliseconds; JSON values."""
+    from bessemer.measure.latency import Effort, latency
+
+    brief = yard.run.rehearsal is not None
+    timed = latency({"trained": yard.trained}, yard.rows, (1, 16), Effort(0.0, 2, 2, 1) if brief else Effort(WHOLE_SECONDS, WHOLE_ROUNDS),
+                    tick=yard.run.check)["trained"]
+    return {**yard.quality(yard.reference), "latency_ms": timed["1"]["median_ms"], "p95_ms": timed["1"]["p95_ms"],
+            "latency_16_ms": timed["16"]["median_ms"]}
+
+
+def in_turn(yard: Yard, folder: Path, form: str) -> dict[str, Any]:
+    """Measure a chosen form again, in turn with the trained network, one and sixteen rows at a time: JSON values by form and batch."""
+    from bessemer.core.forms import open_form
+    from bessemer.measure.latency import Effort, latency
+
+    brief = yard.run.rehearsal is not None
+    return latency({"trained network": yard.trained, form: open_form(folder, form)}, yard.rows, (1, 16),
+                   Effort(0.0, 2, 2, 1) if brief else Effort(2 * WHOLE_SECONDS, WHOLE_ROUNDS), tick=yard.run.check)

@@ -1,0 +1,228 @@
+"""The candidates of a search under a budget: families of smaller networks, and the recipes that train them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bessemer.core import registry
+from bessemer.core.artifact import digest
+from bessemer.core.errors import UserError, nearest
+
+Settings = Mapping[str, Any]
+BERTS = ("bert", "slim_bert")
+TRAINED = "trained"
+RUNGS = 2
+CUT_ROWS = 300
+PASSES: Mapping[str, tuple[float, float]] = {
+    "slim": (0.5, 3.0), "text_cnn": (2.0, 10.0), "text_rnn": (1.5, 6.0), "ngrams": (3.0, 15.0), "members": (3.0, 20.0), "mlp": (3.0, 20.0),
+    "slim_table": (1.0, 8.0)}
+"""Family -> how often each rung goes over as many rows as the training split has."""
+LEARNING: Mapping[str, dict[str, Any]] = {
+    "slim": {"learning_rate": 2e-4}, "text_cnn": {"learning_rate": 1e-3}, "text_rnn": {"learning_rate": 2e-3},
+    "ngrams": {"learning_rate": 3e-3},
+    **{name: {"learning_rate": 1.5e-3, "per_device_train_batch_size": 256, "weight_decay": 1e-3}
+       for name in ("members", "mlp", "slim_table")}}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trained network that is to become smaller.
+
+    Attributes:
+        folder: where it lies, absolute.
+        data: the prepared data's folder, absolute.
+        table: whether it reads tables.
+        config: content of its config.json.
+    """
+
+    folder: Path
+    data: Path
+    table: bool
+    config: Mapping[str, Any]
+
+    @staticmethod
+    def of(folder: Path, data: Path) -> Origin:
+        """Read a trained network's folder."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return Origin(folder.resolve(), data.resolve(), (folder / "heads.json").is_file(), config)
+
+
+def space_of(origin: Origin, students: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]:
+    """Return family -> parameter -> values, of the families that were asked for, or of all that the network can become."""
+    found = _tables(origin.config) if origin.table else _texts(origin.config)
+    if students is None:
+        return found
+    for name in students:
+        if name not in found:
+            raise UserError(f"search.students: this network cannot become '{name}'{nearest(name, found)}")
+    return {name: found[name] for name in students}
+
+
+def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    found: dict[str, dict[str, list[Any]]] = {}
+    if config.get("model_type") in BERTS and "prune" in registry.plugins("stages"):
+        heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
+        found["slim"] = {"layers": _parts(_layers(config), (1, 1 / 2, 1 / 3, 2 / 3)), "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
+                         "intermediate_size": _parts(max(widths), (1, 1 / 2, 1 / 4)),
+                         **_narrow(int(config["hidden_size"]), int(config.get("embedding_size") or config["hidden_size"]))}
+    # Word vectors start as the trained network's own, which are no wider than it, and of which `teach` keeps 256 numbers at most.
+    widest = min(256, int(config.get("embedding_size") or config.get("hidden_size") or 256))
+    vectors = [size for size in (128, 64, 256) if size <= widest] or [widest]
+    found["text_cnn"] = {"embedding_size": vectors, "channels": [128, 64, 256], "min_count": [1, 2]}
+    found["text_rnn"] = {"embedding_size": vectors[:2], "hidden_size": [128, 64, 192], "min_count": [1, 2]}
+    found["ngrams"] = {"embedding_size": vectors, "buckets": [20_000, 5_000, 60_000], "min_count": [1, 2]}
+    return {name: item for name, item in found.items() if name == "slim" or name in registry.plugins("models")}
+
+
+def _layers(config: Mapping[str, Any]) -> int:
+    """Return how many layers a BERT has; one whose layers differ lists the heads of each."""
+    heads = config["num_attention_heads"]
+    return len(heads) if isinstance(heads, (list, tuple)) else int(config["num_hidden_layers"])
+
+
+def _narrow(hidden: int, embedding: int) -> dict[str, list[Any]]:
+    """Return how narrow words and layers may become; None: as they are."""
+    return {"embedding_size": [None, *(size for size in (128, 64) if 2 * size <= min(hidden, embedding))],
+            "hidden_size": [None, *([hidden // 2] if hidden >= 128 else [])]}
+
+
+def _tables(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    widths, members = list(config["hidden_sizes"]), int(config.get("members", 1))
+    scaled = [[max(8, round(width * part / 8) * 8) for width in widths] for part in (1, 1 / 2, 1 / 4)]
+    fewer = [scaled[1][:1], scaled[0][:1]]
+    shapes = [list(item) for item in dict.fromkeys(tuple(item) for item in [*scaled, *fewer] if item)]
+    kinds = list(dict.fromkeys([str(config.get("number_embedding", "none")), "none"]))
+    found: dict[str, dict[str, list[Any]]] = {"mlp": {"hidden_sizes": shapes, "number_embedding": kinds}}
+    if "prune" in registry.plugins("stages"):
+        narrow = [max(8, round(max(widths) * part / 8) * 8) for part in (1 / 2, 1 / 4)] if widths else []
+        found["slim"] = {"members": [size for size in _parts(members, (1 / 4, 1 / 2, 1 / 8))], "hidden_size": [None, *narrow]}
+    if members > 2:
+        found = {"members": {"members": [size for size in _parts(members, (1 / 4, 1 / 2, 1 / 8)) if size > 1] or [2],
+                             "hidden_sizes": shapes, "number_embedding": kinds}, **found}
+    return found
+
+
+def _each(value: Any) -> list[int]:
+    return [int(item) for item in value] if isinstance(value, (list, tuple)) else [int(value)]
+
+
+def _parts(whole: int, parts: Sequence[float]) -> list[int]:
+    """Return parts of a count, each once and at least 1.
+
+    >>> _parts(6, (1, 1 / 2, 1 / 3, 2 / 3)), _parts(1, (1, 1 / 2))
+    ([6, 3, 2, 4], [1])
+    """
+    return list(dict.fromkeys(max(1, round(whole * part)) for part in parts))
+
+
+def first_of(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
+    """Return what is tried before anything is known: of each family one of middling strength, then its smallest."""
+    middle = [{"family": family, **{name: values[min(1, len(values) - 1)] if family == "slim" and name == "layers" else values[0]
+                                    for name, values in parameters.items()}} for family, parameters in space.items()]
+    least = [{"family": family, **{name: _least(values) for name, values in parameters.items() if values}} for family, parameters in
+             space.items()]
+    middle = [item for item in middle if not _whole(item)]
+    return [*middle, *(item for item in least if item not in middle)]
+
+
+def _whole(settings: Settings) -> bool:
+    """Return whether settings would cut nothing."""
+    return settings["family"] == "slim" and all(value is None for name, value in settings.items() if name != "family")
+
+
+def _least(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], list):
+        return min(values, key=sum)
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return min(numbers) if numbers else values[-1]
+
+
+def label(settings: Settings) -> str:
+    """Return what a candidate is, shown to people.
+
+    >>> label({"family": "slim", "layers": 3, "heads": 6, "intermediate_size": 768})
+    'slim: 3 layers, 6 heads, feed-forward 768'
+    >>> label({"family": "text_cnn", "embedding_size": 64, "channels": 128, "min_count": 1})
+    'text_cnn: vectors of 64, 128 channels'
+    """
+    words = {"layers": "{} layers", "heads": "{} heads", "intermediate_size": "feed-forward {}", "embedding_size": "vectors of {}",
+             "channels": "{} channels", "hidden_size": "{} units", "buckets": "{} buckets", "members": "{} members",
+             "hidden_sizes": "widths {}", "number_embedding": "numbers {}", "min_count": "words seen {} times or more"}
+    parts = [words.get(name, name + " {}").format(" x ".join(map(str, value)) if isinstance(value, list) else value)
+             for name, value in settings.items() if name != "family" and value is not None and (name, value) != ("min_count", 1)]
+    return f"{settings['family']}: {', '.join(parts)}" if parts else str(settings["family"])
+
+
+def short(settings: Settings) -> str:
+    """Return a name for files: the family and what the settings are, in ten digits."""
+    return f"{settings['family']}-{digest(dict(settings))[:10]}"
+
+
+def model_of(settings: Settings, origin: Origin) -> dict[str, Any]:
+    """Return the `model` of a finetune stage for a family that is not cut out of the trained network."""
+    found = {name: value for name, value in settings.items() if name != "family"}
+    kind = settings["family"]
+    if origin.table:
+        kept = {name: origin.config[name] for name in ("activation", "residual", "linear_skip", "category_embedding_size", "dropout")
+                if name in origin.config}
+        if found.get("number_embedding") != "none" and origin.config.get("number_embedding_size"):
+            kept["number_embedding_size"] = origin.config["number_embedding_size"]
+        return {"kind": kind, **kept, **found}
+    return {"kind": kind, **found}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the recipes of all candidates share.
+
+    Attributes:
+        name: of the searching stage.
+        seed: of the run.
+        threads: of the run.
+        data: the folder to learn from: prepared, or with teachers' answers.
+        passes: passes over `data` that equal one over the training rows.
+        effort: factor of all passes.
+        steps: at most, where the run is a rehearsal.
+    """
+
+    name: str
+    seed: int
+    threads: int | None
+    data: Path
+    passes: float = 1.0
+    effort: float = 1.0
+    steps: int | None = None
+
+
+def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training) -> dict[str, Any]:
+    """Return the recipe of a candidate up to a rung (1 to RUNGS): what is cut, then trained, each rung going on from the one before."""
+    family = str(settings["family"])
+    kind = "slim_table" if family == "slim" and origin.table else family
+    stages: dict[str, Any] = {}
+    start: dict[str, Any] = {"init": "cut"}
+    if family == "slim":
+        cuts = {name: value for name, value in settings.items() if name != "family" and value is not None}
+        if not origin.table:
+            fewer = int(cuts["layers"]) < _layers(origin.config)
+            cuts = {**cuts, "vocabulary": "used", **({"layer_choice": "spaced"} if fewer else {})}
+        stages["cut"] = {"kind": "prune", "data": str(origin.data), "model": str(origin.folder), "rows": CUT_ROWS, **cuts}
+    else:
+        start = {"model": model_of(settings, origin)}
+    for number in range(1, rung + 1):
+        passes = PASSES[kind][number - 1] * training.passes * training.effort
+        stages[f"rung-{number}"] = {
+            "kind": "finetune", "data": str(training.data), **start, **LEARNING[kind], "num_train_epochs": round(passes, 4),
+            "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
+        start = {"init": f"rung-{number}"}
+    return {"name": f"{training.name}-{short(settings)}", "seed": training.seed, "threads": training.threads, "stages": stages}
+
+
+def forms_recipe(name: str, model: Path, chains: Sequence[Any], origin: Origin, training: Training) -> dict[str, Any]:
+    """Return the recipe that makes the forms of a trained network; how far they may be from it is the search's matter."""
+    stage = {"kind": "compress", "data": str(origin.data), "model": str(model), "methods": list(chains), "max_accuracy_drop": 1.0,
+             "min_agreement": 0.0, "rows": 64}
+    return {"name": name, "seed": training.seed, "threads": training.threads, "stages": {f"forms-{digest(list(chains))[:10]}": stage}}

@@ -1,0 +1,252 @@
+"""One candidate of a search: measured untrained, trained rung by rung, its forms measured; what fails is a record and never the end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+from bessemer.core.recipe import make_recipe
+from bessemer.search.front import SLACK, Limits, Point, dominates
+from bessemer.search.journal import Journal
+from bessemer.stages._budget_space import RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
+
+if TYPE_CHECKING:
+    from bessemer.core.run import RunContext
+    from bessemer.stages._budget_measure import Yard
+    from bessemer.stages.compress import Compress
+
+FULL_DISK = 50_000_000
+LEAST_GAIN = 0.01
+FORECAST = 1.2
+LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
+
+
+@dataclass
+class Hunt:
+    """A search under way.
+
+    Attributes:
+        config: of the stage.
+        run: of the stage.
+        origin: the trained network.
+        training: what the candidates' recipes share.
+        yard: what they are held against.
+        journal: what was measured.
+        limits: the budget.
+        chains: the methods of compression that are tried on every network.
+    """
+
+    config: Compress
+    run: RunContext
+    origin: Origin
+    training: Training
+    yard: Yard
+    journal: Journal
+    limits: Limits
+    chains: list[list[Any]] = field(default_factory=list)
+
+    @property
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        assert self.config.search is not None
+        return 60 * self.config.search.minutes - self.journal.seconds
+
+    def gains(self, family: str) -> list[float]:
+        """Return how much the last rung won over the first, of those of a family that finished."""
+        return [record["rungs"][0]["drop"]["value"] - record["rungs"][-1]["drop"]["value"] for record in self.journal.records.values()
+                if record.get("rungs") and record["status"] == "finished" and record["settings"]["family"] == family]
+
+    @property
+    def pace(self) -> list[float]:
+        """Return the seconds that training took a row, over the milliseconds of the untrained graph, of all rungs that took some time."""
+        return sorted(rung["seconds"] / (rung["rows"] * record["before"]["latency_ms"]) for record in self.journal.records.values()
+                      for rung in record.get("rungs") or () if rung["seconds"] > LEAST_SECONDS and record.get("before"))
+
+    @property
+    def rehearsal(self) -> bool:
+        """Return whether this is a rehearsal, in which nothing is dropped for what it costs."""
+        return self.run.rehearsal is not None
+
+    def folder(self, recipe: dict[str, Any]) -> Path:
+        """Return where a sub-recipe's artifacts lie."""
+        return (self.run.root / "trials" / str(recipe["name"])).resolve()
+
+    def execute(self, recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Run a sub-recipe: stage -> facts."""
+        return self.run.run(make_recipe(recipe, f"the search of stage {self.run.name}"))
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return what a bad candidate may raise: its own mistakes, a loss that is not finite, memory, a graph that the runtime refuses."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (UserError, RuntimeError, MemoryError, ValueError, state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented,
+            state.RuntimeException)
+
+
+def attempt(hunt: Hunt, name: str, about: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a record from the journal, or do the work that makes it; what fails is recorded with its reason.
+
+    A full disk is nobody's fault among the candidates: it ends the search, which goes on where it stopped.
+    """
+    if name in hunt.journal:
+        return hunt.journal[name]
+    started = time.monotonic()
+    try:
+        found = work()
+    except failures() as error:
+        if shutil.disk_usage(hunt.run.root).free < FULL_DISK:
+            raise
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        found = {"status": "failed", "reason": reason}
+    record = hunt.journal.add(name, {**about, "forms": [], **found, "seconds": round(time.monotonic() - started, 3)})
+    if record["status"] != "finished":
+        hunt.run.note(f"{about['label']}: {record['status']}: {record['reason']}")
+    return record
+
+
+def examine(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    """Return the record of one smaller network: its forms with all that was measured, or why there are none."""
+    about = {"label": label(settings), "settings": dict(settings)}
+    return attempt(hunt, short(settings), about, lambda: _network(hunt, settings))
+
+
+def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    before = {} if hunt.rehearsal else _before(hunt, settings)
+    if before.get("reason"):
+        return {"status": "dropped", **before}
+    rungs: list[dict[str, Any]] = []
+    for rung in range(1, RUNGS + 1):
+        reason = _no_time(hunt, settings, rung, rungs, before)
+        if reason:
+            return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
+        recipe = recipe_of(settings, rung, hunt.origin, hunt.training)
+        started = time.monotonic()
+        hunt.execute(recipe)
+        model = hunt.folder(recipe) / f"rung-{rung}"
+        score = hunt.yard.quality(hunt.yard.answers(model, None))
+        rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung)})
+        reason = "" if rung == RUNGS or hunt.rehearsal else _hopeless(hunt, settings, rungs[-1], before)
+        if reason:
+            return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
+    forms = forms_of(hunt, str(recipe["name"]), model, hunt.chains)
+    return {"status": "finished", "reason": "", "rungs": rungs, "before": before, "model": str(model), "forms": forms}
+
+
+def _before(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    """Measure an untrained network of these settings: `size_bytes` and `latency_ms` of its best form, and `reason` if they are too much."""
+    from bessemer.core.forms import read_forms, write_forms
+    from bessemer.stages._budget_untrained import untrained
+
+    folder = hunt.run.scratch / "untrained"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    forms = untrained(hunt, settings, folder)
+    write_forms(folder, tuple(forms))
+    found = [hunt.yard.costs(folder, form.name, memory=hunt.limits.memory_mb is not None) for form in read_forms(folder)]
+    over = [hunt.limits.costly(item["size_bytes"], item["latency_ms"], item.get("memory_bytes"), SLACK) for item in found]
+    best = min(range(len(found)), key=lambda index: (sum(over[index].values()), found[index]["latency_ms"]))
+    kept = {"size_bytes": found[best]["size_bytes"], "latency_ms": found[best]["latency_ms"]}
+    if over[best]:
+        return {**kept, "reason": f"untrained, it is over the budget already: {_said(kept, hunt.limits)}"}
+    rivals = [item for record in hunt.journal.records.values() if record.get("status") == "finished" for item in record["forms"]
+              if item["drop"]["value"] <= 0 and not hunt.limits.over(point_of(item))]
+    if any(all(dominates((rival["size_bytes"], rival["latency_ms"]), (item["size_bytes"], item["latency_ms"])) for item in found)
+           for rival in rivals):
+        return {**kept, "reason": "a finished candidate that loses nothing is smaller and faster than it can be"}
+    return {**kept, "reason": ""}
+
+
+def _said(kept: dict[str, Any], limits: Limits) -> str:
+    from bessemer.search.front import beyond
+
+    return beyond(Point("", 0.0, kept["size_bytes"], kept["latency_ms"]), limits)
+
+
+def _rows(hunt: Hunt, settings: Settings, rung: int) -> float:
+    """Return how many rows a rung's training passes over."""
+    recipe = recipe_of(settings, rung, hunt.origin, hunt.training)
+    counts = hunt.run.input_manifests["data"].facts.get("rows", {})
+    return float(recipe["stages"][f"rung-{rung}"]["num_train_epochs"]) / hunt.training.passes * float(counts.get("train", 1))
+
+
+def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str, Any]], before: dict[str, Any]) -> str:
+    """Return why a rung is not started: its forecast does not fit into the time that is left; nothing where it may start."""
+    if hunt.rehearsal:
+        return ""
+    rows = [_rows(hunt, settings, number) for number in range(1, RUNGS + 1)]
+    pace = hunt.pace
+    if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:
+        seconds = rungs[-1]["seconds"] * rows[rung - 1] / rows[rung - 2]
+    elif pace:
+        seconds = pace[len(pace) // 2] * before["latency_ms"] * (sum(rows) if rung == 1 else rows[rung - 1])
+    else:
+        seconds = 0.0  # nothing was trained yet: the first one shows the pace
+    if FORECAST * seconds <= hunt.left:
+        return ""
+    return f"no time: its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"
+
+
+def _hopeless(hunt: Hunt, settings: Settings, rung: dict[str, Any], before: dict[str, Any]) -> str:
+    """Return why a network is not trained on after its first rung; nothing where it may yet reach the budget's quality."""
+    drop = rung["drop"]["value"]
+    gains = hunt.gains(str(settings["family"]))
+    if gains and drop - 1.5 * max(*gains, LEAST_GAIN) > hunt.limits.accuracy_drop:
+        return (f"after its first rung it loses {drop:.4f}, and further training won at most {max(gains):.4f} for others of its family: it "
+                f"will not come down to {hunt.limits.accuracy_drop:g}")
+    own = (drop, before["size_bytes"], before["latency_ms"])
+    for record in hunt.journal.records.values():
+        if record.get("rungs") and record.get("before") and record.get("settings", {}).get("family") == settings["family"]:
+            other = (record["rungs"][0]["drop"]["value"], record["before"]["size_bytes"], record["before"]["latency_ms"])
+            if dominates(other, own) and other[0] < rung["drop"]["low"]:
+                return f"after the first rung {record['label']} was clearly better, and it is neither larger nor slower"
+    return ""
+
+
+def forms_of(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) -> list[dict[str, Any]]:
+    """Make and measure the forms of a network's folder: the float graph, and one for each chain of methods that works on it."""
+    from bessemer.core.forms import read_forms
+
+    made: list[tuple[Path, Any]] = []
+    try:
+        recipe = forms_recipe(name, model, chains, hunt.origin, hunt.training)
+        hunt.execute(recipe)
+        made = _in(hunt.folder(recipe) / next(iter(recipe["stages"])))
+    except failures() as error:
+        if not chains:
+            raise
+        for chain in [[], *([item] for item in chains)]:  # one method may fail on this network: the others need not
+            try:
+                recipe = forms_recipe(name, model, chain, hunt.origin, hunt.training)
+                hunt.execute(recipe)
+            except failures():
+                if not chain:
+                    raise error from None
+                continue
+            made += [item for item in _in(hunt.folder(recipe) / next(iter(recipe["stages"])))
+                     if item[1].name not in [other.name for _, other in made]]
+    return [measured(hunt, folder, read_forms(folder), form.name) for folder, form in made]
+
+
+def _in(folder: Path) -> list[tuple[Path, Any]]:
+    from bessemer.core.forms import read_forms
+
+    return [(folder, form) for form in read_forms(folder)]
+
+
+def measured(hunt: Hunt, folder: Path, forms: Sequence[Any], name: str) -> dict[str, Any]:
+    """Return all that is measured of one form: quality, drop, bytes, milliseconds, memory where it is limited."""
+    chosen = next(form for form in forms if form.name == name)
+    score = hunt.yard.quality(hunt.yard.answers(folder, name))
+    costs = hunt.yard.costs(folder, name, whole=True, memory=hunt.limits.memory_mb is not None)
+    return {"form": name, "folder": str(folder), "lossy": chosen.lossy, **score, **costs}
+
+
+def point_of(item: dict[str, Any], name: str = "") -> Point:
+    """Return a form's record as a point of the front."""
+    return Point(name, item["drop"]["value"], item["size_bytes"], item["latency_ms"], item.get("memory_bytes"))
