@@ -53,12 +53,14 @@ class Embedder:
         """Return float32 [N, D] of raw rows; with `normalised` each of length 1, so that a product of two is their cosine."""
         import numpy as np
 
+        from bessemer.nn.pooled import of_length_1
+
         found = self._vectors(rows)
         if not np.isfinite(found).all():
             bad = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
             raise GuardError(f"the network of '{self.folder}' gives no finite vector for row {bad + 1}; its weights are damaged")
         if self.normalised:
-            found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+            found = of_length_1(found)
         return found
 
 
@@ -84,32 +86,24 @@ def network_folder(root: Path, stage: str | None) -> Path:
 
 
 def _of_text(folder: Path, schema: Schema, pooling: Pooling) -> Callable[[pa.Table], np.ndarray]:
-    import torch
-
     from bessemer.modalities import codec_of
     from bessemer.nn.checkpoint import load_network
+    from bessemer.nn.pooled import vectors
     from bessemer.predictors._rows import batches, clean_texts
 
     column = schema.only(Role.INPUT, "text")
     network, codec = load_network(folder, ()).eval(), codec_of(column, folder)
     length = int(column.modality["max_length"])
 
-    def vectors(rows: pa.Table) -> np.ndarray:
+    def of_rows(rows: pa.Table) -> np.ndarray:
         import numpy as np
 
         ids = codec.encode(clean_texts(rows, column))["ids"]
         cost_N = np.minimum(np.diff(ids.offsets.to_numpy()) + 2, length)
-        found: dict[int, np.ndarray] = {}
-        for chosen_B in batches(cost_N, TRUNK_ROWS):
-            arrays = {name: torch.from_numpy(array) for name, array in codec.collate({"ids": ids.take(chosen_B)}, length).items()}
-            with torch.inference_mode():
-                hidden_BLD = network.encode(arrays["input_ids"], arrays["attention_mask"], arrays["token_type_ids"])
-                mask_BL1 = arrays["attention_mask"][:, :, None].to(hidden_BLD.dtype)
-                pooled_BD = hidden_BLD[:, 0] if pooling == "first" else (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
-            found.update(zip(chosen_B.tolist(), pooled_BD.numpy(), strict=True))
-        return np.stack([found[row] for row in range(len(ids))]).astype(np.float32)
+        return vectors(network, batches(cost_N, TRUNK_ROWS), lambda chosen: codec.collate({"ids": ids.take(chosen)}, length), len(ids),
+                       pooling == "first")
 
-    return vectors
+    return of_rows
 
 
 def _of_table(folder: Path, schema: Schema) -> Callable[[pa.Table], np.ndarray]:

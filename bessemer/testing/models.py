@@ -101,7 +101,7 @@ class FitContract(PluginContract):
         codes = np.arange(60) % len(rows.LABELS)
         texts = [f"{('bad', 'fine', 'good')[code]} {('film', 'room')[row % 2]} {row}" for row, code in enumerate(codes)]
         table = pa.table({rows.INPUT: texts, rows.TARGET: pa.array(codes, pa.int32())})
-        spec = FitSpec(rows.SCHEMA, lambda: iter([table.slice(0, 20), table.slice(20)]), lambda: iter([table]), 0, out)
+        spec = FitSpec(rows.SCHEMA, lambda: iter([table.slice(0, 20), table.slice(20)]), lambda: iter([table]), 0, out, data=files)
         return model.fit(spec), out
 
     def test_fitted_twice_it_is_the_same(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from bessemer.core.forms import Form, write_forms
 from bessemer.core.heads import Head, Inverse, save_heads
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
-from bessemer.core.types import BuildSpec
+from bessemer.core.types import BuildSpec, FitSpec
 from bessemer.nn.checkpoint import load_network
 from bessemer.nn.table import load_table_network, save_table_network
 from bessemer.testing import table_models
@@ -47,6 +48,17 @@ def _graph(folder: Path) -> dict[str, Any]:
 
 def _linear(folder: Path) -> dict[str, Any]:
     fit_linear(folder)
+    return {}
+
+
+def _probe(folder: Path) -> dict[str, Any]:
+    schema = make_folder(folder)
+    config = make("models", {"kind": "probe", "path": str(folder), "c": [1.0]})
+    table = pa.table({"review": ["a good film", "bad", "good good", "a bad film"] * 3, "mood": pa.array([1, 0, 1, 0] * 3, pa.int32())})
+    (folder / "out").mkdir()
+    plugin_of("models", config).function(config).fit(FitSpec(schema, lambda: iter([table]), lambda: iter([table]), 0, folder / "out",
+                                                            data=folder))
+    (folder / "out" / "probe.safetensors").rename(folder / "probe.safetensors")
     return {}
 
 
@@ -105,7 +117,7 @@ def _table_graph(folder: Path) -> dict[str, Any]:
 
 TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend, "table_torch": _table_network,
                     "table_onnx": _table_graph}
-EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear}
+EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear, "probe": _probe}
 
 
 class TestEachPredictor(PredictorContract):
