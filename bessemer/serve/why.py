@@ -7,6 +7,7 @@ Legend: U parts, S spans, K typical values of a column.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -239,7 +240,7 @@ def _of_table(predictor: Predictor, given: pa.Table, inputs: Sequence[Column]) -
         clean = cleaned.column(column.name).combine_chunks()
         choices.append(pa.concat_arrays([clean, typical(column, clean.type)]))
         value = given.column(column.named_in(given.column_names))[0].as_py()
-        shown.append("" if value is None else str(value))
+        shown.append(value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False, default=str))
 
     def ask(spans: Sequence[Span]) -> dict[str, Answer]:
         code_CS = np.zeros((len(inputs), len(spans) * TYPICAL), np.int64)
