@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
+from bessemer.adapt._layers import linear_layers, put
 from bessemer.core.adaptation import Adaptation
 from bessemer.core.config import Config
-from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 
 if TYPE_CHECKING:
@@ -37,42 +37,19 @@ def lora(config: Lora) -> Adaptation:
     def apply(network: torch.nn.Module) -> None:
         from bessemer.nn.lora import LoraLinear
 
-        chosen = _targets(config, network)
+        chosen = linear_layers(network, config.target_modules, "lora")
         heads = tuple(f"{name}." for name in cast("Network", network).head_names())
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(heads))
         for name, layer in chosen.items():
-            _replace(network, name, LoraLinear(layer, config.r, config.lora_alpha, config.lora_dropout))
+            put(network, name, LoraLinear(layer, config.r, config.lora_alpha, config.lora_dropout))
 
     def merge(network: torch.nn.Module) -> None:
         from bessemer.nn.lora import LoraLinear
 
         for name, module in list(network.named_modules()):
             if isinstance(module, LoraLinear):
-                _replace(network, name, module.folded())
+                put(network, name, module.folded())
         network.requires_grad_(True)
 
     return Adaptation(apply, merge)
-
-
-def _targets(config: Lora, network: torch.nn.Module) -> dict[str, torch.nn.Linear]:
-    """Return the trunk's linear layers that `target_modules` names; a name that fits none is a UserError."""
-    from torch import nn
-
-    heads = cast("Network", network).head_names()
-    linear = {name: module for name, module in network.named_modules()
-              if isinstance(module, nn.Linear) and not f"{name}.".startswith(tuple(f"{head}." for head in heads))}
-    found: dict[str, nn.Linear] = {}
-    for target in config.target_modules:
-        fitting = {name: module for name, module in linear.items() if name == target or name.endswith(f".{target}")}
-        if not fitting:
-            known = sorted({".".join(name.split(".")[-2:]) for name in linear})
-            raise UserError(f"lora: target_modules: no linear layer's name ends with '{target}'; "
-                            f"known are: {', '.join(known)}")
-        found.update(fitting)
-    return found
-
-
-def _replace(network: torch.nn.Module, name: str, module: torch.nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(network.get_submodule(parent), last, module)

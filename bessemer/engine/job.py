@@ -58,6 +58,8 @@ class Job:
         before_step: (step, steps in all) -> parameters with the positions in them that are new: what changes the network's connections
             while it trains; the optimiser forgets what it knew of these positions. A pure function of the network and the step.
         ahead: batches assembled in a second thread before they are needed; 0 assembles each where it is used.
+        settled: (steps in all) -> the step from which weights may be kept as the best and training may stop early, where `before_step`
+            changes what the network is; None: from the first.
     """
 
     network: torch.nn.Module
@@ -74,6 +76,7 @@ class Job:
     naive: float | None = None
     before_step: Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] | None = None
     ahead: int = AHEAD
+    settled: Callable[[int], int] | None = None
 
 
 @dataclass(frozen=True)

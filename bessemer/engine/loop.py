@@ -182,12 +182,14 @@ class _Session:
         state.validations.append({"step": state.step, "epoch": round(epoch, 6), "train_loss": means.get("loss", math.nan), **values})
         self.curves.add(state.step, epoch, **{f"validation_{key}": value for key, value in values.items()})
         value = values[name]
-        if state.best_value is None or (value > state.best_value if more else value < state.best_value):
+        settled = job.settled(self.plan.total) if job.settled else 0
+        first = state.best_step < settled <= state.step  # what was the best before was another kind of network
+        if state.best_value is None or first or (value > state.best_value if more else value < state.best_value):
             state.best_value, state.best_step, state.without_better = value, state.step, 0
             self.best = copy(_trained(job.network))
         else:
             state.without_better += 1
-        state.stopped = self.why_stop(values) is not None
+        state.stopped = state.step >= settled and self.why_stop(values) is not None
 
     def why_stop(self, values: dict[str, float]) -> str | None:
         """Return why training should end after a validation that gave `values`, or None."""

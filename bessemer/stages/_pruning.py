@@ -235,7 +235,7 @@ def _tune(work: Work, network: torch.nn.Module, number: int) -> None:
     config, run = work.config.tune, work.run
     assert config is not None
     metrics = learning.metric_names(work.checked)
-    metric = config.metric_for_best_model or ("loss" if isinstance(work.spec, TableSpec) else "accuracy")
+    metric = config.metric_for_best_model or ("loss" if work.task.outputs else "accuracy")
     learning.check_metric(metric, metrics)
     own = replace(run, name=f"{run.name}-round-{number}", state=run.state / f"tune-{number}")
     curves = own.state / "curves"

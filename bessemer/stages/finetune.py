@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from bessemer.core.adaptation import Adaptation
     from bessemer.core.schema import Schema
     from bessemer.core.types import Model, Task
     from bessemer.stages._learning import Spec
@@ -47,7 +48,7 @@ class Finetune(TrainingConfig):
     """What is learned: by default `classification` of a text (`distillation` of data that hold a teacher's answers), `supervised` of a
     table."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
-    """What of the network is trained: full, head, lora."""
+    """What of the network is trained: full, head, lora; or sparse, which switches weights off while it trains."""
     replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
     """Training rows, drawn at random, that are kept with the model so that a later update does not forget them; 0 keeps none."""
 
@@ -124,14 +125,14 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     learning.check_metric(metric, metrics)
     network = learning.build_network(config.model or start_of(inputs["init"]), build_spec(spec, task, inputs.get("init")), run,
                                      inputs["data"])
-    adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
+    adaptation: Adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
     checked = learning.make_task(config.task, learning.fitted_on(validation, spec))
     score = learning.scorer(network, checked, validation, run, measured=True)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
               validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),
-              before_step=_regrowing(network, config.model, run.seed),
+              before_step=_before_step(network, adaptation, _regrowing(network, config.model, run.seed)), settled=adaptation.settled,
               naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
     if isinstance(spec, TableSpec) and spec.left_out is not None and spec.left_out():
@@ -142,6 +143,20 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     if config.replay_rows:
         saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
+
+
+def _before_step(network: torch.nn.Module, adaptation: Adaptation, regrow: Regrow | None) -> Regrow | None:
+    """Return what changes the network before each step: the model's own way, then the adaptation's."""
+    change = adaptation.before_step
+    if change is None:
+        return regrow
+
+    def both(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+        found = regrow(step, total) if regrow is not None else []
+        change(network, step, total)
+        return found
+
+    return both
 
 
 def _regrowing(network: torch.nn.Module, model: Config | None, seed: int) -> Regrow | None:
