@@ -27,6 +27,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.keyed import uniform
 from bessemer.core.task_spec import TableRows
 from bessemer.core.types import Chunk, RowStream
+from bessemer.data.gather import Piece, gathered, reordered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,6 +154,7 @@ class StreamReader:
         self._epoch = 0
         self._order = lru_cache(2)(self._make_order)
         self._window = lru_cache(2)(self._make_window)
+        self._kept = lru_cache(2 * self._room)(self._make_kept)
 
     # ---- rows ----
 
@@ -167,13 +169,9 @@ class StreamReader:
         if (np.diff(positions) < 0).any():
             order = np.argsort(positions, kind="stable")
             back, positions = np.argsort(order, kind="stable"), positions[order]
-        owners = np.searchsorted(self.starts, positions, side="right") - 1
-        blocks, first = np.unique(owners, return_index=True)
-        parts = []
+        blocks, parts = self._split(positions)
         waiting = self._ask(blocks)
-        for block, begin, end in zip(blocks.tolist(), first.tolist(), [*first[1:].tolist(), len(positions)], strict=True):
-            parts.append(self._part(block, positions[begin:end], waiting[block].result()))
-        found = _stack(parts)
+        found = gathered([self._piece(block, part, waiting[block].result()) for block, part in zip(blocks.tolist(), parts, strict=True)])
         if len(found.weights) < len(positions):
             self.left_out += len(positions) - len(found.weights)
             if not len(found.weights):
@@ -181,7 +179,7 @@ class StreamReader:
                                 f"{int(self.stream.starts[blocks[0]]) + 1:,}) was rejected; expected rows like those that were prepared")
             if back is not None:
                 back = self._without(positions, blocks, waiting, back)
-        return found if back is None else _taken(found, back)
+        return found if back is None else reordered(found, back)
 
     def _without(self, positions: np.ndarray, blocks: np.ndarray, waiting: Mapping[int, Future[Decoded]],
                  back: np.ndarray) -> np.ndarray:
@@ -196,36 +194,30 @@ class StreamReader:
 
     def _local(self, block: int, positions: np.ndarray) -> np.ndarray:
         """Return the rows, counted in the block, of rising positions."""
+        rows = positions - self.starts[block]
+        found: np.ndarray = self._kept(block)[rows] if block in self._held else rows
+        return found
+
+    def _make_kept(self, block: int) -> np.ndarray:
+        """Return the training rows of a block, counted in it."""
         import numpy as np
 
-        rows = positions - self.starts[block]
-        parts = self._held.get(block)
-        if parts is None:
-            return rows
-        size = int(self.stream.starts[block + 1] - self.stream.starts[block])
-        kept = np.ones(size, bool)
-        for begin, end in parts:
+        kept = np.ones(int(self.stream.starts[block + 1] - self.stream.starts[block]), bool)
+        for begin, end in self._held[block]:
             kept[begin:end] = False
-        found: np.ndarray = np.flatnonzero(kept)[rows]
-        return found
+        return np.flatnonzero(kept)
 
     def _places(self, block: int, positions: np.ndarray, decoded: Decoded) -> np.ndarray:
         local = self._local(block, positions)
         return local if decoded.places is None else decoded.places[local]
 
-    def _part(self, block: int, positions: np.ndarray, decoded: Decoded) -> TableRows:
-        import numpy as np
-
+    def _piece(self, block: int, positions: np.ndarray, decoded: Decoded) -> Piece:
         local = self._local(block, positions)
         ids = local + self.stream.starts[block]
         if decoded.places is not None:
             local = decoded.places[local]
             ids, local = ids[local >= 0], local[local >= 0]
-        rows = decoded.rows
-        # consecutive rows are a view: nothing is copied
-        whole = len(local) and local[-1] - local[0] + 1 == len(local) and bool((np.diff(local) == 1).all())
-        found = _taken(rows, slice(int(local[0]), int(local[-1]) + 1) if whole else local)
-        return TableRows(found.numbers, found.codes, found.targets, found.weights, ids)
+        return Piece(decoded.rows, local, ids)
 
     def blocks(self, epoch: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each block with training rows, in an epoch's order, and those rows, counted in the block and rising."""
@@ -238,12 +230,16 @@ class StreamReader:
 
     def local(self, positions: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Return rising positions as (block, rows counted in the block)."""
+        blocks, parts = self._split(positions)
+        return [(block, self._local(block, part)) for block, part in zip(blocks.tolist(), parts, strict=True)]
+
+    def _split(self, positions: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return the blocks of rising positions, and the positions of each."""
         import numpy as np
 
         owners = np.searchsorted(self.starts, positions, side="right") - 1
-        blocks, first = np.unique(owners, return_index=True)
-        parts = np.split(positions, first[1:])
-        return [(block, self._local(block, part)) for block, part in zip(blocks.tolist(), parts, strict=True)]
+        first = np.flatnonzero(np.diff(owners, prepend=-1))
+        return owners[first], np.split(positions, first[1:])
 
     # ---- blocks ----
 
@@ -367,26 +363,3 @@ class Batches(Sequence["np.ndarray"]):
         number = self.chosen[index]
         end = self.reader.count if number == self.whole - 1 else (number + 1) * self.rows
         return self.reader.batch(self.epoch, number * self.rows, end)
-
-
-def _taken(rows: TableRows, places: np.ndarray | slice) -> TableRows:
-    def take(values: np.ndarray) -> np.ndarray:
-        found: np.ndarray = values[places] if isinstance(places, slice) else values.take(places, axis=0)
-        return found
-
-    return TableRows(take(rows.numbers), take(rows.codes), {name: take(values) for name, values in rows.targets.items()},
-                     take(rows.weights), take(rows.row_ids))
-
-
-def _stack(parts: list[TableRows]) -> TableRows:
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-
-    def stack(arrays: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(arrays)
-
-    return TableRows(stack([part.numbers for part in parts]), stack([part.codes for part in parts]),
-                     {name: stack([part.targets[name] for part in parts]) for name in parts[0].targets},
-                     stack([part.weights for part in parts]), stack([part.row_ids for part in parts]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,46 @@ def _query(folder: Path) -> dict[str, Any]:
             "tables": {"notes": two["left"], "labels": two["right"]}}
 
 
+def _sheet(folder: Path) -> dict[str, Any]:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append(["text", "label", None])
+    for row in range(ROWS):
+        sheet.append([f"row {row}", row / 2, "stray" if row == 4 else None])
+    book.save(folder / "rows.xlsx")
+    return {"path": str(folder / "rows.xlsx")}
+
+
+def _classes(folder: Path) -> dict[str, Any]:
+    (folder / "pos.txt").write_bytes(b"a\nb\n\xff\nc\n")
+    (folder / "neg.txt").write_bytes(b"d\n\ne\r\n\xff\nf\ng")
+    return {"path": [str(folder / "pos.txt"), str(folder / "neg.txt")], "columns": ["text", "label", "file", "line"]}
+
+
+def _texts(folder: Path) -> dict[str, Any]:
+    for row in range(ROWS):
+        file = folder / "texts" / "ab"[row % 2] / f"{row}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"\xff\xfe\xff" if row == 3 else f"row {row}".encode())
+    return {"path": str(folder / "texts")}
+
+
+def _database(folder: Path) -> Path:
+    with closing(sqlite3.connect(folder / "rows.sqlite")) as database, database:
+        database.execute("CREATE TABLE notes (text TEXT, label INTEGER)")
+        database.executemany("INSERT INTO notes VALUES (CAST(? AS TEXT), ?)", [(b"\xff" if row == 2 else f"row {row}".encode(), row)
+                                                                              for row in range(ROWS)])
+    return folder / "rows.sqlite"
+
+
+def _hub(folder: Path) -> dict[str, Any]:
+    (folder / "hub" / "data").mkdir(parents=True)
+    (folder / "hub/data/train.jsonl").write_bytes(b'{"text": "a", "label": 0}\n' * 3 + b'no\n')
+    (folder / "hub/data/test.jsonl").write_bytes(b'{"text": "e", "label": 1}\nno\n{"text": "f", "label": 0}\n' + b'{"text": "g"}\n' * 2)
+    return {"path": str(folder / "hub"), "columns": ["text", "split"]}
+
+
 def _planted(folder: Path) -> dict[str, Any]:
     (member,) = data_set("tweets").resource.members
     (folder / member).parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +125,13 @@ EXAMPLES: Examples = {
     "jsonl": _file("rows.jsonl", _objects),
     "parquet": _file("rows.parquet", _parquet),
     "arrow": _file("rows.arrow", _arrow),
+    "excel": _sheet,
+    "fasttext": _file("rows.txt", lambda: b"__label__a __label__b x y\n" * 4 + b"x __label__a\n\xff\n" + b"__label__b z\n" * 3),
+    "class_files": _classes,
+    "folder": _texts,
+    "sqlite": lambda folder: {"path": str(_database(folder))},
+    "sqlalchemy": lambda folder: {"url": f"sqlite:///{_database(folder)}", "version": 1, "query": "SELECT rowid, label FROM notes"},
+    "hf": _hub,
     "join": _joined,
     "sql": _query,
     "catalogue": _planted}

@@ -93,11 +93,13 @@ def coefficients(config: Regression) -> np.ndarray:
 
 def _draw(config: Regression, block: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return x [N, F] and the noise [N], standard normal float32, of one block."""
+    import numpy as np
     import torch
 
     generator = torch.Generator().manual_seed(_state(config.data_seed, block))
     # whole blocks are drawn and the last one cut, so that a row is the same in a longer stream
-    x_NF = torch.empty(config.block_rows, config.features).normal_(generator=generator)
+    # numpy asks the system for large pages, torch does not: fewer faults
+    x_NF = torch.from_numpy(np.empty((config.block_rows, config.features), np.float32)).normal_(generator=generator)
     noise_N = torch.empty(max(config.block_rows, 16)).normal_(generator=generator) if config.noise else torch.zeros(config.block_rows)
     return x_NF[:count].numpy(), noise_N[:count].numpy()
 

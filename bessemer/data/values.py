@@ -1,0 +1,99 @@
+"""Values that come one by one (cells of sheets, rows of databases) as the text that CSV would hold, in chunks.
+
+Legend: N rows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+from bessemer.core.types import Chunk
+from bessemer.data.encoding import MARK
+from bessemer.data.rows import marked, rejects
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def word(value: Any) -> str | None:
+    """Return a value as CSV would hold it; nothing and empty text are missing, bytes that are no text become MARK.
+
+    >>> word(2.0), word(True), word(datetime.datetime(2024, 1, 31, 10, 5)), word("")
+    ('2', 'true', '2024-01-31 10:05:00', None)
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return _HALVES.sub(MARK, value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f") if value.is_finite() else str(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "bessemer-mark") or None
+    if isinstance(value, (dict, list, tuple)):
+        return _HALVES.sub(MARK, json.dumps(value, ensure_ascii=False, default=str))
+    return str(value)
+
+
+def distinct(names: Sequence[str], where: str) -> list[str]:
+    """Return columns' names; one that is given twice is a UserError."""
+    seen: dict[str, int] = {}
+    for position, name in enumerate(names):
+        if name in seen:
+            raise UserError(f"{where} names the column '{name}' twice (columns {seen[name] + 1} and {position + 1}); give each column its "
+                            "own name")
+        seen[name] = position
+    return list(names)
+
+
+def chunk_of(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> Chunk:
+    """Return rows of values as a chunk of text; those that hold bytes that are no text are rejected.
+
+    Args:
+        names: of the columns.
+        rows: as many values a row, [N].
+        numbers: of the rows, rising, [N].
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    table = pa.table({name: pa.array([word(value) for value in values], pa.string())
+                      for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)})
+    return without_marked(table, np.asarray(numbers, np.int64), "not valid UTF-8")
+
+
+def without_marked(table: pa.Table, numbers: Any, reason: str) -> Chunk:
+    """Return a chunk of a table's rows without those of which a text holds MARK; these are rejected."""
+    import numpy as np
+    import pyarrow as pa
+
+    bad = marked(table.columns)
+    if not bad.any():
+        return Chunk(table, numbers)
+    content = [" | ".join(value or "" for value in row.values()).replace(MARK, "\ufffd")[:500]
+               for row in table.filter(pa.array(bad)).to_pylist()]
+    rejected = rejects([(int(number), reason, text) for number, text in zip(numbers[np.flatnonzero(bad)], content, strict=True)])
+    return Chunk(table.filter(pa.array(~bad)), numbers[~bad], rejected)
+
+
+def batched(rows: Iterable[Any], size: int) -> Iterable[list[Any]]:
+    """Yield lists of at most `size` rows."""
+    rest = iter(rows)
+    while part := list(islice(rest, size)):
+        yield part
