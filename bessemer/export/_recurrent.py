@@ -128,7 +128,7 @@ def _ends(network: TextRnn, graph: _Graph, states: str) -> str:
 
     size = network.config.hidden_size
     number = {name: graph.weight(name, np.array([value], np.int64))
-              for name, value in (("zero", 0), ("units", size), ("all_units", 2 * size), ("way_axis", 2), ("axis_back", 1))}
+              for name, value in (("zero", 0), ("units", size), ("way_axis", 2), ("axis_back", 1))}
     forward = graph.node("Slice", [states, number["zero"], number["units"], number["way_axis"]], "forward")
     by_row = graph.node("Transpose", [forward], "forward_by_row", perm=[1, 0, 2])
     long = graph.node("Cast", ["lengths"], "lengths_64", to=onnx.TensorProto.INT64)
@@ -138,5 +138,6 @@ def _ends(network: TextRnn, graph: _Graph, states: str) -> str:
     if not network.config.bidirectional:
         return end
     first = graph.node("Gather", [states, graph.weight("first_step", np.array(0, np.int64))], "first", axis=0)
-    back = graph.node("Slice", [first, number["units"], number["all_units"], number["axis_back"]], "backward")
+    every = graph.weight("all_units", np.array([2 * size], np.int64))
+    back = graph.node("Slice", [first, number["units"], every, number["axis_back"]], "backward")
     return graph.node("Concat", [end, back], "ends", axis=1)

@@ -44,7 +44,7 @@ CODEC = Codec(encode=lambda _: {}, collate=_collate, length="ids", info=INFO)
 
 
 def split_of(num_rows: int = 40) -> TaskSpec:
-    """Return a split of N rows of 1 to 25 tokens; two rows of three have several sentences; every label occurs."""
+    """Return a split of N rows of 1 to 25 tokens; two rows of three have several sentences; every label occurs; a teacher has answered."""
     rng = np.random.default_rng(0)
     ids, starts = [], []
     for row in range(num_rows):
@@ -54,11 +54,18 @@ def split_of(num_rows: int = 40) -> TaskSpec:
     rows = pa.table({"row_id": np.arange(num_rows) * 7 + 100, INPUT: ["x"] * num_rows,
                      f"{INPUT}.ids": pa.array(ids, pa.list_(pa.int32())),
                      f"{INPUT}.starts": pa.array(starts, pa.list_(pa.int32())),
-                     TARGET: pa.array(np.arange(num_rows) % len(LABELS), pa.int32())})
+                     TARGET: pa.array(np.arange(num_rows) % len(LABELS), pa.int32()), f"{TARGET}.teacher": _taught(num_rows)})
     lengths = np.array([len(row) for row in ids], np.int64)
     return TaskSpec(schema=SCHEMA, take=lambda positions: rows.take(pa.array(positions)), count=num_rows,
                     stored=lambda name: rows[name].to_numpy(), lengths=lengths, codec=CODEC, column=INPUT, seed=5,
                     max_length=MAX_LENGTH)
+
+
+def _taught(num_rows: int) -> pa.Array:
+    """Return what a teacher might say of each row: log-probabilities, fixed-size lists float32 [C]."""
+    logits = np.random.default_rng(1).normal(size=(num_rows, len(LABELS)))
+    said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return pa.FixedSizeListArray.from_arrays(pa.array(said.reshape(-1).astype(np.float32)), len(LABELS))
 
 
 def table_of(num_rows: int = 40) -> TableSpec:

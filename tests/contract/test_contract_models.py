@@ -35,11 +35,15 @@ def _probed(folder: Path) -> dict[str, Any]:
 EXAMPLES: Examples = {
     "bert": lambda folder: {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
                             "max_position_embeddings": 32},
+    "slim_bert": lambda folder: {"hidden_size": 16, "head_size": 8, "num_attention_heads": (2, 1), "intermediate_size": 16, "rank": 4,
+                                 "embedding_size": 8, "hash_buckets": 40, "max_position_embeddings": 32, "initializer_range": 0.3},
     "pretrained": _saved,
     "tfidf_linear": lambda folder: {"c": [1.0]},
     "probe": _probed,
     "lightgbm": lambda folder: {"num_boost_round": 20},
     "linear": lambda folder: {"c": [1.0]}}
+
+STUDENTS = ("text_cnn", "text_rnn", "ngrams")  # they learn labels alone
 
 
 def fits(kind: str) -> bool:
@@ -61,7 +65,18 @@ def table(kind: str) -> bool:
 
 
 class TestEachNetwork(NetworkContract):
-    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if not fits(kind) and not table(kind)])
+    @pytest.fixture(autouse=True, params=[kind for kind in kinds("models") if not fits(kind) and not table(kind) and kind not in STUDENTS])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def config(self, folder: Path) -> Config:
+        return example("models", self.kind, EXAMPLES, folder)
+
+
+class TestEachStudent(NetworkContract):
+    heads = ("classification",)
+
+    @pytest.fixture(autouse=True, params=STUDENTS)
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
 
