@@ -181,6 +181,26 @@ def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar
 
 
 @app.command()
+def compress(run: RunArgument, size_mb: Annotated[float | None, typer.Option(help="Millions of bytes on disk at most.")] = None,
+             latency_ms: Annotated[float | None, typer.Option(help="Milliseconds of one row at most, median.")] = None,
+             accuracy_drop: Annotated[float | None, typer.Option(help="What may be lost on the validation rows, such as 0.005.")] = None,
+             memory_mb: Annotated[float | None, typer.Option(help="Millions of bytes in memory at most.")] = None,
+             minutes: Annotated[float | None, typer.Option(help="Time for the search; 20 by default.")] = None,
+             trials: Annotated[int | None, typer.Option(help="Smaller networks that are looked at at most; 40 by default.")] = None
+             ) -> None:
+    """Search for a form of the trained network that meets a budget; the front, the choice, and the run brought up to date."""
+    from bessemer.app import console
+    from bessemer.app.compressing import compress as search
+    from bessemer.app.compressing import show
+    from bessemer.core.events import Events
+
+    budget = {"size_mb": size_mb, "latency_ms": latency_ms, "accuracy_drop": accuracy_drop, "memory_mb": memory_mb}
+    with console.Bars() as bars:
+        result, name = search(run, budget, {"minutes": minutes, "trials": trials}, Events([bars]))
+    show(result, name)
+
+
+@app.command()
 def bench(run: RunArgument, batch: Annotated[str, typer.Option(help="Rows that are asked for at once, with commas between.")] = "1,16",
           seconds: Annotated[float, typer.Option(help="How long the forms are timed in all.")] = 20.0,
           output: Annotated[Path | None, typer.Option(help="A file for the numbers, JSON.")] = None) -> None:

@@ -6,6 +6,7 @@ Everything but the title is optional; a section whose data are absent is left ou
 from __future__ import annotations
 
 from bessemer.report.columns import ColumnRow, Update
+from bessemer.report.front import Front
 from bessemer.report.part import Part
 from bessemer.report.sheets import Comparison, Evaluation, Form, Overlap, Target
 
@@ -162,6 +163,8 @@ class ReportData(Part):
     """The form that speeds are compared with."""
     comparisons: tuple[Comparison, ...] = ()
     """Paired comparisons."""
+    fronts: tuple[Front, ...] = ()
+    """What searches under a budget found."""
     curves: tuple[Curve, ...] = ()
     """Training curves a stage."""
     evaluation: Evaluation | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bessemer.report import plots, show, svg
 from bessemer.report.columns import ColumnRow
 from bessemer.report.data import Curve, Headline, ReportData
+from bessemer.report.front import front_chart
 from bessemer.report.part import Value
 from bessemer.report.sheets import Comparison, Evaluation, Form
 
@@ -20,7 +21,8 @@ MAX_ROWS = 50
 MAX_COLUMNS = 200
 
 SECTIONS = (
-    ("forms", "Forms of the model"), ("comparisons", "Paired comparisons"), ("evaluation", "Evaluation"),
+    ("forms", "Forms of the model"), ("fronts", "Compressed to a budget"),
+    ("comparisons", "Paired comparisons"), ("evaluation", "Evaluation"),
     ("errors", "Most confident errors"), ("examples", "Predictions"), ("others", "Further targets"), ("overlaps", "Overlap with training"),
     ("updates", "Update"), ("curves", "Training"), ("funnel", "Data"), ("columns", "Columns"), ("quarantine", "Quarantine"),
     ("stages", "Cost"),
@@ -123,6 +125,7 @@ def charts(data: ReportData) -> dict[str, Any]:
     if len(known) > 1:
         texts = [show.scored(value, name) for _, value, _ in rows if value.value is not None]
         found["forms"] = svg.whiskers(known, f"{data.split} {show.title(name)}", texts)
+    found["fronts"] = [front_chart(front) for front in data.fronts]
     found["evaluation"] = sheet_charts(data.evaluation) if data.evaluation else {}
     found["others"] = [sheet_charts(target.evaluation) for target in data.others]
     found["columns"] = [_column(row) for row in data.columns[:MAX_COLUMNS]]

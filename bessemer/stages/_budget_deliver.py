@@ -121,11 +121,12 @@ def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, again: dict[str, 
     from bessemer.report.show import signed
 
     one, drop = again["1"], item["drop"]
-    low, high = (None, None) if drop["low"] is None else (-drop["high"], -drop["low"])
+    low, high = (None, None) if drop["low"] is None else (0 - drop["high"], 0 - drop["low"])
     ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
     limit = hunt.limits.latency_ms
     late = ""
     if choice.reached and limit is not None and one["median_ms"] > limit:
         late = f"; measured again it takes {one['median_ms']:.2f} ms, more than the budget's {limit:g}: the machine is slower now"
     return (f"{choice.why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
-            f"fast as the trained network, {hunt.yard.metric} {signed(-drop['value'])}{ends} on {hunt.yard.rows.num_rows:,} validation rows{late}")
+            f"fast as the trained network, {hunt.yard.metric} {signed(0 - drop['value'])}{ends} on {hunt.yard.rows.num_rows:,} validation "
+            f"rows{late}")

@@ -71,9 +71,22 @@ class Yard:
         """Return `quality` of the first target and `drop` (the largest of any target's), each value, low, high: JSON values."""
         pairs = [self._pair(target, self.reference, found) for target in self.truths]
         worst = max(pairs, key=lambda pair: pair["difference"])
-        first = pairs[0]
-        return {"quality": {"value": first["b"], "low": _minus(first["a"], first["high"]), "high": _minus(first["a"], first["low"])},
+        low, high = self._own(next(iter(self.truths)), found)
+        return {"quality": {"value": pairs[0]["b"], "low": low, "high": high},
                 "drop": {"value": worst["difference"], "low": worst["low"], "high": worst["high"]}}
+
+    def _own(self, target: str, found: Mapping[str, Answer]) -> tuple[float | None, float | None]:
+        """Return the interval of a form's own score of a target, over the same resamples as every other's."""
+        import numpy as np
+
+        from bessemer.evaluate.score import affordable, interval, known_rows, named, resampled
+
+        answer = found[target]
+        truth, values = known_rows(self.truths[target], answer)
+        metric = named(BASE[answer.kind], answer.kind)
+        state = metric.update(None, truth.astype(np.int8) if answer.kind == "flags" else truth, values)
+        drawn = affordable(len(truth), len(answer.labels), 100 if self.run.rehearsal else RESAMPLES)
+        return interval(np.concatenate([metric.finalise(state, weights) for weights in resampled(len(truth), self.run.seed, drawn)]))
 
     def alike(self, best: Mapping[str, Answer], other: Mapping[str, Answer]) -> bool:
         """Return whether the other loses no more than one standard error of the difference on the same rows, in every target."""
@@ -113,10 +126,6 @@ class Yard:
         if memory:
             found["memory_bytes"] = peak_memory(folder, form, self.rows.slice(0, 16))["peak"]
         return found
-
-
-def _minus(value: float, other: float | None) -> float | None:
-    return None if other is None else value - other
 
 
 def settle(yard: Yard) -> dict[str, Any]:

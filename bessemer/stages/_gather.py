@@ -12,6 +12,7 @@ from bessemer.core import artifact
 from bessemer.core.artifact import TIMINGS, Manifest
 from bessemer.core.errors import UserError
 from bessemer.stages._gather_columns import profiled, updated
+from bessemer.stages._gather_front import fronted
 
 if TYPE_CHECKING:
     from bessemer.report import data as shown
@@ -50,6 +51,7 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
                             if (stages[name] / "curves.jsonl").is_file() and "best_step" in item.facts)
     recipe = root / "recipe.yaml"
     if timings:
+        parts["fronts"] = tuple(front for folder in stages.values() if (front := fronted(folder / "front.json")) is not None)
         parts["stages"] = tuple(_cost(name, folder) for name, folder in stages.items())
         parts["host"] = _host(stages)
         parts["environment"] = _versions()

@@ -75,6 +75,7 @@ def make_sample() -> ReportData:
         "comparisons": [compare("Is it better than the classical baseline?", "ONNX int8", "TF-IDF + linear"),
                         compare("Did pretraining help?", "torch fp32", "no pretraining"),
                         compare("What did int8 cost?", "ONNX int8", "torch fp32")],
+        "fronts": [make_front()],
         "curves": [_curve("pretrain", 400, 2.4, None), _curve("finetune", 600, 0.6, 300, alarm)],
         "overlaps": [{"metric": "accuracy", "everything": {"value": 0.9045, "low": 0.891, "high": 0.917}, "rows": 1500,
                       "distinct": {"value": 0.9021, "low": 0.888, "high": 0.915}, "overlapping": 37}],
@@ -105,6 +106,22 @@ def make_sample() -> ReportData:
                      {"command": "bessemer evaluate runs/sentiment --data more.csv", "about": "Score it on your rows."}],
         "card": {"licence": "apache-2.0", "language": ["en"], "tags": ["sentiment"], "training": "Two stages.",
                  "limitations": ["Sarcasm is often read literally."]}})
+
+
+def make_front() -> dict[str, object]:
+    """Return what a search under a budget found, the name of one candidate hostile."""
+    shown = [("trained network; int8", 0.9035, 23_400_000, 12.1, True, False, False),
+             ("slim: 3 layers; int8", 0.9021, 9_100_000, 4.4, True, True, True),
+             (HOSTILE, 0.871, 4_000_000, 0.4, True, False, False), ("text_cnn; float32", 0.86, 9_000_000, 0.5, False, False, False)]
+    found = [{"name": name, "status": "finished", "quality": {"value": value, "low": value - 0.014, "high": value + 0.014},
+              "drop": {"value": 0.9045 - value, "low": 0.895 - value, "high": 0.913 - value}, "size_bytes": size, "latency_ms": late,
+              "latency_16_ms": 14 * late, "front": front, "fits": fits, "chosen": chosen}
+             for name, value, size, late, front, fits, chosen in shown]
+    return {"stage": "compress", "sentence": "slim: 3 layers; int8 loses least of the 1 candidate within the budget", "reached": True,
+            "limits": {"size_mb": 10.0, "latency_ms": 5.0, "accuracy_drop": 0.005}, "speedup": {"value": 6.1, "low": 5.9, "high": 6.3},
+            "reference": {"name": "trained network", "quality": {"value": 0.9045}, "size_bytes": 90_900_000, "latency_ms": 27.5},
+            "candidates": [*found, {"name": "text_rnn", "status": "dropped", "size_bytes": 14_000_000, "latency_ms": 3.1,
+                                    "reason": "untrained, it is over the budget already: 14.0 MB of 10"}]}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""`bessemer compress RUN`: give the run's compress stage a budget, run it, and bring what follows up to date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.artifact import write_atomic
+from bessemer.core.errors import UserError
+from bessemer.core.recipe import Recipe, load_recipe, make_recipe
+from bessemer.core.registry import plugin_of
+
+if TYPE_CHECKING:
+    from bessemer.core.events import Events
+    from bessemer.core.run import RunResult
+
+SHOWN = 40
+
+
+def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any], events: Events) -> tuple[RunResult, str]:
+    """Search in a finished run; return the result of the whole recipe and the compress stage's name.
+
+    The stages before are not run again: where their settings, files or code have changed since, that is a UserError, as another network
+    would be compressed than the one that is there. The stages after it are, as they show the new forms.
+    """
+    from bessemer.core.run import Options, execute, stale
+
+    recipe, name = with_budget(root, budget, search)
+    changed = stale(recipe, name, root)
+    if changed is not None:
+        raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
+                        f"run bessemer run {root / 'recipe.yaml'} first, and then compress")
+    before = (root / "recipe.yaml").read_text(encoding="utf-8")
+    try:
+        execute(recipe, events, Options(until=name, root=root))
+    except UserError:
+        write_atomic(root / "recipe.yaml", before)  # a budget that cannot be searched for would end every later run of this recipe
+        raise
+    return execute(recipe, events, Options(root=root)), name
+
+
+def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any]) -> tuple[Recipe, str]:
+    """Return the run's recipe with a budget in its compress stage, which is added where there is none, and the stage's name.
+
+    A compress stage that is added is also scored: by the evaluate stage, where there is one, whose scores the report then shows.
+    """
+    file = root / "recipe.yaml"
+    if not file.is_file():
+        raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
+    recipe = load_recipe(file)
+    kinds = {name: plugin_of("stages", stage).name for name, stage in recipe.stages.items()}
+    plain = recipe.plain()
+    stages: dict[str, Any] = plain["stages"]
+    names = [name for name, kind in kinds.items() if kind == "compress"]
+    if names:
+        name = names[-1]
+    else:
+        name = _added(root, recipe, kinds, stages)
+    limits = {key: value for key, value in budget.items() if value is not None}
+    kept = (stages[name].get("budget") or {}) if not limits else {}
+    given = {key: value for key, value in search.items() if value is not None}
+    stages[name]["budget"] = {**kept, **limits}
+    stages[name]["search"] = {**(stages[name].get("search") or {}), **given}
+    # These limit a form that is asked for by name; a search decides by its budget.
+    for setting in ("max_accuracy_drop", "min_agreement", "calibration_rows"):
+        stages[name].pop(setting, None)
+    return make_recipe(plain, str(file)), name
+
+
+def _added(root: Path, recipe: Recipe, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
+    trained = [name for name, kind in kinds.items() if kind == "finetune" and (root / name / "model.safetensors").is_file()]
+    if not trained:
+        raise UserError(f"'{root}' holds no trained network to compress; run its recipe first: bessemer run {root / 'recipe.yaml'}")
+    name = "compress"
+    while name in stages:
+        name += "-budget"
+    last = {kind: item for kind, item in ((kinds[item], item) for item in stages)}
+    later = {item: stages.pop(item) for item in list(stages) if kinds[item] in ("evaluate", "export", "report")}
+    stages[name] = {"kind": "compress", "data": recipe.stages[trained[0]].data, "model": trained[0]}
+    stages.update(later)
+    if "evaluate" in last:
+        stages[last["evaluate"]]["models"] = [*stages[last["evaluate"]]["models"], name]
+    if "report" in last:
+        stages[last["report"]]["stages"] = [*stages[last["report"]]["stages"], name]
+    return name
+
+
+def show(result: RunResult, name: str) -> None:
+    """Print the front, the other candidates, the choice, and what to do next."""
+    from bessemer.app import console
+    from bessemer.report.front import shown_drop
+    from bessemer.report.show import milliseconds, plain
+    from bessemer.stages._gather_front import fronted
+
+    folder = result.stages[name].folder
+    found = fronted(folder / "front.json")
+    if found is None:
+        raise UserError(f"'{folder}' holds no front; give the compress stage a budget")
+    measured = [item for item in (found.reference, *found.candidates) if item.status != "dropped" and item.status != "failed"]
+    rows = [(("→ " if item.chosen else "") + item.name, plain(item.quality.value), shown_drop(item, found.metric) if item.drop.value is not
+             None else "–", console.size(item.size_bytes or 0), milliseconds(item.latency_ms), milliseconds(item.latency_16_ms),
+             " ".join(word for word, holds in (("front", item.front), ("within", item.fits)) if holds)) for item in measured[:SHOWN]]
+    limits = json.dumps(found.limits).replace('"', "")[1:-1]
+    console.table(f"{name}: candidates on the validation rows; budget {limits}",
+                  ("candidate", found.metric, "drop [95% interval]", "size", "latency", "16 rows", ""), rows)
+    left = [item for item in found.candidates if item.status in ("dropped", "failed")]
+    for item in left[:SHOWN]:
+        console.out.print(f"{item.status}: {item.name}: {item.reason}", markup=False, style="dim")
+    console.out.print(found.sentence, markup=False, style=None if found.reached else "red")
+    root = result.root
+    if (root / "report.html").is_file():
+        console.out.print(f"report: {root / 'report.html'}", markup=False)
+    console.out.print(f"next: bessemer serve {root}", markup=False)
