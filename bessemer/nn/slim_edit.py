@@ -159,15 +159,15 @@ def with_narrow_embeddings(network: SlimBert, size: int, counts_V: Tensor | None
     The mean goes to the segments' embeddings, of which every input adds one.
 
     Args:
-        network: without a factorised embedding.
-        size: E, at most D; with D nothing is lost.
+        network: whose embedding may be factorised already.
+        size: E, at most what it is; with that nothing is lost.
         counts_V: how often each token occurs, which weighs its error; None: all alike.
     """
     words, config = network.bert.embeddings.word_embeddings, network.config
-    if words.projection is not None or not 1 <= size <= config.hidden_size:
-        raise UserError(f"embedding_size {size}: expected 1 to {config.hidden_size}, of a network whose embeddings are not factorised yet "
-                        f"(embedding_size {config.embedding_size})")
-    table_TD = words.weight.double()
+    most = config.embedding_size or config.hidden_size
+    if not 1 <= size <= most:
+        raise UserError(f"embedding_size {size}: expected 1 to {most}, which it is now")
+    table_TD = words.weight.double() if words.projection is None else words.weight.double() @ words.projection.weight.double().T
     weight_T = torch.ones(len(table_TD), dtype=torch.float64)
     if counts_V is not None and not words.hashed:
         counts_T = counts_V.double()

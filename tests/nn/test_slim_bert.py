@@ -149,6 +149,8 @@ def test_factorised_embeddings() -> None:
     trimmed = with_vocabulary(slim, range(30), unknown=1)
     np.testing.assert_allclose(logits(with_narrow_embeddings(trimmed, 16, counts)), logits(trimmed), atol=1e-5)
     assert size(slim) - size(with_narrow_embeddings(slim, 4)) == 60 * 16 - 60 * 4 - 4 * 16
+    twice = with_narrow_embeddings(with_narrow_embeddings(slim, 10, counts), 6, counts)
+    np.testing.assert_allclose(logits(twice), logits(with_narrow_embeddings(slim, 6, counts)), atol=1e-4)
     masked = from_bert(bert(("mlm",)))
     hidden = torch.randn(5, 16)
     with torch.inference_mode():
