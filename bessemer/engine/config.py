@@ -25,6 +25,9 @@ class TrainingConfig(StageConfig):
     """Tokens in a batch at most, padding counted; by default no such limit."""
     gradient_accumulation_steps: Positive = 1
     """Batches whose gradients are added up before one optimiser step."""
+    gradient_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads that each compute a part of a batch's rows, for networks of tables without dropout and batch normalisation; beside it set the
+    recipe's `threads: 1`, which are the threads within an operator."""
     optim: Literal["adamw", "sgd"] = "adamw"
     """Optimiser: AdamW (Loshchilov & Hutter 2019) or SGD with momentum."""
     learning_rate: Annotated[float, Field(ge=0)] = 5e-5

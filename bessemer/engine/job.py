@@ -15,6 +15,7 @@ from bessemer.core.types import Batch, Loss, Task
 from bessemer.engine import guards
 from bessemer.engine.config import TrainingConfig
 from bessemer.engine.sampler import BatchShape, Order, by_length, padded_costs, shuffled
+from bessemer.engine.split import Split
 
 AHEAD = 3
 Gradients = Callable[["Job", list[Batch], int], list[Loss]]
@@ -31,9 +32,11 @@ def backpropagate(job: Job, batches: list[Batch], step: int) -> list[Loss]:
     for index, batch in enumerate(batches):
         # torch.manual_seed also seeds devices that are not used, and takes a stack trace to do so lazily: up to a millisecond a step
         torch.default_generator.manual_seed(step_seed(job.context.seed, step, index))
-        loss = job.task.loss(job.network, batch)
+        loss = job.task.loss(job.split or job.network, batch)
         guards.check_finite(loss, batch, step)
         (loss.total / len(batches) if len(batches) > 1 else loss.total).backward()  # type: ignore[no-untyped-call]
+        if job.split:
+            job.split.collect()
         losses.append(loss)
     return losses
 
@@ -60,6 +63,7 @@ class Job:
         ahead: batches assembled in a second thread before they are needed; 0 assembles each where it is used.
         settled: (steps in all) -> the step from which weights may be kept as the best and training may stop early, where `before_step`
             changes what the network is; None: from the first.
+        split: the network computed in parts by several threads, which `backpropagate` uses; the loop sets it where the config asks for it.
     """
 
     network: torch.nn.Module
@@ -77,6 +81,7 @@ class Job:
     before_step: Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] | None = None
     ahead: int = AHEAD
     settled: Callable[[int], int] | None = None
+    split: Split | None = None
 
 
 @dataclass(frozen=True)

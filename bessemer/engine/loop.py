@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from bessemer.engine.curves import Curves
 from bessemer.engine.job import Job, batches_of, make_plan, positions_of
 from bessemer.engine.optim import forget, make_optimizer, make_schedule
 from bessemer.engine.sampler import padded_costs
+from bessemer.engine.split import Split
 
 REHEARSED_STEPS = 8
 
@@ -209,6 +210,9 @@ class _Session:
 def fit(job: Job) -> Fit:
     """Train until the plan ends or patience runs out; the network is left with the best weights."""
     job.config.model_dump()  # every key counts as read, those too that matter only if validation worsens or a run resumes
+    if job.config.gradient_threads > 1 and job.split is None:
+        with closing(Split(job.network, job.config.gradient_threads)) as split:
+            return fit(replace(job, split=split))
     if job.context.rehearsal:
         return _rehearse(job)
     session = _Session(job)
