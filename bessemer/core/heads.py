@@ -69,6 +69,8 @@ class Head(BaseModel):
     """Added to the scaled quantiles, so that on validation they cover what they say (Romano et al. 2019); empty for none."""
     inverse: Inverse = Inverse()
     """From scaled to raw numbers."""
+    link: Literal["softmax", "ordinal"] = "softmax"
+    """Of a label: softmax over the logits; ordinal: logit k is that of a label beyond the k-th, one less than there are labels."""
 
 
 def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]:
@@ -89,7 +91,11 @@ def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]
 def _names(head: Head, logits_NMW: np.ndarray) -> Answer:
     import numpy as np
 
-    if head.kind == "label":
+    if head.kind == "label" and head.link == "ordinal":
+        beyond = np.minimum.accumulate(1.0 / (1.0 + np.exp(-np.clip(logits_NMW, -60, 60))), axis=2)
+        edge = np.ones_like(beyond[:, :, :1])
+        each_NMW = np.concatenate([edge, beyond], axis=2) - np.concatenate([beyond, 0 * edge], axis=2)
+    elif head.kind == "label":
         power = np.exp(logits_NMW - logits_NMW.max(axis=2, keepdims=True, initial=-np.inf))
         each_NMW = power / power.sum(axis=2, keepdims=True)
     else:

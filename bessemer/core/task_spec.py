@@ -35,6 +35,8 @@ class TaskSpec:
         fitted_on: the training split's spec where this is another split: what a task fits (class weights, the guard of
             labels that never occur) is taken from it. None where this is the training split itself.
         teacher: the folder of a trained network that a task may learn from, or None.
+        targets: target -> info of its codec, and the `kind` of its answer.
+        learnt: (target, positions int64 [B]) -> what is learnt, as in TableRows.targets; None where the split was made by hand.
     """
 
     schema: Schema
@@ -48,6 +50,8 @@ class TaskSpec:
     max_length: int
     fitted_on: TaskSpec | None = None
     teacher: Path | None = None
+    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learnt: Callable[[str, np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

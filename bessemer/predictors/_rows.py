@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import GuardError, UserError, nearest
+from bessemer.core.heads import FILE, Head, answers, load_heads
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.core.types import Answer, Codec
 
@@ -33,6 +35,7 @@ class NetworkPredictor:
         codec: of the input column.
         max_length: longest input in tokens; what is beyond is cut, as in training.
         predict_batch: ({input_ids, attention_mask, token_type_ids}, each int64 [B, L]) -> float32 logits [B, C].
+        heads: what of the logits belongs to which target.
         rows_at_once: most rows of a batch; 1 where a row's answer would depend on its neighbours.
     """
 
@@ -41,6 +44,7 @@ class NetworkPredictor:
     codec: Codec
     max_length: int
     predict_batch: Callable[[dict[str, np.ndarray]], np.ndarray]
+    heads: tuple[Head, ...]
     rows_at_once: int = MAX_ROWS
 
     def predict(self, rows: pa.Table) -> dict[str, Answer]:
@@ -77,7 +81,7 @@ class NetworkPredictor:
         from bessemer.modalities.tokens import collate_ids
 
         cost_N = np.array([self.cost(row) for row in ids], np.int64)
-        logits_NC = np.zeros((len(ids), len(self._labels)), np.float32)
+        logits_NC = np.zeros((len(ids), sum(head.width for head in self.heads)), np.float32)
         for chosen_B in batches(cost_N, self.rows_at_once):
             arrays = collate_ids([ids[row] for row in chosen_B.tolist()], self.max_length, self.codec.info)
             logits_NC[chosen_B] = self.predict_batch(arrays)
@@ -85,19 +89,20 @@ class NetworkPredictor:
             broken = np.flatnonzero(~np.isfinite(logits_NC).all(axis=1))
             raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row {broken[0] + 1}; its "
                              "weights are damaged: train or export it again")
-        return {self._target.name: Answer("label", softmax(logits_NC), self._labels)}
+        return answers(self.heads, logits_NC[:, None, :])
 
     @cached_property
     def _input(self) -> Column:
         return input_column(self.schema)
 
-    @cached_property
-    def _target(self) -> Column:
-        return self.schema.only(Role.TARGET, "category")
 
-    @cached_property
-    def _labels(self) -> tuple[str, ...]:
-        return class_names(self.schema)
+
+def heads_of(folder: Path, schema: Schema) -> tuple[Head, ...]:
+    """Return what a folder's logits mean: by its heads.json, or the labels of the schema's one category target."""
+    if (folder / FILE).is_file():
+        return load_heads(folder)
+    target, labels = schema.only(Role.TARGET, "category"), class_names(schema)
+    return (Head(target=target.name, kind="label", width=len(labels), labels=labels),)
 
 
 def input_column(schema: Schema) -> Column:

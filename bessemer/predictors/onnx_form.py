@@ -14,7 +14,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor
-from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, class_names, input_column
+from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, heads_of, input_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,14 +45,15 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
         file = folder / config.file
         session = open_session(file)
-        labels = class_names(schema)
+        heads = heads_of(folder, schema)
+        width = sum(head.width for head in heads)
         names = [item.name for item in session.get_inputs()]
         outputs = {item.name: item.shape for item in session.get_outputs()}
         if sorted(names) != sorted(INPUTS) or OUTPUT not in outputs:
             raise UserError(f"'{file}' is no graph that was exported here: it reads {', '.join(names)} and gives "
                             f"{', '.join(outputs)}; expected {', '.join(INPUTS)} and {OUTPUT}")
-        if outputs[OUTPUT][-1] != len(labels):
-            raise UserError(f"'{file}' tells {outputs[OUTPUT][-1]} classes apart, the schema beside it names {len(labels)}; the two "
+        if outputs[OUTPUT][-1] != width:
+            raise UserError(f"'{file}' tells {outputs[OUTPUT][-1]} classes apart, the schema beside it names {width}; the two "
                             "are not of the same run: export again")
 
         def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -61,7 +62,7 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
         rows = int(session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, MAX_ROWS))
         codec = codec_of(input_column(schema), folder)
-        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, rows)
+        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads, rows)
 
     return open_folder
 

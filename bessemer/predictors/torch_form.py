@@ -12,7 +12,7 @@ from bessemer.core.config import Config
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor
-from bessemer.predictors._rows import NetworkPredictor, class_names, input_column
+from bessemer.predictors._rows import NetworkPredictor, heads_of, input_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,10 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
         from bessemer.modalities import codec_of
         from bessemer.nn.checkpoint import load_network
 
-        network = load_network(folder, ("classification",), class_names(schema)).eval()
+        heads = heads_of(folder, schema)
+        # what is no single label is told apart by heads.json alone; its outputs' names are the folder's own
+        alone = heads[0].labels if len(heads) == 1 and heads[0].width == len(heads[0].labels) and heads[0].kind == "label" else ()
+        network = load_network(folder, ("classification",), alone).eval()
 
         def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
             with torch.inference_mode():
@@ -44,6 +47,6 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
             return result
 
         codec = codec_of(input_column(schema), folder)
-        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch)
+        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads)
 
     return open_folder

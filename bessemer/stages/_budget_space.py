@@ -47,8 +47,10 @@ class Origin:
     @staticmethod
     def of(folder: Path, data: Path) -> Origin:
         """Read a trained network's folder."""
+        from bessemer.nn.table import is_table_network
+
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return Origin(folder.resolve(), data.resolve(), (folder / "heads.json").is_file(), config)
+        return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config)
 
 
 def space_of(origin: Origin, students: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]:

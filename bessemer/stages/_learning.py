@@ -44,19 +44,26 @@ def use_threads(run: RunContext) -> None:
 
 def open_split(data: Path, split: str, seed: int) -> TaskSpec | TableSpec:
     """Open one split of prepared data for a task: one text column, or the columns of a table (stored, or a stream)."""
+    import numpy as np
+
     from bessemer.data.shards import ShardReader
     from bessemer.modalities import codec_of
     from bessemer.stages._streams import STREAM, open_stream
-    from bessemer.stages._tables import is_table, open_table
+    from bessemer.stages._tables import SCALED, is_table, open_table, target_info
 
     schema = Schema.load(data)
     if is_table(schema):
         return open_stream(data, seed) if (data / split / STREAM).is_file() else open_table(data, split, seed)
     column = schema.only(Role.INPUT, "text")
-    reader = ShardReader(data / split)
+    reader, targets = ShardReader(data / split), target_info(schema, data)
+
+    def learnt(name: str, positions: np.ndarray) -> np.ndarray:
+        return reader.rows(f"{name}{SCALED}" if targets[name]["kind"] == "number" else name, positions)
+
     return TaskSpec(
-        schema=schema, take=reader.take, count=len(reader), stored=reader.stored, lengths=reader.lengths(f"{column.name}.ids"),
-        codec=codec_of(column, data), column=column.name, seed=seed, max_length=int(column.modality["max_length"]))
+        schema=schema, take=reader.take, count=len(reader), stored=lambda name: reader.rows(name, np.arange(len(reader))),
+        lengths=reader.lengths(f"{column.name}.ids"), codec=codec_of(column, data), column=column.name, seed=seed,
+        max_length=int(column.modality["max_length"]), targets=targets, learnt=learnt)
 
 
 def with_teacher(spec: Spec, teacher: Path | None, data: Path) -> Spec:
@@ -77,8 +84,10 @@ def part_of(spec: Spec, positions: np.ndarray) -> Spec:
         return replace(whole, read=lambda rows: whole.read(positions[rows]), count=len(positions),
                        truth=lambda name: whole.truth(name)[positions])
     text = spec
+    learnt = text.learnt
     return replace(text, take=lambda rows: text.take(positions[rows]), count=len(positions),
-                   stored=lambda name: text.stored(name)[positions], lengths=text.lengths[positions])
+                   stored=lambda name: text.stored(name)[positions], lengths=text.lengths[positions],
+                   learnt=None if learnt is None else lambda name, rows: learnt(name, positions[rows]))
 
 
 def rehearsed(spec: Spec, run: RunContext, rows: int = REHEARSED_ROWS) -> tuple[Spec, float]:
@@ -106,13 +115,12 @@ def text_only(spec: Spec, what: str) -> TaskSpec:
 
 
 def make_task(config: Config | None, spec: Spec) -> Task:
-    """Build a task over a split; by default every target of a table, or the one label of a text; from teachers' answers where there are."""
+    """Build a task over a split; by default the one label of a text, or every target; from teachers' answers where there are."""
     table = isinstance(spec, TableSpec)
     config = config or make("tasks", _default_task(spec))
     chosen = plugin_of("tasks", config)
-    if table != (chosen.name == "supervised"):
-        raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised', a text by 'classification', "
-                        "'distillation', 'mlm' or 'mlm_nsp'")
+    if table and chosen.name != "supervised":
+        raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised'")
     task: Task = chosen.function(config, spec)
     return task
 
@@ -124,8 +132,10 @@ def _default_task(spec: Spec) -> str | dict[str, Any]:
     whole = spec.fitted_on or spec
     if isinstance(whole, TableSpec):
         return {"kind": "supervised", "distil": {}} if whole.taught else "supervised"
-    targets = {f"{column.name}.teacher" for column in whole.schema.by_role(Role.TARGET)}
-    return "distillation" if targets & set(whole.take(np.zeros(0, np.int64)).column_names) else "classification"
+    columns = whole.schema.by_role(Role.TARGET)
+    if {f"{column.name}.teacher" for column in columns} & set(whole.take(np.zeros(0, np.int64)).column_names):
+        return "distillation"
+    return "classification" if [column.modality["kind"] for column in columns] == ["category"] else "supervised"
 
 
 def fetched(name: str, run: RunContext) -> Path:
@@ -213,7 +223,7 @@ def scorer(network: torch.nn.Module, task: Task, spec: Spec, run: RunContext, me
     from bessemer.core.heads import joined
     from bessemer.engine.sampler import BatchShape, in_order
 
-    table = isinstance(spec, TableSpec)
+    own = bool(task.outputs)  # targets of several kinds have a loss of their own; of one label it is the log loss
     shape = BatchShape(TABLE_ROWS, None, 0, 1) if isinstance(spec, TableSpec) else BatchShape(64, 8192, OVERHEAD, spec.max_length)
     batches = in_order(task.costs, spec.count, shape)
 
@@ -225,7 +235,7 @@ def scorer(network: torch.nn.Module, task: Task, spec: Spec, run: RunContext, me
             batch = task.batch(positions, -1)
             if measured and task.predict is not None:
                 parts.append(task.predict(network, batch))
-            if parts and not table:
+            if parts and not own:
                 continue
             for name, (total, count) in task.loss(network, batch).sums.items():
                 entry = sums.setdefault(name, [0.0, 0.0])
@@ -233,13 +243,13 @@ def scorer(network: torch.nn.Module, task: Task, spec: Spec, run: RunContext, me
                 entry[1] += float(count)
         means = {name: total / count for name, (total, count) in sums.items() if count}
         found = {"loss": means.get("loss", sum(value for name, value in means.items() if name.endswith("loss"))), **means} if sums else {}
-        return {**found, **_measured(spec, joined(parts), batches, table)} if parts else found
+        return {**found, **_measured(spec, joined(parts), batches, own)} if parts else found
 
     return score
 
 
-def _measured(spec: Spec, answers: Mapping[str, Answer], batches: list[np.ndarray], table: bool) -> dict[str, float]:
-    """Return the point value of every main metric of every target; of a text also the log loss as `loss`."""
+def _measured(spec: Spec, answers: Mapping[str, Answer], batches: list[np.ndarray], own: bool) -> dict[str, float]:
+    """Return the point value of every main metric of every target; where the task has no loss of its own also the log loss as `loss`."""
     import numpy as np
 
     from bessemer.evaluate.score import measure
@@ -250,7 +260,7 @@ def _measured(spec: Spec, answers: Mapping[str, Answer], batches: list[np.ndarra
         truth = (spec.truth(target) if isinstance(spec, TableSpec) else spec.stored(target))[rows]
         prefix = f"{target} " if len(answers) > 1 else ""
         found.update({f"{prefix}{name}": value for name, value in measure(truth, answer).items()})
-    return found if table else {"loss": found["log_loss"], **found}
+    return found if own else {"loss": found["log_loss"], **found}
 
 
 def metric_names(task: Task) -> dict[str, bool]:

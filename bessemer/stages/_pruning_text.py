@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
-from bessemer.core.schema import Role
 from bessemer.core.task_spec import TaskSpec
 from bessemer.stages._pruning import Work, at_round, batches, check_goal, importance, in_rounds, share, strongest
 
@@ -170,10 +169,11 @@ def text_steps(work: Work, folder: Path) -> TextShrinking:
     from bessemer.nn.bert import Bert
     from bessemer.nn.checkpoint import load_network
     from bessemer.nn.slim_bert import SlimBert, from_bert
+    from bessemer.nn.table import is_table_network
 
-    if not (folder / "model.safetensors").is_file() or (folder / "heads.json").is_file():
+    if not (folder / "model.safetensors").is_file() or is_table_network(folder):
         raise UserError(f"model: '{folder}' holds no trained network of text; give a finetune stage of a network on these data")
-    network = load_network(folder, work.task.heads, _text(work).schema.by_role(Role.TARGET)[0].labels)
+    network = load_network(folder, work.task.heads)
     if isinstance(network, Bert):
         network = from_bert(network)
     if not isinstance(network, SlimBert):

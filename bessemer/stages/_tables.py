@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bessemer.core.errors import UserError
 from bessemer.core.heads import Head, save_heads
 from bessemer.core.schema import Role, Schema
-from bessemer.core.task_spec import TableRows, TableSpec
+from bessemer.core.task_spec import TableRows, TableSpec, TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from bessemer.core.types import Task
+    from bessemer.core.types import Batch, Task
 
 NUMBERS, CODES, SCALED = ".numbers", ".codes", ".scaled"
 CALIBRATED_ROWS = 200_000
@@ -70,7 +70,7 @@ def target_info(schema: Schema, data: Path) -> dict[str, dict[str, Any]]:
     return {column.name: {**codec_of(column, data).info, "kind": modality_of(column).answer} for column in schema.by_role(Role.TARGET)}
 
 
-def calibrated(task: Task, network: torch.nn.Module, spec: TableSpec) -> tuple[Head, ...]:
+def calibrated(task: Task, network: torch.nn.Module, spec: TableSpec | TaskSpec) -> tuple[Head, ...]:
     """Return the task's heads, their quantiles shifted so that on these rows (validation) they hold the share that they say.
 
     Each level's shift is the conformal quantile of the rows' distances to it (Romano, Patterson & Candes 2019, one side at a time).
@@ -82,11 +82,14 @@ def calibrated(task: Task, network: torch.nn.Module, spec: TableSpec) -> tuple[H
     if not any(head.quantiles for head in heads):
         return heads
     outputs, rows = [], np.arange(min(spec.count, CALIBRATED_ROWS))
+    step = 8192 if isinstance(spec, TableSpec) else 64
     network.eval()
     with torch.inference_mode():
-        for start in range(0, len(rows), 8192):
-            outputs.append(network(**task.batch(rows[start:start + 8192], -1).inputs["table"]).numpy().mean(axis=1))
-    whole_NO, targets = np.concatenate(outputs), spec.read(rows).targets
+        for start in range(0, len(rows), step):
+            outputs.append(_raw(network, task.batch(rows[start:start + step], -1)))
+    whole_NO = np.concatenate(outputs)
+    targets = spec.read(rows).targets if isinstance(spec, TableSpec) else {
+        head.target: spec.learnt(head.target, rows) for head in heads if spec.learnt is not None}
     found, start = [], 0
     for head in heads:
         part_NW = whole_NO[:, start:start + head.width]
@@ -102,6 +105,16 @@ def calibrated(task: Task, network: torch.nn.Module, spec: TableSpec) -> tuple[H
             head = head.model_copy(update={"offsets": tuple(offsets)})
         found.append(head)
     return tuple(found)
+
+
+def _raw(network: torch.nn.Module, batch: Batch) -> np.ndarray:
+    """Return a batch's raw outputs, a mean over the members, float32 [B, O]."""
+    if "numbers" in batch.inputs.get("table", {}):
+        found: np.ndarray = network(**batch.inputs["table"]).numpy().mean(axis=1)
+        return found
+    (inputs,) = batch.inputs.values()
+    found = network(**inputs).numpy()
+    return found
 
 
 def save_table(network: torch.nn.Module, heads: Sequence[Head], data: Path, out: Path) -> None:

@@ -24,7 +24,9 @@ REPLAY, MADE = "replay", ".made"
 
 def start_of(folder: Path) -> Config:
     """Return the model config that goes on from a folder's weights."""
-    if (folder / "heads.json").is_file():
+    from bessemer.nn.table import is_table_network
+
+    if is_table_network(folder):
         return make("models", "mlp")  # the folder's own config.json says what it is
     if not (folder / "config.json").is_file():
         raise UserError(f"init: '{folder}' holds no network to start from; give a pretrain or finetune stage")
@@ -35,8 +37,15 @@ def build_spec(spec: Spec, task: Task, weights: Path | None) -> BuildSpec:
     """Return what a network for a task is built from."""
     if isinstance(spec, TableSpec):
         return BuildSpec(spec.schema, dict(spec.info), task.heads, outputs=sum(head.width for head in task.outputs), weights=weights)
-    return BuildSpec(spec.schema, spec.codec.info, task.heads, spec.schema.by_role(Role.TARGET)[0].labels, weights=weights,
-                     teacher=spec.teacher)
+    return BuildSpec(spec.schema, spec.codec.info, task.heads, outputs_of(task) or spec.schema.by_role(Role.TARGET)[0].labels,
+                     weights=weights, teacher=spec.teacher)
+
+
+def outputs_of(task: Task) -> tuple[str, ...]:
+    """Return the names of a text network's outputs where its task divides them among targets: of one label the labels themselves."""
+    if len(task.outputs) == 1 and task.outputs[0].kind == "label" and task.outputs[0].link == "softmax":
+        return task.outputs[0].labels
+    return tuple(f"{head.target} {number}" for head in task.outputs for number in range(head.width))
 
 
 def save_trained(network: torch.nn.Module, task: Task, validation: Spec, data: Path, out: Path) -> dict[str, Any]:
@@ -51,23 +60,29 @@ def save_trained(network: torch.nn.Module, task: Task, validation: Spec, data: P
     """
     if isinstance(validation, TableSpec):
         return _save_table(network, task, validation, data, out)
-    return _save_text(network, validation, data, out)
+    return _save_text(network, task, validation, data, out)
 
 
-def _save_text(network: torch.nn.Module, spec: TaskSpec, data: Path, out: Path) -> dict[str, Any]:
-    """Write the folder of a text network."""
+def _save_text(network: torch.nn.Module, task: Task, spec: TaskSpec, data: Path, out: Path) -> dict[str, Any]:
+    """Calibrate on the validation rows and write the folder of a text network."""
     from typing import cast
 
     from bessemer.core.forms import Form, write_forms
+    from bessemer.core.heads import save_heads
     from bessemer.nn.checkpoint import save_network
     from bessemer.nn.network import Network
     from bessemer.stages._learning import copy_preprocessing
+    from bessemer.stages._tables import calibrated
 
     text = cast(Network, network)
     save_network(text, out)
     copy_preprocessing(data, out, spec)
+    files: tuple[str, ...] = ("model.safetensors",)
+    if task.outputs:
+        save_heads(out, calibrated(task, network, spec))
+        files = (*files, "heads.json")
     write_forms(out, (Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": spec.max_length}),
-                           files=("model.safetensors",)),))
+                           files=files),))
     return {"model": str(text.describe()["model_type"])}
 
 

@@ -106,15 +106,16 @@ def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCo
 def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, run: RunContext) -> tuple[list[Form], dict[str, Any]]:
     """Write preprocessing, the float graph and a graph for each chain of methods; return the forms, the float one first, and facts."""
     from bessemer.core.forms import Form
+    from bessemer.nn.table import is_table_network
 
-    table = (network_folder / "heads.json").is_file()
+    table = is_table_network(network_folder)
     copy_files(network_folder, out)
     with run.progress("export", None, "graphs"):
         plugin_of("export", config.export).function(config.export)(_network(network_folder, table), out / "model.onnx")
     run.check()
 
     def form(name: str, file: str, lossy: bool) -> Form:
-        files = (file, "heads.json") if table else (file,)
+        files = (file, "heads.json") if (out / "heads.json").is_file() else (file,)
         return Form(name=name, predictor=_predictor(network_folder, table, file), files=files, lossy=lossy)
 
     forms, methods = [form(FLOAT, "model.onnx", False)], {}
@@ -131,13 +132,12 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
 
 
 def _network(folder: Path, table: bool) -> torch.nn.Module:
-    from bessemer.core.schema import Role, Schema
     from bessemer.nn.checkpoint import load_network
     from bessemer.nn.table import load_table_network
 
     if table:
         return load_table_network(folder).eval()
-    return load_network(folder, ("classification",), Schema.load(folder).by_role(Role.TARGET)[0].labels).eval()
+    return load_network(folder, ("classification",)).eval()
 
 
 def _predictor(folder: Path, table: bool, file: str) -> Config:

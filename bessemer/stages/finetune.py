@@ -45,8 +45,8 @@ class Finetune(TrainingConfig):
     model: Annotated[Config, Pick("models")] | None = None
     """What to train where `init` is not given."""
     task: Annotated[Config, Pick("tasks")] | None = None
-    """What is learned: by default `classification` of a text (`distillation` of data that hold a teacher's answers), `supervised` of a
-    table."""
+    """What is learned: by default `classification` of a text's one label (`distillation` of data that hold a teacher's answers), else
+    `supervised`: every target at once."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora; or sparse, which switches weights off while it trains."""
     replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
@@ -121,7 +121,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
     task = learning.make_task(config.task, spec)
     metrics = learning.metric_names(task)
-    metric = config.metric_for_best_model or ("loss" if isinstance(spec, TableSpec) else "accuracy")
+    metric = config.metric_for_best_model or ("loss" if task.outputs else "accuracy")
     learning.check_metric(metric, metrics)
     network = learning.build_network(config.model or start_of(inputs["init"]), build_spec(spec, task, inputs.get("init")), run,
                                      inputs["data"])

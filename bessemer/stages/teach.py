@@ -113,7 +113,9 @@ def _table_maker(config: Teach, schema: Schema, inputs: Mapping[str, Path], fold
 
 def is_network(folder: Path) -> bool:
     """Tell whether a model's folder holds a network of text, whose word vectors can be read."""
-    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() and not (folder / "heads.json").is_file()
+    from bessemer.nn.table import is_table_network
+
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() and not is_table_network(folder)
 
 
 def _carry_over(data: Path, out: Path) -> None:

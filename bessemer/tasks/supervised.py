@@ -1,4 +1,6 @@
-"""Every target of a table at once, each by its own kind: labels by cross-entropy, numbers by squared or other error, flags one by one.
+"""Every target at once, each by its own kind: labels by cross-entropy, numbers by squared or other error, flags one by one.
+
+Of tables, and of texts: one network, whose outputs are divided among the targets. Rows may lack some targets.
 
 Legend: B rows, M members of the network, O raw outputs, W outputs of one target, P rows that have the target.
 """
@@ -14,10 +16,12 @@ from bessemer.core.errors import GuardError, UserError, nearest
 from bessemer.core.heads import Head, Inverse, answers
 from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
-from bessemer.core.task_spec import TableSpec
+from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import Answer, Batch, Loss, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import torch
 
@@ -47,6 +51,9 @@ class Supervised(Config):
     """Share of a label's mass spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """'balanced' weighs a class by rows / (classes x rows of the class) of the training split, as scikit-learn does."""
+    ordinal: tuple[str, ...] = ()
+    """Targets whose labels are steps of a scale (1 to 5 stars), in code order: learnt as C - 1 questions "is it beyond this step?"
+    (Frank & Hall 2001; Niu et al. 2016), so that a near miss costs less than a far one."""
     target_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Target -> how much its loss counts; 1 by default."""
     l1: Annotated[float, Field(ge=0)] = 0.0
@@ -69,24 +76,24 @@ class Supervised(Config):
 
 
 @register("tasks", "supervised")
-def supervised(config: Supervised, spec: TableSpec) -> Task:
+def supervised(config: Supervised, spec: TableSpec | TaskSpec) -> Task:
     """Return the task over all targets of the schema."""
     import numpy as np
 
     columns = spec.schema.by_role(Role.TARGET)
-    if not columns:
-        raise UserError("the data have no target, so there is nothing to learn; name one under targets in prepare")
-    unknown = sorted(set(config.target_weights) - {column.name for column in columns})
-    if unknown:
-        raise UserError(f"target_weights: there is no target '{unknown[0]}'{nearest(unknown[0], [column.name for column in columns])}")
+    _check(config, columns)
     heads = tuple(_head(config, column, spec) for column in columns)
     weights = {column.name: _class_weights(config, column) for column in columns if column.labels}
 
-    if config.distil is not None and not (spec.fitted_on or spec).taught:
-        raise UserError("task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage")
+    whole = spec.fitted_on or spec
+    if config.distil is not None and not (isinstance(whole, TableSpec) and whole.taught):
+        raise UserError("task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage (of texts, with "
+                        "the task 'distillation')")
 
     def batch(positions_B: np.ndarray, epoch: int) -> Batch:
-        return _batch(spec.read(positions_B), heads, config.distil is not None)
+        if isinstance(spec, TableSpec):
+            return _batch(spec.read(positions_B), heads, config.distil is not None)
+        return _text_batch(spec, positions_B, heads)
 
     def loss(network: torch.nn.Module, batch: Batch) -> Loss:
         return _loss(config, heads, weights, network, batch)
@@ -95,18 +102,62 @@ def supervised(config: Supervised, spec: TableSpec) -> Task:
         import torch
 
         with torch.no_grad():
-            outputs_BMO: np.ndarray = network(**batch.inputs["table"]).cpu().numpy()
+            outputs_BMO: np.ndarray = _outputs(network, batch).cpu().numpy()
         return answers(heads, outputs_BMO)
 
     def naive() -> float:
-        positions = np.arange(min(spec.count, 1_000_000))
-        return _naive(config, heads, columns, spec.read(positions))
+        return _naive(config, heads, columns, batch(np.arange(min(spec.count, 1_000_000 if table else 20_000)), -1))
 
-    return Task(name="supervised", heads=tuple(head.target for head in heads), batch=batch, loss=loss, costs=None, count=spec.count,
-                predict=predict, outputs=heads, naive=naive)
+    table = isinstance(spec, TableSpec)
+    costs = None if isinstance(spec, TableSpec) else np.minimum(spec.lengths.astype(np.int64) + 2, spec.max_length)
+    names = tuple(head.target for head in heads) if table else ("classification",)
+    return Task(name="supervised", heads=names, batch=batch, loss=loss, costs=costs, count=spec.count, predict=predict, outputs=heads,
+                naive=naive)
 
 
-def _head(config: Supervised, column: Column, spec: TableSpec) -> Head:
+def _check(config: Supervised, columns: tuple[Column, ...]) -> None:
+    """Refuse settings that name no target, or one that they do not suit."""
+    if not columns:
+        raise UserError("the data have no target, so there is nothing to learn; name one under targets in prepare")
+    names = [column.name for column in columns]
+    for key, said in (("target_weights", config.target_weights), ("ordinal", config.ordinal)):
+        unknown = sorted(set(said) - set(names))
+        if unknown:
+            raise UserError(f"{key}: there is no target '{unknown[0]}'{nearest(unknown[0], names)}")
+    plain = [column.name for column in columns if column.name in config.ordinal and (not column.labels or column.modality["kind"]
+                                                                                    != "category")]
+    if plain:
+        raise UserError(f"ordinal: '{plain[0]}' has no labels; it is for targets of kind category, whose labels are steps of a scale")
+    if config.ordinal and (config.label_smoothing or config.distil is not None):
+        raise UserError("ordinal targets are learnt step by step, without label_smoothing and distil; leave these out")
+
+
+def _outputs(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the raw outputs [B, M, O]; a network of texts has one member."""
+    if "numbers" in batch.inputs.get("table", {}):
+        found: torch.Tensor = network(**batch.inputs["table"])
+        return found
+    (inputs,) = batch.inputs.values()
+    logits_BO: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
+    return logits_BO[:, None, :]
+
+
+def _text_batch(spec: TaskSpec, positions_B: np.ndarray, heads: tuple[Head, ...]) -> Batch:
+    import numpy as np
+    import torch
+
+    if spec.learnt is None:
+        raise GuardError("this split has no targets to learn; this is a fault of Bessemer, please report it")
+    rows = spec.take(positions_B)
+    arrays = spec.codec.collate({"ids": rows[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
+    weight = next((column.name for column in spec.schema.by_role(Role.WEIGHT)), None)
+    weight_B = np.ones(len(positions_B), np.float32) if weight is None else rows["weight"].to_numpy().astype(np.float32)
+    targets = {head.target: spec.learnt(head.target, positions_B) for head in heads}
+    return _of(targets, {spec.column: {name: torch.from_numpy(array) for name, array in arrays.items()}}, heads,
+               (weight_B, rows["row_id"].to_numpy()))
+
+
+def _head(config: Supervised, column: Column, spec: TableSpec | TaskSpec) -> Head:
     info = spec.targets[column.name]
     if info["kind"] == "number":
         return Head(target=column.name, kind="number", width=1 + len(config.quantiles), quantiles=config.quantiles,
@@ -117,6 +168,8 @@ def _head(config: Supervised, column: Column, spec: TableSpec) -> Head:
     if absent and kind == "label":
         raise GuardError(f"the label '{absent[0]}' of '{column.name}' never occurs in the training data; remove it from the data or give "
                          "rows that have it")
+    if column.name in config.ordinal:
+        return Head(target=column.name, kind=kind, width=len(column.labels) - 1, labels=column.labels, link="ordinal")
     return Head(target=column.name, kind=kind, width=len(column.labels), labels=column.labels)
 
 
@@ -132,18 +185,24 @@ def _class_weights(config: Supervised, column: Column) -> np.ndarray | None:
 
 
 def _batch(rows: TableRows, heads: tuple[Head, ...], taught: bool = False) -> Batch:
+    found = _of(rows.targets, {"table": {"numbers": _tensor(rows.numbers), "codes": _tensor(rows.codes)}}, heads,
+                (rows.weights, rows.row_ids))
+    if taught:
+        found.targets.update({f"{name}.teacher": _tensor(values) for name, values in rows.teachers.items()})
+    return found
+
+
+def _of(learnt: Mapping[str, np.ndarray], inputs: dict[str, dict[str, torch.Tensor]], heads: tuple[Head, ...],
+        rows: tuple[np.ndarray, np.ndarray]) -> Batch:
+    """Return a batch of inputs and what is learnt of each target; `rows` are their weights and ids."""
     import torch
 
-    targets = {head.target: _tensor(rows.targets[head.target]) for head in heads}
+    targets = {head.target: _tensor(learnt[head.target]) for head in heads}
     present = {}
     for head in heads:
         value = targets[head.target]
         present[head.target] = torch.isfinite(value) if head.kind == "number" else (value >= 0).reshape(len(value), -1).all(1)
-    if taught:
-        targets.update({f"{name}.teacher": _tensor(values) for name, values in rows.teachers.items()})
-    return Batch(
-        inputs={"table": {"numbers": _tensor(rows.numbers), "codes": _tensor(rows.codes)}}, targets=targets, present=present,
-        weights=_tensor(rows.weights), row_ids=_tensor(rows.row_ids), task_ids=None)
+    return Batch(inputs=inputs, targets=targets, present=present, weights=_tensor(rows[0]), row_ids=_tensor(rows[1]), task_ids=None)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -158,7 +217,7 @@ def _loss(config: Supervised, heads: tuple[Head, ...], class_weights: dict[str, 
     """Return the weighted mean over rows and members, summed over the targets by their weights."""
     import torch
 
-    outputs_BMO = network(**batch.inputs["table"])
+    outputs_BMO = _outputs(network, batch)
     assert batch.weights is not None
     total = outputs_BMO.new_zeros(())
     per_row_B = outputs_BMO.new_zeros(len(outputs_BMO))
@@ -206,6 +265,10 @@ def _each(config: Supervised, head: Head, class_weight_C: np.ndarray | None,
         truth_PMW = target_P.to(part_PMW.dtype)[:, None, :].expand_as(part_PMW)
         return F.binary_cross_entropy_with_logits(part_PMW, truth_PMW, reduction="none").mean(dim=(1, 2)), weight_P
     code_P = target_P.long()
+    if head.link == "ordinal":
+        beyond_PMW = (code_P[:, None] > torch.arange(head.width)).to(part_PMW.dtype)[:, None, :].expand_as(part_PMW)
+        step_P = F.binary_cross_entropy_with_logits(part_PMW, beyond_PMW, reduction="none").sum(2).mean(1)
+        return step_P, weight_P if class_weight_C is None else weight_P * torch.from_numpy(class_weight_C)[code_P]
     loss_PM = F.cross_entropy(part_PMW.reshape(-1, head.width), code_P.repeat_interleave(members), reduction="none",
                               label_smoothing=config.label_smoothing)
     if class_weight_C is not None:
@@ -270,7 +333,7 @@ def _number_loss(config: Supervised, head: Head, part_PMW: torch.Tensor, target_
     return error_PM.mean(1) + pinball_PMQ.mean(dim=(1, 2))
 
 
-def _naive(config: Supervised, heads: tuple[Head, ...], columns: tuple[Column, ...], rows: TableRows) -> float:
+def _naive(config: Supervised, heads: tuple[Head, ...], columns: tuple[Column, ...], batch: Batch) -> float:
     """Return the loss of predicting the training split's shares of the classes, or a scaled number of 0 (its mean), for every row."""
     import torch
 
@@ -281,12 +344,14 @@ def _naive(config: Supervised, heads: tuple[Head, ...], columns: tuple[Column, .
             continue
         count_W = torch.tensor([float(column.facts["counts"][label]) for label in head.labels])
         share_W = (count_W / float(column.facts.get("rows", count_W.sum()))).clamp(1e-6, 1 - 1e-6)
-        outputs.append(share_W.log() if head.kind == "label" else share_W.logit())
-    batch = _batch(rows, heads)
+        if head.link == "ordinal":
+            outputs.append((1 - share_W.cumsum(0)[:-1]).clamp(1e-6, 1 - 1e-6).logit())
+        else:
+            outputs.append(share_W.log() if head.kind == "label" else share_W.logit())
     row_O = torch.cat(outputs)
 
     class _Constant(torch.nn.Module):
-        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-            return row_O.expand(len(numbers), 1, -1)
+        def forward(self, first: torch.Tensor | None = None, *others: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
+            return row_O.expand(len(named["numbers"]), 1, -1) if first is None else row_O.expand(len(first), -1)
 
     return float(_loss(config.model_copy(update={"l1": 0.0}), heads, {}, _Constant(), batch).total)
