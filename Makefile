@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup check test test-all bench demo reference clean
+.PHONY: setup browser check test test-all bench demo reference clean
 
 setup: $(READY)
 
@@ -17,6 +17,13 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $(READY)
 
+# The tests of the page drive Chromium. It is installed where that may be done, and never in the way: without it they are skipped.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		(timeout 300 apt-get update -q && timeout 600 apt-get install -q -y --no-install-recommends chromium) >/dev/null 2>&1; } || \
+		echo "no Chromium here: the tests of the page are skipped (as root: apt-get install chromium)"
+
 check: setup
 	@$(BIN)/python -m compileall -q bessemer
 	$(BIN)/ruff check .
@@ -24,10 +31,10 @@ check: setup
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_budgets.py tests/test_light.py
 	$(BIN)/python -m pytest --doctest-modules bessemer
 
-test: check
+test: check browser
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: check
+test-all: check browser
 	$(BIN)/python -m pytest -n 2
 
 bench: setup

@@ -57,7 +57,15 @@ def text_network(folder: Path, labels: Sequence[str] = LABELS, steps: int = 60) 
     write_forms(folder, (Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": 32})),))
 
 
-def text_linear(folder: Path) -> None:
+def finished(folder: Path) -> Path:
+    """Let a folder be a finished artifact, as a stage leaves it."""
+    from bessemer.core import artifact
+
+    artifact.commit(folder, artifact.Manifest(kind="finetune", key="0" * 64, inputs={}, files={}, facts={}))
+    return folder
+
+
+def text_linear(folder: Path, labels: Sequence[str] = LABELS) -> None:
     """Write the linear model of the same sentences."""
     import pyarrow as pa
 
@@ -66,9 +74,9 @@ def text_linear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = sentences(400, seed=1)
     schema = Schema(columns=(Column(name="text", role=Role.INPUT, modality={"kind": "text", "tokenizer": {"kind": "wordpiece"}}),
-                             Column(name="label", role=Role.TARGET, modality={"kind": "category"}, labels=LABELS)))
+                             Column(name="label", role=Role.TARGET, modality={"kind": "category"}, labels=tuple(labels))))
     table = pa.table({"text": [text for text, _ in rows], "label": [LABELS.index(label) for _, label in rows]})
-    config = make("models", {"kind": "tfidf_linear", "c": [10.0]})
+    config = make("models", {"kind": "tfidf_linear", "analyzers": ["word"], "c": [10.0]})
     plugin_of("models", config).function(config).fit(FitSpec(schema, lambda: iter([table]), lambda: iter([table]), 0, folder))
     schema.save(folder)
     write_forms(folder, (Form(name="linear", predictor=make("predictors", "linear")),))

@@ -43,9 +43,10 @@ export async function ask(address, body, signal) {
 
 function waitOf(answer) {
   const said = answer.headers.get("retry-after");
-  const seconds = Number(said ?? NaN);
+  const seconds = Number(said);
+  if (said === null) return answer.status === 429 ? 1 : 0;
   if (Number.isFinite(seconds)) return Math.min(Math.max(seconds, 1), 300);
-  const until = Date.parse(said ?? "");
+  const until = Date.parse(said);
   return Number.isFinite(until) ? Math.min(Math.max(Math.ceil((until - Date.now()) / 1000), 1), 300) : 1;
 }
 

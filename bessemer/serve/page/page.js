@@ -174,14 +174,14 @@ function pick(target, label) {
 function failed(error, again) {
   if (!(error instanceof Trouble)) throw error;
   Object.assign(state, { targets: null, reasons: null });
+  const first = state.trouble?.kind !== error.kind;
+  const wait = error.kind === "lost" ? (first ? 1 : Math.min((state.trouble.wait || 1) * 2, 15)) : error.wait;
+  const until = wait ? Date.now() + 1000 * wait : 0;
+  showTrouble(Object.assign(error, { wait, until, again }));
   if (state.description) {
     drawAnswer();
     drawWhy();
   }
-  const first = state.trouble?.kind !== error.kind;
-  const wait = error.kind === "busy" ? error.wait : error.kind === "lost" ? (first ? 1 : Math.min((state.trouble.wait || 1) * 2, 15)) : 0;
-  const until = wait ? Date.now() + 1000 * wait : 0;
-  showTrouble(Object.assign(error, { wait, until, again }));
   if (wait) count();
 }
 
@@ -322,6 +322,9 @@ at("clear").addEventListener("click", () => {
 at("explained").addEventListener("change", () => {
   const [target, label] = JSON.parse(at("explained").value);
   pick(target, label);
+});
+addEventListener("online", () => {
+  if (state.trouble?.kind === "lost") state.trouble.again();
 });
 at("copy").addEventListener("click", copy);
 at("models").addEventListener("change", () => {
