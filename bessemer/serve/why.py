@@ -27,7 +27,7 @@ MOST_REASONS = 100
 MOST_LABELS = 5
 MOST_SPANS = 96
 """Answers asked for one explanation at most, besides the whole row's own; of a table times TYPICAL."""
-MOST_SIGNS, MOST_CELLS = 4_000_000, 2_000_000
+MOST_SIGNS, MOST_CELLS = 2_000_000, 2_000_000
 """Characters and cells that all rows of one explanation hold together at most; long texts and wide tables get fewer spans."""
 READ_SIGNS = 50_000
 """What is beyond in a text stays where it is and is not explained."""
