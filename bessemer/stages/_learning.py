@@ -127,15 +127,12 @@ def make_task(config: Config | None, spec: Spec) -> Task:
 
 def _default_task(spec: Spec) -> str | dict[str, Any]:
     """Return the task of data for which the recipe names none; a validation split is learnt as its training split is."""
-    import numpy as np
+    from bessemer.tasks.supervised import taught
 
-    whole = spec.fitted_on or spec
-    if isinstance(whole, TableSpec):
-        return {"kind": "supervised", "distil": {}} if whole.taught else "supervised"
-    columns = whole.schema.by_role(Role.TARGET)
-    if {f"{column.name}.teacher" for column in columns} & set(whole.take(np.zeros(0, np.int64)).column_names):
-        return "distillation"
-    return "classification" if [column.modality["kind"] for column in columns] == ["category"] else "supervised"
+    known = taught(spec.fitted_on or spec)
+    if isinstance(spec, TaskSpec) and [column.modality["kind"] for column in spec.schema.by_role(Role.TARGET)] == ["category"]:
+        return "distillation" if known else "classification"
+    return {"kind": "supervised", "distil": {}} if known else "supervised"
 
 
 def fetched(name: str, run: RunContext) -> Path:

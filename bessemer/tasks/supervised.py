@@ -85,15 +85,13 @@ def supervised(config: Supervised, spec: TableSpec | TaskSpec) -> Task:
     heads = tuple(_head(config, column, spec) for column in columns)
     weights = {column.name: _class_weights(config, column) for column in columns if column.labels}
 
-    whole = spec.fitted_on or spec
-    if config.distil is not None and not (isinstance(whole, TableSpec) and whole.taught):
-        raise UserError("task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage (of texts, with "
-                        "the task 'distillation')")
+    if config.distil is not None and not taught(spec.fitted_on or spec):
+        raise UserError("task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage")
 
     def batch(positions_B: np.ndarray, epoch: int) -> Batch:
         if isinstance(spec, TableSpec):
             return _batch(spec.read(positions_B), heads, config.distil is not None)
-        return _text_batch(spec, positions_B, heads)
+        return _text_batch(spec, positions_B, heads, config.distil is not None)
 
     def loss(network: torch.nn.Module, batch: Batch) -> Loss:
         return _loss(config, heads, weights, network, batch)
@@ -142,7 +140,17 @@ def _outputs(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return logits_BO[:, None, :]
 
 
-def _text_batch(spec: TaskSpec, positions_B: np.ndarray, heads: tuple[Head, ...]) -> Batch:
+def taught(spec: TableSpec | TaskSpec) -> bool:
+    """Tell whether the rows of a split hold teachers' answers."""
+    import numpy as np
+
+    if isinstance(spec, TableSpec):
+        return spec.taught
+    names = {f"{column.name}.teacher" for column in spec.schema.by_role(Role.TARGET)}
+    return bool(names & set(spec.take(np.zeros(0, np.int64)).column_names))
+
+
+def _text_batch(spec: TaskSpec, positions_B: np.ndarray, heads: tuple[Head, ...], taught: bool) -> Batch:
     import numpy as np
     import torch
 
@@ -153,8 +161,14 @@ def _text_batch(spec: TaskSpec, positions_B: np.ndarray, heads: tuple[Head, ...]
     weight = next((column.name for column in spec.schema.by_role(Role.WEIGHT)), None)
     weight_B = np.ones(len(positions_B), np.float32) if weight is None else rows["weight"].to_numpy().astype(np.float32)
     targets = {head.target: spec.learnt(head.target, positions_B) for head in heads}
-    return _of(targets, {spec.column: {name: torch.from_numpy(array) for name, array in arrays.items()}}, heads,
-               (weight_B, rows["row_id"].to_numpy()))
+    found = _of(targets, {spec.column: {name: torch.from_numpy(array) for name, array in arrays.items()}}, heads,
+                (weight_B, rows["row_id"].to_numpy()))
+    said = [(head, f"{head.target}.teacher") for head in heads if taught and f"{head.target}.teacher" in rows.column_names]
+    for head, name in said:
+        flat = rows[name].combine_chunks()
+        plain = flat.to_numpy() if head.kind == "number" else flat.flatten().to_numpy().reshape(len(flat), -1)
+        found.targets[name] = _tensor(plain)
+    return found
 
 
 def _head(config: Supervised, column: Column, spec: TableSpec | TaskSpec) -> Head:

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
-from bessemer.core.task_spec import TableSpec
+from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import Task
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.nn.checkpoint import save_network
+from bessemer.nn.ngrams import Ngrams, NgramsConfig
 from bessemer.nn.relations import answer, relation_heads, relation_loss
 from bessemer.tasks.distillation import divergence
 from bessemer.testing import rows
@@ -149,6 +150,39 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         task(spec, relation_weight=2.0)
     scored = task(replace(plain, fitted_on=spec))
     assert scored.loss(rows.network(HEADS), scored.batch(POSITIONS, -1)).total.isfinite()  # validation: by its labels
+
+
+def drawn(count: int, seed: int) -> TaskSpec:
+    """Rows of 6 tokens whose label is drawn by what the tokens add up to; the stored answers are those true chances."""
+    draw, weight_VC = np.random.default_rng(seed), np.random.default_rng(0).normal(size=(rows.VOCAB_SIZE, 3))
+    ids_NL = draw.integers(5, rows.VOCAB_SIZE, (count, 6))
+    chance_NC = softmax(weight_VC[ids_NL].sum(1))
+    code_N = (draw.random((count, 1)) > chance_NC.cumsum(1)).sum(1)
+    table = pa.table({"row_id": np.arange(count), f"{rows.INPUT}.ids": pa.array(ids_NL.tolist(), pa.list_(pa.int32())),
+                      rows.TARGET: pa.array(code_N, pa.int32()), f"{rows.TARGET}.teacher": pa.FixedSizeListArray.from_arrays(
+                          pa.array(np.log(chance_NC).reshape(-1).astype(np.float32)), 3)})
+    return replace(rows.split_of(), take=lambda positions: table.take(pa.array(positions)), count=count,
+                   stored=lambda name: table[name].to_numpy(), lengths=np.full(count, 6))
+
+
+def test_a_student_that_hears_a_good_teacher_generalises_better_than_from_labels() -> None:
+    """Chances tell more than draws from them: the same network, rows and steps, the loss of rows that it has not seen."""
+    train, held = drawn(300, 1), drawn(2000, 2)
+    losses = {}
+    for kind, settings in (("distillation", {"label_weight": 0.0, "temperature": 1.0}), ("classification", {})):
+        config = make("tasks", {"kind": kind, **settings})
+        mine, scored = (plugin_of("tasks", item).function(item, spec) for item, spec in ((config, train), (make("tasks", "classification"),
+                                                                                                         held)))
+        torch.manual_seed(0)
+        network = Ngrams(NgramsConfig(rows.VOCAB_SIZE, embedding_size=8, sizes=(1,), hidden_size=0, dropout=0.0), HEADS, rows.LABELS)
+        optimiser, batch = torch.optim.Adam(network.parameters(), 0.05), mine.batch(np.arange(300), 0)
+        for _ in range(100):
+            optimiser.zero_grad()
+            torch.autograd.backward(mine.loss(network, batch).total)
+            optimiser.step()
+        with torch.no_grad():
+            losses[kind] = scored.loss(network, scored.batch(np.arange(2000), -1)).total.item()
+    assert losses["distillation"] < 0.9 * losses["classification"]
 
 
 def taught_table() -> TableSpec:
