@@ -123,7 +123,7 @@ def rows_about(data: Path, found: Inspection) -> int:
         import pyarrow.parquet as pq
 
         return int(pq.read_metadata(data).num_rows)
-    if found.rows < 1000 or found.kind == "arrow":
+    if found.rows < 1000 or found.kind not in ("csv", "jsonl", "lines"):
         return found.rows
     head = plain_head(data, 1 << 20)
     lines = max(1, head.count(b"\n"))

@@ -12,6 +12,8 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk, Source
 from bessemer.data.columns import OneType
+from bessemer.data.guess import encoding_of
+from bessemer.data.hub import READ, README
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
 
@@ -59,27 +61,63 @@ class Inspection:
 
 
 def infer_source(path: Path) -> Config:
-    """Return the source config of a file by its suffix and content; a kind that is not known is a UserError."""
+    """Return the source config of a file or folder by its name and content; a kind that is not known is a UserError."""
+    if path.is_dir():
+        return _made(_folder_kind(path), path)
     if not path.is_file():
-        raise UserError(f"'{path}' is a folder; name a file" if path.is_dir() else f"there is no file '{path}'")
-    with open_checked(path, "a data file", text=False):
-        head = plain_head(path)
+        raise UserError(f"there is no file '{path}'")
+    with open_checked(path, "a data file", text=False) as stream:
+        first = stream.read(16)
+    if first == b"SQLite format 3\x00":
+        return _made("sqlite", path)
     kind = kind_of(path)
+    if kind == "excel":
+        return _made(kind, path)
+    head = plain_head(path)
     kind = "parquet" if head[:4] == b"PAR1" else "arrow" if head[:6] == b"ARROW1" else kind
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if kind == "jsonl" and start == b"[":
         raise UserError(f"'{path}' is one JSON list; expected JSON lines, one object a line (jq -c '.[]' makes them)")
     if kind is None or kind == "lines":
-        first = head.split(b"\n", 1)[0]
-        if start == b"{":
-            kind = "jsonl"
-        elif kind == "lines" and first.count(b"\t") != 1:
-            raise UserError(f"'{path}', line 1: expected 'label<TAB>text', found {first.count(bytes([9]))} tabs; give a table with "
-                            "a header the suffix .csv or .tsv")
-    if kind is None:
-        raise UserError(f"'{path}' has the suffix '{path.suffix}', which says nothing about its kind; expected "
-                        f"{', '.join(KINDS)}")
+        kind = _text_kind(path, head, kind)
+    return _made(kind, path)
+
+
+def _made(kind: str, path: Path) -> Config:
     return plugin("data/sources", kind).config.model_validate({"path": str(path)})
+
+
+def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
+    """Return the kind of text whose name does not say it."""
+    found = encoding_of(head)
+    first = (head.decode(found, "replace") if found else head.decode("utf-8-sig", "replace")).lstrip("\ufeff").split("\n", 1)[0]
+    if first.lstrip()[:1] == "{":
+        return "jsonl"
+    if first.lstrip().startswith("__label__"):
+        return "fasttext"
+    if kind is None:
+        raise UserError(f"'{path}' has the suffix '{path.suffix}', which says nothing about its kind; expected {', '.join(KINDS)}")
+    if first.count("\t") != 1:
+        raise UserError(f"'{path}', line 1: expected 'label<TAB>text', found {first.count(chr(9))} tabs; give a table with a header the suffix "
+                        ".csv or .tsv; of one file of texts for each class, name their folder")
+    return kind
+
+
+def _folder_kind(folder: Path) -> str:
+    """Return what a folder is: a data set in the hub's layout, a file of lines for each class, or a folder of texts for each class."""
+    inside = [item for item in sorted(folder.iterdir()) if not item.name.startswith(".")]
+    files = [item for item in inside if item.is_file()]
+    texts = [item for item in files if item.suffix.lower() == ".txt" and item.stem.lower() not in ("readme", "license", "licence")]
+    rows = any(kind_of(item) in READ for item in [*files, *(folder / "data").glob("*")])
+    if rows or (any(item.name == README for item in files) and any(kind_of(item) in READ for item in folder.glob("*/*"))):
+        return "hf"
+    if len(texts) > 1:
+        return "class_files"
+    deep = sum(any(item.rglob("*.txt")) for item in inside if item.is_dir())
+    if deep > 1:
+        return "folder"
+    raise UserError(f"'{folder}' is a folder that is no data set: expected Parquet, CSV or JSON lines by split (train, test), a .txt file "
+                    "of lines for each class, or a folder of .txt files for each class; or name one file")
 
 
 def inspect(path: Path, target: str | None = None, task: str | None = None) -> Inspection:
@@ -96,6 +134,8 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     config = infer_source(path)
     source: Source = plugin_of("data/sources", config).function(config)
     table, rejected = _sample(source, path)
+    if plugin_of("data/sources", config).name == "hf":  # which split a row is of is nothing to learn
+        table = table.drop_columns(["split"])
     if not len(table):
         raise UserError(f"'{path}' has no row that can be read")
     names = table.column_names
