@@ -154,6 +154,7 @@ def serve(runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN|NAME=FO
           max_bytes: Annotated[int | None, typer.Option(help="Bytes of one request.")] = None,
           max_chars: Annotated[int | None, typer.Option(help="Characters of one text.")] = None,
           timeout: Annotated[float | None, typer.Option(help="Seconds until a request without an answer is answered 503.")] = None,
+          head_timeout: Annotated[float | None, typer.Option(help="Seconds in which the head of a request must have come.")] = None,
           max_connections: Annotated[int | None, typer.Option(help="Open connections of a process.")] = None,
           api_key_file: Annotated[Path | None, typer.Option(help="A file with one key a line, one of which a request must bring.")] = None,
           insecure: Annotated[bool, typer.Option(help="Let others in without keys.")] = False) -> None:
@@ -163,7 +164,7 @@ def serve(runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN|NAME=FO
     serve(Asked(runs or [], models_folder, api_key_file, insecure, {
         "port": port, "host": host, "form": form, "workers": workers, "threads": threads, "max_queue": max_queue,
         "max_wait_ms": max_wait_ms, "max_items": max_items, "max_bytes": max_bytes, "max_chars": max_chars, "timeout": timeout,
-        "max_connections": max_connections}))
+        "head_timeout": head_timeout, "max_connections": max_connections}))
 
 
 @app.command()

@@ -45,7 +45,7 @@ class Call:
         rows: rows that were asked for; model, version: who answered; for the log.
     """
 
-    __slots__ = ("_receive", "_tickets", "deadline", "headers", "id", "limit", "model", "params", "rows", "scope", "version")
+    __slots__ = ("_read", "_receive", "_tickets", "deadline", "headers", "id", "limit", "model", "params", "rows", "scope", "version")
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]], request_id: str, limit: int, timeout: float) -> None:
         self.scope, self._receive, self.id, self.limit = scope, receive, request_id, limit
@@ -54,6 +54,7 @@ class Call:
         self.deadline = time.monotonic() + timeout
         self.rows, self.model, self.version = 0, "", ""
         self._tickets: set[Ticket] = set()
+        self._read = False
 
     @property
     def connection(self) -> Connection | None:
@@ -77,6 +78,7 @@ class Call:
     async def body(self) -> bytes:
         """Return the body; one beyond the limit is a Problem, whether or not its length was announced."""
         announced = self.headers.get(b"content-length")
+        self._read = True
         if announced is not None and int(announced) > self.limit:
             await self._discard()
             raise self._too_large()
@@ -105,13 +107,20 @@ class Call:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes, however long it is."""
-        more = True
+        more = self._read = True
         while more:
             message = await self._receive()
             self._present(message)
             more = message.get("more_body", False)
             if message.get("body"):
                 yield message["body"]
+
+    async def skip(self) -> bool:
+        """Read and drop a body that no handler read; tell whether it came to its end, so that the connection can go on."""
+        if self._read or not (self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers):
+            return True
+        self._read = True
+        return await self._discard()
 
     def _present(self, message: Any) -> None:
         if message["type"] == "http.disconnect":
@@ -121,20 +130,24 @@ class Call:
         return Problem("too-large", f"the body has more than the {self.limit:,} bytes that this server takes; send fewer rows at a time, "
                        "stream them to predict_lines, or start the server with a larger --max-bytes", ((b"connection", b"close"),))
 
-    async def _discard(self) -> None:
-        """Read on for a moment, so that the client, still sending, comes to read the answer; never for a client that asks first."""
+    async def _discard(self) -> bool:
+        """Read on for a moment, so that the client, still sending, comes to read the answer; never for a client that asks first.
+
+        Returns whether the body came to its end.
+        """
         if b"expect" in self.headers:
-            return
+            return False
         until, left = time.monotonic() + DISCARD_SECONDS, 16 * self.limit
         while left > 0 and time.monotonic() < until:
             try:
                 message = await asyncio.wait_for(self._receive(), DISCARD_SECONDS)
             except TimeoutError:
-                return
+                return False
             self._present(message)
             left -= len(message.get("body", b""))
             if not message.get("more_body"):
-                return
+                return True
+        return False
 
     async def wait(self, ticket: Ticket) -> list[Any]:
         """Return a ticket's results; past the deadline, or when the client has gone, its rows are dropped from the queue."""

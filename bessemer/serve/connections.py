@@ -147,8 +147,10 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
         elif cycle is not None and cycle.more_body and not cycle.response_complete and not self.inner.flow.read_paused:
             if now - self.window > settings.head_timeout:
-                if self.body < SLOWEST:
+                if self.body < SLOWEST and cycle.response_started:
                     self.transport.abort()
+                elif self.body < SLOWEST:
+                    self.refuse(Problem("timeout-request", "the request's body did not come in time; send it faster"))
                 self.body, self.window = 0, now
         size = self.transport.get_write_buffer_size()
         if not size or size != self.unsent:

@@ -9,7 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -140,7 +140,13 @@ class _Outcome:
     async def problem(self, problem: Problem) -> None:
         """Send a problem document."""
         if not self.status:
-            await self.reply(problem_reply(problem, self.call.id))
+            reply = problem_reply(problem, self.call.id)
+            try:
+                whole = await self.call.skip()
+            except Gone:
+                self.status = GONE
+                return
+            await self.reply(reply if whole else replace(reply, headers=(*reply.headers, (b"connection", b"close"))))
 
     def _common(self) -> list[tuple[bytes, bytes]]:
         found = [*SAFE, (b"x-request-id", self.call.id.encode())]

@@ -145,7 +145,7 @@ class Registry:
     async def _refresh_model(self, hosted: Hosted) -> None:
         found = await asyncio.get_running_loop().run_in_executor(None, self._places, hosted.source)
         if isinstance(found, str):
-            self._fault(hosted, hosted.current.name if hosted.current else "newest", found)
+            self._fault(hosted, "newest", found)
             return
         hosted.faults.pop("newest", None)
         if hosted.source.kind == "versions":

@@ -145,7 +145,7 @@ class Supervisor:
         theirs.close()
         reader, worker.writer = await asyncio.open_unix_connection(sock=own)
         self._send(worker, {"settings": self.settings.model_dump(mode="json"), "routes": self.routes, "counts": self.counts,
-                            "slot": worker.slot, "early": not self._told})
+                            "slot": worker.slot, "early": not self._told and worker.slot == 0})
         self._spawn(self._hear(worker, reader))
 
     def _clean(self, worker: Worker) -> None:
@@ -191,7 +191,8 @@ class Supervisor:
                 message = json.loads(line)
                 if "loaded" in message:
                     worker.loaded = True
-                    self._first(message["loaded"])
+                    if worker.slot == 0:  # which answers before it is ready; the others only then
+                        self._first(message["loaded"])
                 elif "obeyed" in message:
                     future = self._answers.get((worker.slot, message["obeyed"]))
                     if future is not None and not future.done():

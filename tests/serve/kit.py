@@ -31,9 +31,9 @@ ROOT = Path(__file__).parent.parent.parent
 JSON = {"content-type": "application/json"}
 
 
-def finish(folder: Path, key: str) -> Path:
+def finish(folder: Path, key: str, kind: str = "finetune") -> Path:
     """Write the manifest of a model's folder."""
-    artifact.commit(folder, artifact.Manifest(kind="export", key=artifact.digest(key), inputs={}, files={}, facts={}))
+    artifact.commit(folder, artifact.Manifest(kind=kind, key=artifact.digest(key), inputs={}, files={}, facts={}))
     return folder
 
 

@@ -1,0 +1,251 @@
+"""The whole server: processes, signals, connections. Nothing that was accepted is lost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.api import Model
+from tests.serve.kit import ROOT, Server, write_text_model
+from tests.serve.test_registry import LONG, ROW
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def post(url: str, value: Any, **headers: str) -> Any:
+    request = urllib.request.Request(url, json.dumps(value).encode(), {"content-type": "application/json", **headers})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+class Clients:
+    """Closed-loop clients, each on a connection of its own, that open a new one only when the server said that it closes theirs."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.port, self.over = port, threading.Event()
+        self.statuses: list[int] = []
+        self.lost: list[str] = []
+        self.versions: list[str] = []
+        self.refused = 0
+        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        while not self.over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            try:
+                connection.connect()
+            except OSError:
+                self.refused += 1  # never accepted: nothing is lost
+                return
+            try:
+                while not self.over.is_set():
+                    connection.request("POST", "/predict", json.dumps(LONG), {"content-type": "application/json"})
+                    answer = connection.getresponse()
+                    body = json.loads(answer.read())
+                    self.statuses.append(answer.status)
+                    self.versions.append(body.get("version", ""))
+                    if answer.getheader("connection") == "close":
+                        break
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.lost.append(repr(error))
+                return
+            finally:
+                connection.close()
+
+    def end(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def server(texts: Path) -> Any:
+    with Server(texts, "--workers", "2", "--timeout", "20") as found:
+        yield found
+
+
+def test_it_says_where_it_is_and_what_it_serves(server: Server, texts: Path) -> None:
+    server.wait(lambda: "  stop with Ctrl-C" in server.out, "the banner")
+    assert server.out[:2] == [f"serving on {server.url}", f"  mood: version {get(server.url + '/models')['models'][0]['current']}, onnx-float32"]
+    answer = post(server.url + "/predict", ROW)
+    assert list(answer["targets"]["mood"]["probabilities"].values()) == Model.load(texts).predict_proba([ROW])[0].tolist()
+
+
+def test_metrics_are_those_of_all_processes(server: Server) -> None:
+    for _ in range(10):
+        post(server.url + "/predict", ROW)
+    server.wait(lambda: b"bessemer_workers 2.0" in urllib.request.urlopen(server.url + "/metrics", timeout=30).read(), "two processes")
+
+    def counted() -> float:
+        text = urllib.request.urlopen(server.url + "/metrics", timeout=30).read().decode()
+        return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith('bessemer_requests_total{route="/predict",'))
+
+    before = counted()
+    for _ in range(12):
+        post(server.url + "/predict", ROW)
+    assert counted() == before + 12
+
+
+def test_the_log_has_no_texts(server: Server) -> None:
+    post(server.url + "/predict?secret=query", {"review": "a secret text"}, **{"x-request-id": "seen"})
+    found = server.wait(lambda: [line for line in server.log if '"id":"seen"' in line], "a line of the log")
+    line = json.loads(found[0])
+    assert set(line) == {"time", "level", "event", "id", "method", "route", "status", "ms", "rows", "model", "version"}
+    assert (line["route"], line["status"], line["rows"]) == ("/predict", 200, 1)
+    assert "secret" not in "".join(server.log)
+
+
+def test_a_worker_that_is_killed_is_started_again_and_the_others_answer(server: Server) -> None:
+    before = server.wait(lambda: len(server.workers()) == 2 and server.workers(), "two processes")
+    os.kill(before[0], signal.SIGKILL)
+    for _ in range(20):
+        assert post(server.url + "/predict", ROW)["model"] == "mood"
+    server.wait(lambda: len(server.workers()) == 2 and before[0] not in server.workers(), "a process in its place")
+    (event,) = server.events("worker-ended")
+    assert event["code"] == -signal.SIGKILL
+    server.wait(lambda: len(server.events("loaded")) == 3, "the model in the new process")
+
+
+@pytest.mark.parametrize("piece", [b"POST /predict HTTP/1.1\r\nHost: x\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                   b"application/json\r\nContent-Length: 90\r\n\r\n{"], ids=["head", "body"])
+def test_a_client_that_sends_a_byte_a_second_is_cut_off(texts: Path, piece: bytes) -> None:
+    with Server(texts, "--workers", "1", "--timeout", "3", "--head-timeout", "2") as server:
+        slow = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        slow.sendall(piece)
+        started = time.monotonic()
+        answer = b""
+        while time.monotonic() < started + 20:
+            slow.settimeout(0.3)
+            try:
+                slow.sendall(b"x")
+                got = slow.recv(4096)
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+            answer += got
+            if not got:
+                break
+        assert time.monotonic() - started < 10
+        assert answer.startswith(b"HTTP/1.1 408 ") and b"application/problem+json" in answer
+        slow.close()
+
+
+def test_what_is_no_http_is_a_problem_document(server: Server) -> None:
+    for head in (b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+            raw.sendall(head)
+            answer = raw.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 400 ") and b'"status": 400' in answer
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000)
+        raw.sendall(b"x-long: " + b"y" * 70_000)
+        assert raw.makefile("rb").read().startswith(b"HTTP/1.1 431 ")
+
+
+def test_rows_of_a_client_that_has_gone_are_dropped(server: Server) -> None:
+    """The client leaves while its 900 rows wait; the next request does not wait for them, and the log has them as 499."""
+    body = json.dumps({"rows": [LONG] * 900}).encode()
+    gone = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    gone.sendall(b"POST /predict_batch HTTP/1.1\r\nHost: x\r\nX-Request-ID: left\r\nContent-Type: application/json\r\nContent-Length: "
+                 + str(len(body)).encode() + b"\r\n\r\n" + body)
+    gone.close()
+    found = server.wait(lambda: [json.loads(line) for line in server.log if '"id":"left"' in line], "its line in the log")
+    assert found[0]["status"] == 499
+
+
+def test_sigterm_under_load_answers_everything_that_was_accepted(texts: Path) -> None:
+    with Server(texts, "--workers", "2") as server:
+        clients, workers = Clients(server.port, 12), server.workers()
+        time.sleep(1.0)
+        batch: list[Any] = []
+        thread = threading.Thread(target=lambda: batch.append(post(server.url + "/predict_batch", {"rows": [LONG] * 900})))
+        thread.start()
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        thread.join(60)
+        assert server.process.wait(60) == 0
+        clients.end()
+        assert not clients.lost and set(clients.statuses) == {200} and len(clients.statuses) > 50
+        assert clients.refused > 0, "new connections were not refused"
+        assert len(batch[0]["rows"]) == 900
+        assert [event["finished"] for event in server.events("ended")] == [True, True]
+        assert not any(Path(f"/proc/{number}").exists() for number in workers)
+
+
+def test_reload_and_kill_under_load_lose_nothing(tmp_path: Path, graph: bytes) -> None:
+    store = tmp_path / "store"
+    write_text_model(store / "mood" / "1", graph, "one")
+    write_text_model(tmp_path / "next", graph, "two", max_length=8)
+    with Server("--models-folder", store, "--workers", "2") as server:
+        clients = Clients(server.port, 8)
+        time.sleep(0.5)
+        (tmp_path / "next").rename(store / "mood" / "2")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait(lambda: len(server.events("switched")) == 4, "both processes take version 2")
+        answer = post(server.url + "/admin/models/mood/use", {"version": "1"})
+        assert answer["current"] == "1"
+        assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"1"}, "one process was not told"
+        time.sleep(0.3)
+        clients.end()
+        assert not clients.lost and set(clients.statuses) == {200} and {"1", "2"} == set(clients.versions)
+        victim = server.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        server.wait(lambda: len(server.workers()) == 2 and victim not in server.workers(), "a process in its place")
+        server.wait(lambda: len(server.events("loaded")) >= 6, "it loads both versions")
+        time.sleep(0.2)
+        assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"1"}, "the new process forgot what was used"
+
+
+def test_a_taken_port_is_one_sentence(texts: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = subprocess.run([sys.executable, "-m", "bessemer", "serve", str(texts), "--port", str(port)], cwd=ROOT, capture_output=True,
+                               text=True, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == (f"error: the port {port} of 127.0.0.1 is taken by another process; choose another one with --port, or --port 0 "
+                            "for any that is free\n")
+
+
+def test_an_altered_model_is_one_sentence_at_the_start(tmp_path: Path, graph: bytes) -> None:
+    folder = write_text_model(tmp_path / "mood", graph)
+    (folder / "model.onnx").write_bytes(graph[:-1] + b"?")
+    found = subprocess.run([sys.executable, "-m", "bessemer", "serve", str(folder), "--port", "0"], cwd=ROOT, capture_output=True,
+                           text=True, check=False)
+    assert found.returncode == 2
+    sentence = [line for line in found.stderr.splitlines() if not line.startswith("{")]
+    assert len(sentence) == 1 and sentence[0].startswith("error: the model 'mood' cannot be served: ") and "SHA-256" in sentence[0]
+
+
+def test_keys_are_never_shown(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("the-key-0123456789abcdef\n")
+    with Server(texts, "--workers", "1", "--api-key-file", tmp_path / "keys", "--host", "0.0.0.0") as server:
+        url = f"http://127.0.0.1:{server.port}"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            post(url + "/predict", ROW)
+        assert post(url + "/predict", ROW, authorization="Bearer the-key-0123456789abcdef")["model"] == "mood"
+        with Path(f"/proc/{server.workers()[0]}/cmdline").open("rb") as line:
+            assert b"the-key" not in line.read()
+        post(url + "/admin/reload", {}, **{"x-api-key": "the-key-0123456789abcdef"})
+    assert "the-key" not in "".join([*server.log, *server.out])
