@@ -98,8 +98,8 @@ def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
     if kind is None:
         raise UserError(f"'{path}' has the suffix '{path.suffix}', which says nothing about its kind; expected {', '.join(KINDS)}")
     if first.count("\t") != 1:
-        raise UserError(f"'{path}', line 1: expected 'label<TAB>text', found {first.count(chr(9))} tabs; give a table with a header the suffix "
-                        ".csv or .tsv; of one file of texts for each class, name their folder")
+        raise UserError(f"'{path}', line 1: expected 'label<TAB>text', found {first.count(chr(9))} tabs; give a table with a header the "
+                        "suffix .csv or .tsv; of one file of texts for each class, name their folder")
     return kind
 
 
@@ -116,8 +116,8 @@ def _folder_kind(folder: Path) -> str:
     deep = sum(any(item.rglob("*.txt")) for item in inside if item.is_dir())
     if deep > 1:
         return "folder"
-    raise UserError(f"'{folder}' is a folder that is no data set: expected Parquet, CSV or JSON lines by split (train, test), a .txt file "
-                    "of lines for each class, or a folder of .txt files for each class; or name one file")
+    raise UserError(f"'{folder}' is a folder; name a file, or a folder of data: Parquet, CSV or JSON lines by split (train, test), a "
+                    ".txt file of lines for each class, or a folder of .txt files for each class")
 
 
 def inspect(path: Path, target: str | None = None, task: str | None = None) -> Inspection:

@@ -148,7 +148,11 @@ def open_checked(file: Path, kind: str, *, text: bool = True, encoding: str | No
         stream = file.open("rb")
     except PermissionError:
         raise UserError(f"there is no permission to read '{file}'; change its rights (chmod u+r)") from None
-    head = plain_head(file) if text else stream.read(1)
+    try:
+        head = plain_head(file) if text else stream.read(1)
+    except UserError:
+        stream.close()
+        raise
     stream.seek(0)
     problem = _problem(head, kind, encoding) if text or not head else None
     if problem:

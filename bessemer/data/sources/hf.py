@@ -181,8 +181,10 @@ def _commit(name: str, revision: str | None) -> str:
     if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     hub = _hub()
+    from huggingface_hub import constants
+
     try:
-        if hub.constants.HF_HUB_OFFLINE:
+        if constants.HF_HUB_OFFLINE:
             folder = Path(hub.snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
             return folder.name
         return str(hub.HfApi().dataset_info(name, revision=revision, timeout=30).sha)
