@@ -322,7 +322,8 @@ def get_dataset(name: str) -> None:
     with Bars() as bars, Events([bars]).progress(f"fetch {name}", None, "bytes") as progress:
         folder = fetch(item.resource, progress=lambda done, total: progress.advance(done - progress.done))
     out.print(f"{folder / item.folder}\nnext: write it into a recipe: "
-              + (f"{{kind: catalogue, name: {name}}}" if item.kind == "rows" else f"{{kind: pretrained, name: {name}}}"), markup=False)
+              + {"rows": f"{{kind: catalogue, name: {name}}}", "weights": f"{{kind: pretrained, name: {name}}}",
+                 "vectors": f"{{kind: ngrams, vectors: {name}}}"}[item.kind], markup=False)
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -103,13 +103,13 @@ class DataSet:
     """A real data set or set of weights that the catalogue can fetch.
 
     Attributes:
-        kind: `"rows"` or `"weights"`.
+        kind: `"rows"`, `"weights"` (of a network), or `"vectors"` (of words).
         about: one sentence: content, language, counts.
         licence: its licence, shown before the first use.
         reference: published or measured scores to hold against, one sentence.
         resource: where its files are.
         read: for rows: (folder of the fetched members) -> chunks with plain columns.
-        folder: for weights: the path inside the fetched folder that holds config.json and the weights.
+        folder: for weights and vectors: the path inside the fetched folder that holds them, for weights with config.json.
     """
 
     kind: str

@@ -17,7 +17,7 @@ class Glove(Config):
 def glove(config: Glove) -> DataSet:
     """Return where the folder is: one .npy of vectors, float32 [400000, 50], and their words as Parquet."""
     return DataSet(
-        kind="weights",
+        kind="vectors",
         about="English word vectors, 400,000 lower-case words of 50 numbers, from 6 billion words of Wikipedia 2014 and Gigaword 5: for "
               "'vectors' of text_cnn, text_rnn and ngrams, no network",
         licence="PDDL-1.0 (the vectors; the package that holds them is Apache-2.0)",

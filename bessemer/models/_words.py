@@ -185,8 +185,8 @@ def _published(name: str, spec: BuildSpec) -> tuple[np.ndarray, np.ndarray]:
         from bessemer.core.fetch import fetch
 
         entry = _entry(name)
-        if not entry.folder:
-            raise UserError(f"vectors: '{name}' of the catalogue is rows, no word vectors")
+        if entry.kind != "vectors":
+            raise UserError(f"vectors: '{name}' of the catalogue holds no word vectors; `bessemer datasets` lists what is there")
         path = fetch(entry.resource) / entry.folder
     assert spec.data is not None
     words_N, vectors_NS = read_word_vectors(path)

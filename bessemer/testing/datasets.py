@@ -40,10 +40,12 @@ class DataSetContract(PluginContract):
             assert not PurePosixPath(member).is_absolute() and ".." not in PurePosixPath(member).parts
 
     def test_it_is_rows_or_weights(self, tmp_path: Path) -> None:
-        """Rows can be read; weights have a folder with a configuration."""
+        """Rows can be read; weights have a folder with a configuration; vectors of words have a folder."""
         found = self.data_set(tmp_path)
-        assert found.kind in ("rows", "weights")
+        assert found.kind in ("rows", "weights", "vectors")
         if found.kind == "rows":
             assert found.read is not None and not found.folder
+        elif found.kind == "vectors":
+            assert found.read is None and any(member.startswith(f"{found.folder}/") for member in found.resource.members)
         else:
             assert found.read is None and f"{found.folder}/config.json" in found.resource.members
