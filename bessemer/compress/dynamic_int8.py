@@ -9,10 +9,10 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from bessemer.compress import _graph as graphs
 from bessemer.core.config import Config
-from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Calibration
 
@@ -23,6 +23,9 @@ _METADATA = {"rows_at_once": "1"}
 class DynamicInt8(Config):
     """How weights become integers."""
 
+    scales: Literal["batch", "row"] = "batch"
+    """What shares a scale of activations: all rows that are scored together, which is fastest, but then rows are scored one at a time,
+    so that none depends on its neighbours; or each token alone: closer to the float answers, and rows are scored in batches."""
     per_channel: bool = True
     """One scale for each output of a projection instead of one for the whole matrix: much closer answers at no cost."""
     reduce_range: bool = True
@@ -30,27 +33,27 @@ class DynamicInt8(Config):
     weights overflow: silently wrong answers there. So that one file is right everywhere, this does not depend on the machine."""
 
 
-@register("compress", "dynamic_int8")
+@register("compress", "dynamic_int8", revision=2)
 def dynamic_int8(config: DynamicInt8) -> Callable[[Path, Path, Calibration], dict[str, Any]]:
     """Return (float graph, file to write, rows, which it does not need) -> facts; same input, same bytes."""
 
     def compress(source: Path, target: Path, _calibration: Calibration) -> dict[str, Any]:
         import onnx
-        from google.protobuf.message import DecodeError
 
-        if not source.is_file():
-            raise UserError(f"there is no graph '{source}' to compress; export the network first")
-        try:
-            model = onnx.load(str(source))
-        except DecodeError:
-            raise UserError(f"'{source}' is damaged: it is no ONNX graph; export the network again") from None
-        compressed = _quantize(model, config)
-        onnx.helper.set_model_props(compressed, _METADATA)
-        target.write_bytes(compressed.SerializeToString(deterministic=True))
-        nodes = compressed.graph.node
-        return {"bytes": target.stat().st_size, "bytes_before": source.stat().st_size, "lossy": True,
-                "matmuls": sum(node.op_type == "MatMulInteger" for node in nodes),
-                "embeddings": sum(node.op_type == "Gather" and node.input[0].endswith("_quantized") for node in nodes)}
+        model = graphs.load_graph(source)
+        edit, lookups = graphs.Edit(), list(graphs.tables(model))
+        for table in lookups:
+            graphs.int8_table(table, edit)
+        found = list(graphs.products(model)) if config.scales == "row" else []
+        for product in found:
+            graphs.token_product(product, edit, graphs.REDUCED if config.reduce_range else graphs.FULL, config.per_channel)
+        graphs.apply(model, edit)
+        if config.scales == "batch":
+            model = _quantize(model, config)
+            onnx.helper.set_model_props(model, _METADATA)
+        graphs.save_graph(model, target)
+        matmuls = sum(node.op_type == "MatMulInteger" for node in model.graph.node)
+        return {**graphs.facts(source, target), "matmuls": matmuls or len(found), "embeddings": len(lookups)}
 
     return compress
 
@@ -73,7 +76,7 @@ def _quantize(model: Any, config: DynamicInt8) -> Any:
             warnings.simplefilter("ignore")
             file = Path(folder) / "model.onnx"
             quantize_dynamic(model, file, per_channel=config.per_channel, reduce_range=config.reduce_range,
-                             weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+                             weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"],
                              nodes_to_exclude=left)
             return onnx.load(str(file))
     finally:

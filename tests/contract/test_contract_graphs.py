@@ -18,7 +18,8 @@ from tests.contract.each import Examples, example, kinds
 
 torch.set_num_threads(1)
 EXPORTS: Examples = {}
-EXAMPLES: Examples = {}
+EXAMPLES: Examples = {"weight_only": lambda _: {"block_size": 16}, "float16": lambda _: {"min_values": 16},
+                      "sparse_storage": lambda _: {"min_values": 16}, "mixed_int8": lambda _: {"sensitivity_rows": 12}}
 
 
 class TestEachExport(ExportContract):
