@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import torch
 
@@ -29,6 +28,7 @@ class _Graph:
 
     def weight(self, name: str, values: np.ndarray) -> str:
         """Add a constant and return its name."""
+        import numpy as np
         import onnx
 
         self.weights.append(onnx.numpy_helper.from_array(np.array(values, order="C"), name))
@@ -44,6 +44,7 @@ class _Graph:
 
 def recurrent_graph(network: TextRnn, opset: int) -> onnx.ModelProto:
     """Return the graph of a `TextRnn`'s answers; batch and length are free."""
+    import numpy as np
     import onnx
 
     graph = _Graph()
@@ -68,6 +69,8 @@ def recurrent_graph(network: TextRnn, opset: int) -> onnx.ModelProto:
 
 def _vectors(network: TextRnn, graph: _Graph) -> str:
     """Look the tokens' vectors up, [B, L, I]."""
+    import numpy as np
+
     rows, token_map = "input_ids", network.rows.token_map
     kind: Any = np.int64
     if token_map is not None:
@@ -79,6 +82,7 @@ def _vectors(network: TextRnn, graph: _Graph) -> str:
 
 def _layer(network: TextRnn, graph: _Graph, layer: torch.nn.Module, given: str, index: int) -> str:
     """Add one layer: [L, B, I] -> [L, B, W x H]; the states beyond a row's length are 0."""
+    import numpy as np
     import onnx
 
     cell, size = network.config.cell, network.config.hidden_size
@@ -102,6 +106,7 @@ def _layer(network: TextRnn, graph: _Graph, layer: torch.nn.Module, given: str, 
 
 def _pooled(network: TextRnn, graph: _Graph, states: str) -> str:
     """Pool [L, B, W x H] to [B, features] over the tokens that are there."""
+    import numpy as np
     import onnx
 
     axis_0 = graph.weight("axis_0", np.array([0], np.int64))
@@ -124,6 +129,7 @@ def _pooled(network: TextRnn, graph: _Graph, states: str) -> str:
 
 def _ends(network: TextRnn, graph: _Graph, states: str) -> str:
     """Take the forward state at each row's last token and the backward state at its first."""
+    import numpy as np
     import onnx
 
     size = network.config.hidden_size
