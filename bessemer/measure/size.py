@@ -21,9 +21,12 @@ def needed(folder: Path, form: str) -> tuple[Path, ...]:
 
 
 def size(folder: Path, form: str) -> dict[str, int]:
-    """Return bytes: `form` (all that this form needs), `weights` (its graph or weights alone), `folder` (every file of the model)."""
+    """Return bytes: `form` (all that this form needs), `weights` (its graph or weights alone), `folder` (every file of the model).
+
+    The list of forms, `predictor.json`, is the folder's and not counted with a form: so a form's size is the same wherever it is copied.
+    """
     chosen = next(item for item in read_forms(folder) if item.name == form)
     weights = [folder / name for name in chosen.files]
     everything = [path for path in folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, TIMINGS)]
-    return {"form": sum(path.stat().st_size for path in needed(folder, form)),
+    return {"form": sum(path.stat().st_size for path in needed(folder, form) if path.name != FILE),
             "weights": sum(path.stat().st_size for path in weights), "folder": sum(path.stat().st_size for path in everything)}

@@ -12,24 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core import registry
-from bessemer.core.pick import dump_plugin
+from bessemer.core.config import Config
 from bessemer.core.run import Cost, RunContext
 from bessemer.search.front import Limits, choose, pareto
 from bessemer.search.journal import Journal
 from bessemer.search.study import Proposer
 from bessemer.stages._budget_config import Search
-from bessemer.stages._budget_measure import Yard, settle
+from bessemer.stages._budget_measure import Place, Yard, settle
 from bessemer.stages._budget_space import TRAINED, Origin, Training, first_of, space_of
-from bessemer.stages._budget_try import Hunt, attempt, examine, forms_of, point_of
+from bessemer.stages._budget_try import Hunt, attempt, examine, forms_of, measured, point_of
 
 if TYPE_CHECKING:
     from bessemer.stages.compress import Compress
 
 METHODS: Mapping[bool, tuple[tuple[dict[str, Any], ...], ...]] = {
-    False: (({"kind": "dynamic_int8"},), ({"kind": "static_int8"},), ({"kind": "mixed_int8"},), ({"kind": "weight_only"},),
-            ({"kind": "float16"},)),
-    True: (({"kind": "dynamic_int8"},), ({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "float16"},))}
+    False: (({"kind": "dynamic_int8"},), ({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "weight_only", "bits": 4},)),
+    True: (({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "float16"},))}
 """Whether it is a table -> the chains of methods that are tried where the recipe names none."""
+DEAR = ({"kind": "mixed_int8"},)
+"""Tried where static_int8 loses something: it measures each product alone, which takes a minute or two of a large network."""
 KEPT_METHODS = 3
 TEACHING = 0.25
 ENDING = 25.0
@@ -69,7 +70,7 @@ def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt
     origin = Origin.of(inputs["model"], inputs["data"])
     journal = Journal(run.root / "trials" / f"{run.name}-{run.key[:12]}.jsonl")
     training = Training(run.name, run.seed, run.threads, origin.data, effort=wanted["effort"], steps=2 if run.rehearsal else None)
-    yard.reference = yard.answers(inputs["model"], None)
+    yard.reference = yard.answers(Place(inputs["model"]))
     found = journal["reference"] if "reference" in journal else journal.add("reference", settle(yard))
     yard.trained_ms = found["latency_ms"]
     return Hunt(config, run, origin, training, yard, journal, Limits(**budget))
@@ -78,32 +79,92 @@ def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt
 def chains_of(hunt: Hunt) -> list[list[Any]]:
     """Return the chains of methods to try: the recipe's, or all that suit and are there."""
     if hunt.config.methods is not None:
-        return [[dump_plugin("compress", method) for method in chain] for chain in hunt.config.methods]
+        return [[_plain(method) for method in chain] for chain in hunt.config.methods]
     known = registry.plugins("compress")
     found = [list(chain) for chain in METHODS[hunt.origin.table] if all(method["kind"] in known for method in chain)]
     return found[:1] if hunt.rehearsal else found
 
 
+def _plain(method: Config) -> dict[str, Any]:
+    """Return a method as a recipe writes it, without what it has by default."""
+    return {"kind": registry.plugin_of("compress", method).name, **method.model_dump(mode="json", exclude_defaults=True)}
+
+
 def of_trained(hunt: Hunt) -> None:
     """Measure the trained network's own forms, which shows what each method alone does; keep the methods that pay.
 
-    A method pays where no other is better in drop, size and latency together: at most three are kept, the fastest first.
+    A method pays where no other is better in drop, size and latency together: at most three are kept, the fastest first. Of a text, the
+    length that its rows need is learnt too, on the float graph.
     """
     chains = chains_of(hunt)
     name = f"{hunt.training.name}-{TRAINED}"
     about = {"label": "trained network", "settings": {"family": TRAINED}}
-    record = attempt(hunt, TRAINED, about, lambda: {"status": "finished", "reason": "", "model": str(hunt.origin.folder),
-                                                    "forms": forms_of(hunt, name, hunt.origin.folder, chains)})
-    by_name = {_form_name(chain): chain for chain in chains}
-    known = [item for item in record["forms"] if item["form"] in by_name]
+
+    def work() -> dict[str, Any]:
+        found = forms_of(hunt, name, hunt.origin.folder, chains)
+        static = next((item for item in found if [method["kind"] for method in item["methods"]] == ["static_int8"]), None)
+        if hunt.config.methods is None and static is not None and static["drop"]["value"] > 0 and not hunt.rehearsal:
+            found += [item for item in forms_of(hunt, name, hunt.origin.folder, [list(DEAR)]) if item["methods"]]
+        return {"status": "finished", "reason": "", "model": str(hunt.origin.folder), "forms": found}
+
+    record = attempt(hunt, TRAINED, about, work)
+    known = [item for item in record["forms"] if item["methods"]]
     good = [item for item, kept in zip(known, pareto([point_of(item).costs for item in known]), strict=True) if kept]
     worth = [item for item in good if not (item["drop"]["low"] or 0.0) > 4 * hunt.limits.accuracy_drop] or good[:1]
-    hunt.chains = [by_name[item["form"]] for item in sorted(worth, key=lambda item: item["latency_ms"])[:KEPT_METHODS]]
+    hunt.chains = [item["methods"] for item in sorted(worth, key=lambda item: item["latency_ms"])[:KEPT_METHODS]]
+    learn_length(hunt, record)
 
 
-def _form_name(chain: list[Any]) -> str:
-    kinds = "+".join(str(method["kind"]) for method in chain)
-    return "onnx-int8" if kinds == "dynamic_int8" else f"onnx-{kinds}"
+def learn_length(hunt: Hunt, trained: Mapping[str, Any]) -> None:
+    """Learn how many tokens are enough; where fewer than the data's own are, measure the trained network's kept forms at them."""
+    plain = next((item for item in trained["forms"] if not item["methods"]), None)
+    if hunt.origin.table or hunt.rehearsal or plain is None:
+        return
+    about = {"label": "length", "settings": None}
+    record = attempt(hunt, "length", about, lambda: {"status": "finished", "reason": "", "length": enough(hunt, Path(plain["folder"]))})
+    hunt.length = record.get("length")
+    if hunt.length is None:
+        return
+    hunt.run.note(f"{hunt.length} tokens are enough: more change next to nothing on the validation rows")
+    kept = [item for item in trained["forms"] if item["methods"] in hunt.chains]
+
+    def work() -> dict[str, Any]:
+        from bessemer.core.forms import read_forms
+
+        found = []
+        for item in kept:
+            folder = Path(item["folder"])
+            form = next(one for one in read_forms(folder) if one.name == item["form"])
+            found.append(measured(hunt, folder, form, item["methods"], hunt.length))
+        return {"status": "finished", "reason": "", "model": str(hunt.origin.folder), "forms": found}
+
+    attempt(hunt, f"{TRAINED}-short", {"label": "trained network", "settings": {"family": TRAINED, "length": hunt.length}}, work)
+
+
+def enough(hunt: Hunt, folder: Path) -> int | None:
+    """Return the fewest tokens at which the float graph loses no more than a quarter of what the budget allows; None: all."""
+    import numpy as np
+
+    from bessemer.compress.lengths import candidate_lengths, shortest_length
+    from bessemer.stages._learning import open_split
+    from bessemer.stages.compress import FLOAT
+
+    spec: Any = open_split(hunt.origin.data, "validation", hunt.run.seed)
+    positions = np.unique(np.linspace(0, spec.count - 1, hunt.yard.rows.num_rows).astype(np.int64))
+    lengths_N = spec.lengths[positions] + 2
+    target = next(iter(hunt.yard.truths))
+    longest = int(spec.max_length)
+    whole = hunt.yard.answers(Place(folder, FLOAT))[target]
+    answers = {longest: whole.values}
+    for length in candidate_lengths(lengths_N, longest):
+        over = np.flatnonzero(lengths_N > length)
+        if length < longest and len(over):
+            answers[length] = whole.values.copy()
+            answers[length][over] = Place(folder, FLOAT, length).open().predict(hunt.yard.rows.take(over))[target].values
+        else:
+            answers[length] = whole.values
+    found = shortest_length(lengths_N, answers, hunt.yard.truths[target], hunt.limits.accuracy_drop / 4)
+    return None if found >= min(longest, int(lengths_N.max(initial=0))) else found
 
 
 def taught(hunt: Hunt) -> Training:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.search.front import Choice, choose, pareto
+from bessemer.stages._budget_measure import Place, in_turn
 from bessemer.stages._budget_try import Hunt, point_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ KEPT = ("quality", "drop", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms"
 def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     """Write the chosen network's folder with the chosen form first; return facts."""
     from bessemer.core.forms import read_forms, write_forms
-    from bessemer.stages._budget_measure import in_turn
     from bessemer.stages._checks import write_checks
     from bessemer.stages.compress import FLOAT, copy_files
 
@@ -29,7 +29,8 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     choice = chosen(hunt, listed)
     entry = listed[choice.index]
     folder, model = Path(entry["folder"]), Path(entry["model"])
-    form = next(item for item in read_forms(folder) if item.name == entry["form"])
+    place = place_of(entry)
+    form = place.shortened(next(item for item in read_forms(folder) if item.name == entry["form"]))
     plain = [item for item in read_forms(folder) if item.name == FLOAT and item.name != form.name]
     copy_files(folder, out)
     for item in (form, *plain):
@@ -38,16 +39,16 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
         shutil.copyfile(model / name, out / name)
     write_forms(out, (form, *plain))
     write_checks(out, hunt.yard.rows)
-    again = in_turn(hunt.yard, out, form.name)
-    hunt.run.timing("chosen", again)
-    front = summary(hunt, listed, choice, again[form.name])
+    again = in_turn(hunt.yard, Place(out, form.name))
+    hunt.run.timing("in_turn", again)
+    front = summary(hunt, listed, choice, again["chosen"])
     (out / FRONT).write_text(json.dumps(front, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     hunt.run.publish(FRONT, volatile=True)
     hunt.run.note(front["sentence"])
     return {"form": form.name, "candidate": entry["name"], "reachable": choice.reached, "sentence": front["sentence"],
             "limits": hunt.limits.plain(), "candidates": len(listed), "rows": hunt.yard.rows.num_rows, "size_bytes": entry["size_bytes"],
             "drop": entry["drop"], "own_network": model.resolve() != trained.resolve(), "decided_by": "measured latencies: another run of "
-            "the search may choose otherwise", "methods": entry["form"]}
+            "the search may choose otherwise", "methods": entry["methods"]}
 
 
 def copy_weights(form: Form, source: Path, out: Path) -> None:
@@ -63,17 +64,21 @@ def candidates(hunt: Hunt) -> list[dict[str, Any]]:
     """Return every form that was measured, in the order of the journal; the trained network's first."""
     found = []
     for record in hunt.journal.records.values():
-        found += [{"name": f"{record['label']}; {item['form'].removeprefix('onnx-')}", "record": record["id"],
+        found += [{"name": f"{record['label']}; {item['how']}", "record": record["id"],
                    "model": record.get("model", ""), **item} for item in record.get("forms", ())]
     return found
+
+
+def place_of(item: dict[str, Any]) -> Place:
+    """Return where a measured form lies."""
+    return Place(Path(item["folder"]), item["form"], item["length"])
 
 
 def chosen(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> Choice:
     """Return what the budget chooses of them."""
 
     def alike(best: int, other: int) -> bool:
-        first, second = (hunt.yard.answers(Path(listed[index]["folder"]), listed[index]["form"]) for index in (best, other))
-        return hunt.yard.alike(first, second)
+        return hunt.yard.alike(hunt.yard.answers(place_of(listed[best])), hunt.yard.answers(place_of(listed[other])))
 
     return choose([point_of(item, item["name"]) for item in listed], hunt.limits, alike)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from bessemer.core.forms import Form
     from bessemer.core.run import RunContext
     from bessemer.core.types import Answer, Predictor
 
@@ -22,6 +23,39 @@ SECONDS, ROUNDS = 1.5, 30
 WHOLE_SECONDS, WHOLE_ROUNDS = 6.0, 60
 RESAMPLES = 400
 Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Place:
+    """A form of a folder.
+
+    Attributes:
+        folder: where it lies.
+        form: its name; None: the first.
+        length: the most tokens that it reads, where that is not what its folder says.
+    """
+
+    folder: Path
+    form: str | None = None
+    length: int | None = None
+
+    def open(self) -> Predictor:
+        """Open it."""
+        from bessemer.core.forms import read_forms
+        from bessemer.core.registry import plugin_of
+        from bessemer.core.schema import Schema
+
+        forms = read_forms(self.folder)
+        chosen = self.shortened(next(item for item in forms if self.form in (None, item.name)))
+        opened: Predictor = plugin_of("predictors", chosen.predictor).function(chosen.predictor)(
+            self.folder, Schema.load(self.folder), chosen.name)
+        return opened
+
+    def shortened(self, form: Form) -> Form:
+        """Return the form as it reads no more than `length` tokens."""
+        if self.length is None:
+            return form
+        return form.model_copy(update={"predictor": form.predictor.model_copy(update={"max_length": self.length}), "lossy": True})
 
 
 @dataclass
@@ -43,29 +77,28 @@ class Yard:
     trained: Predictor
     reference: dict[str, Answer] = field(default_factory=dict)
     trained_ms: float = 0.0
-    kept: dict[str, dict[str, Answer]] = field(default_factory=dict)
+    kept: dict[Place, dict[str, Answer]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
         """Return the score that counts as quality: of the first target."""
         return BASE[next(iter(self.reference.values())).kind]
 
-    def answers(self, folder: Path, form: str | None) -> dict[str, Answer]:
+    def answers(self, place: Place) -> dict[str, Answer]:
         """Return what a form says of the rows; asked again it is remembered."""
-        from bessemer.core.forms import open_form
         from bessemer.core.heads import joined
 
-        name = f"{folder} {form}"
-        if name not in self.kept:
-            predictor = open_form(folder, form)
+        if place not in self.kept:
+            predictor = place.open()
             parts = []
             with self.run.progress(f"score {predictor.form}", self.rows.num_rows, "rows") as progress:
                 for start in range(0, self.rows.num_rows, 512):
                     self.run.check()
-                    parts.append(predictor.predict(self.rows.slice(start, 512)))
-                    progress.advance(parts[-1][next(iter(parts[-1]))].values.shape[0])
-            self.kept[name] = joined(parts)
-        return self.kept[name]
+                    few = self.rows.slice(start, 512)
+                    parts.append(predictor.predict(few))
+                    progress.advance(few.num_rows)
+            self.kept[place] = joined(parts)
+        return self.kept[place]
 
     def quality(self, found: Mapping[str, Answer]) -> dict[str, Any]:
         """Return `quality` of the first target and `drop` (the largest of any target's), each value, low, high: JSON values."""
@@ -104,27 +137,26 @@ class Yard:
                             "more validation rows")
         return found
 
-    def costs(self, folder: Path, form: str, whole: bool = False, memory: bool = False) -> dict[str, Any]:
+    def costs(self, place: Place, whole: bool = False, memory: bool = False) -> dict[str, Any]:
         """Return `size_bytes`, `latency_ms` (of one row; the trained network's milliseconds over the ratio to it, measured in turn),
         `ratio`; whole: also `latency_16_ms`, `p95_ms`; memory: also `memory_bytes`.
         """
-        from bessemer.core.forms import open_form
         from bessemer.measure.latency import Effort, latency
         from bessemer.measure.memory import peak_memory
         from bessemer.measure.size import size
 
         brief = self.run.rehearsal is not None
-        forms = {"trained": self.trained, "candidate": open_form(folder, form)}
+        forms = {"trained": self.trained, "candidate": place.open()}
         effort = Effort(0.0, 2, 2, 1) if brief else Effort(SECONDS, ROUNDS)
         one = latency(forms, self.rows, (1,), effort, tick=self.run.check)["candidate"]["1"]
         milliseconds = self.trained_ms / one["ratio"]["median"] if self.trained_ms else one["median_ms"]
-        found = {"size_bytes": size(folder, form)["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],
+        found = {"size_bytes": size(place.folder, place.form or "")["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],
                  "p95_ms": round(one["p95_ms"] * milliseconds / one["median_ms"], 4)}
         if whole:
             many = latency({"candidate": forms["candidate"]}, self.rows, (16,), effort, tick=self.run.check)["candidate"]["16"]
             found["latency_16_ms"] = round(many["median_ms"] * milliseconds / one["median_ms"], 4)
         if memory:
-            found["memory_bytes"] = peak_memory(folder, form, self.rows.slice(0, 16))["peak"]
+            found["memory_bytes"] = peak_memory(place.folder, place.form or "", self.rows.slice(0, 16))["peak"]
         return found
 
 
@@ -139,11 +171,10 @@ def settle(yard: Yard) -> dict[str, Any]:
             "latency_16_ms": timed["16"]["median_ms"]}
 
 
-def in_turn(yard: Yard, folder: Path, form: str) -> dict[str, Any]:
+def in_turn(yard: Yard, place: Place) -> dict[str, Any]:
     """Measure a chosen form again, in turn with the trained network, one and sixteen rows at a time: JSON values by form and batch."""
-    from bessemer.core.forms import open_form
     from bessemer.measure.latency import Effort, latency
 
     brief = yard.run.rehearsal is not None
-    return latency({"trained network": yard.trained, form: open_form(folder, form)}, yard.rows, (1, 16),
+    return latency({"trained network": yard.trained, "chosen": place.open()}, yard.rows, (1, 16),
                    Effort(0.0, 2, 2, 1) if brief else Effort(2 * WHOLE_SECONDS, WHOLE_ROUNDS), tick=yard.run.check)

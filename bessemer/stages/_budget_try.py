@@ -13,6 +13,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.recipe import make_recipe
 from bessemer.search.front import SLACK, Limits, Point, dominates
 from bessemer.search.journal import Journal
+from bessemer.stages._budget_measure import Place
 from bessemer.stages._budget_space import RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Hunt:
         journal: what was measured.
         limits: the budget.
         chains: the methods of compression that are tried on every network.
+        length: the most tokens that a form reads, where fewer than the data's own were found to be enough.
     """
 
     config: Compress
@@ -49,6 +51,7 @@ class Hunt:
     journal: Journal
     limits: Limits
     chains: list[list[Any]] = field(default_factory=list)
+    length: int | None = None
 
     @property
     def left(self) -> float:
@@ -129,7 +132,7 @@ def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
         started = time.monotonic()
         hunt.execute(recipe)
         model = hunt.folder(recipe) / f"rung-{rung}"
-        score = hunt.yard.quality(hunt.yard.answers(model, None))
+        score = hunt.yard.quality(hunt.yard.answers(Place(model)))
         rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung)})
         reason = "" if rung == RUNGS or hunt.rehearsal else _hopeless(hunt, settings, rungs[-1], before)
         if reason:
@@ -148,7 +151,8 @@ def _before(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     folder.mkdir()
     forms = untrained(hunt, settings, folder)
     write_forms(folder, tuple(forms))
-    found = [hunt.yard.costs(folder, form.name, memory=hunt.limits.memory_mb is not None) for form in read_forms(folder)]
+    memory = hunt.limits.memory_mb is not None
+    found = [hunt.yard.costs(Place(folder, form.name, hunt.length), memory=memory) for form in read_forms(folder)]
     over = [hunt.limits.costly(item["size_bytes"], item["latency_ms"], item.get("memory_bytes"), SLACK) for item in found]
     best = min(range(len(found)), key=lambda index: (sum(over[index].values()), found[index]["latency_ms"]))
     kept = {"size_bytes": found[best]["size_bytes"], "latency_ms": found[best]["latency_ms"]}
@@ -209,42 +213,48 @@ def _hopeless(hunt: Hunt, settings: Settings, rung: dict[str, Any], before: dict
 
 
 def forms_of(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) -> list[dict[str, Any]]:
-    """Make and measure the forms of a network's folder: the float graph, and one for each chain of methods that works on it."""
-    from bessemer.core.forms import read_forms
-
-    made: list[tuple[Path, Any]] = []
+    """Make and measure the forms of a network's folder: one for each chain of methods that works on it, then the float graph."""
     try:
-        recipe = forms_recipe(name, model, chains, hunt.origin, hunt.training)
-        hunt.execute(recipe)
-        made = _in(hunt.folder(recipe) / next(iter(recipe["stages"])))
-    except failures() as error:
+        made = _made(hunt, name, model, chains)
+    except failures():
         if not chains:
             raise
-        for chain in [[], *([item] for item in chains)]:  # one method may fail on this network: the others need not
+        made = _made(hunt, name, model, [])  # what fails without any method is the network's fault
+        for chain in chains:
             try:
-                recipe = forms_recipe(name, model, chain, hunt.origin, hunt.training)
-                hunt.execute(recipe)
-            except failures():
-                if not chain:
-                    raise error from None
-                continue
-            made += [item for item in _in(hunt.folder(recipe) / next(iter(recipe["stages"])))
-                     if item[1].name not in [other.name for _, other in made]]
-    return [measured(hunt, folder, read_forms(folder), form.name) for folder, form in made]
+                made = [_made(hunt, name, model, [chain])[0], *made]
+            except failures() as error:
+                hunt.run.note(f"{described(chain)} does not work on {name}: {str(error).splitlines()[0][:200]}")
+    return [measured(hunt, folder, form, chain, hunt.length) for folder, form, chain in made]
 
 
-def _in(folder: Path) -> list[tuple[Path, Any]]:
+def _made(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) -> list[tuple[Path, Any, list[Any]]]:
+    """Return folder, form and chain of each form that one compress stage makes; the float graph's chain is empty."""
     from bessemer.core.forms import read_forms
 
-    return [(folder, form) for form in read_forms(folder)]
+    recipe = forms_recipe(name, model, chains, hunt.origin, hunt.training)
+    hunt.execute(recipe)
+    folder = hunt.folder(recipe) / next(iter(recipe["stages"]))
+    return [(folder, form, chain) for form, chain in zip(read_forms(folder), [*chains, []], strict=True)]
 
 
-def measured(hunt: Hunt, folder: Path, forms: Sequence[Any], name: str) -> dict[str, Any]:
+def measured(hunt: Hunt, folder: Path, form: Any, chain: list[Any], length: int | None) -> dict[str, Any]:
     """Return all that is measured of one form: quality, drop, bytes, milliseconds, memory where it is limited."""
-    chosen = next(form for form in forms if form.name == name)
-    score = hunt.yard.quality(hunt.yard.answers(folder, name))
-    costs = hunt.yard.costs(folder, name, whole=True, memory=hunt.limits.memory_mb is not None)
-    return {"form": name, "folder": str(folder), "lossy": chosen.lossy, **score, **costs}
+    place = Place(folder, form.name, length)
+    score = hunt.yard.quality(hunt.yard.answers(place))
+    costs = hunt.yard.costs(place, whole=True, memory=hunt.limits.memory_mb is not None)
+    return {"form": form.name, "folder": str(folder), "methods": chain, "length": length, "lossy": form.lossy or length is not None,
+            "how": described(chain) + (f", {length} tokens" if length else ""), **score, **costs}
+
+
+def described(chain: Sequence[Any]) -> str:
+    """Return a chain of methods as a person reads it.
+
+    >>> described([{"kind": "weight_only", "bits": 4}]), described([])
+    ('weight_only bits 4', 'float32')
+    """
+    each = [" ".join([str(method["kind"]), *(f"{name} {value}" for name, value in method.items() if name != "kind")]) for method in chain]
+    return " + ".join(each) or "float32"
 
 
 def point_of(item: dict[str, Any], name: str = "") -> Point:
