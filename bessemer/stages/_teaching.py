@@ -174,6 +174,7 @@ class Session:
         self.seen = Seen()
         self.counts = {"given": 0, "copies": 0, "unlabelled": 0, "equal_left_out": 0}
         self.pieces: list[str] = []
+        self.whole = len(self.reader)  # rows that the real run asks about
         self.answers: dict[str, np.ndarray] = {}
         self.positions = np.arange(len(self.reader))
         if run.rehearsal and len(self.positions) > REHEARSED:
@@ -220,6 +221,7 @@ class Session:
 
         most, started = (REHEARSED // 4 if self.run.rehearsal else None), time.perf_counter()
         total = len(self.positions[:most])
+        self.whole += len(self.reader)
         if self.run.rehearsal and copy:
             return
         with self.run.progress(f"new rows {copy + 1} of {number}", total, "rows") as progress:
@@ -274,6 +276,7 @@ class Session:
             self.run.note(f"{count.name}: {count.rows_in:,} rows in = {count.kept:,} to ask about"
                           + (f" + {count.rows_in - count.kept:,} left out" if count.rows_in > count.kept else ""))
         with pq.ParquetFile(file) as found, self.run.progress("asking about further rows", found.metadata.num_rows, "rows") as progress:
+            self.whole += found.metadata.num_rows
             for index, batch in enumerate(found.iter_batches(BLOCK, use_threads=False)):
                 self.run.check()
                 rows = pa.Table.from_batches([batch])
@@ -300,7 +303,7 @@ class Session:
         writer.close()
         sizes = {split: len(ShardReader(self.data / split)) for split in SPLITS[1:] if (self.data / split).is_dir()}
         part = float(self.run.input_manifests["data"].facts.get("rehearsal_part", 1.0))
-        shown = {"rehearsal_part": part * len(self.positions) / len(self.reader)} if self.run.rehearsal else {}
+        shown = {"rehearsal_part": part * min(1.0, writer.total / self.whole)} if self.run.rehearsal else {}
         return {"rows": {"train": writer.total, **sizes}, **self.counts, **self._agreement(), **shown}
 
     def _agreement(self) -> dict[str, Any]:
