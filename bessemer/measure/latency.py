@@ -53,8 +53,8 @@ def latency(forms: Mapping[str, Predictor], rows: pa.Table, batches: Sequence[in
         tick: called before each round, to show progress or to stop.
 
     Returns:
-        JSON values: form -> str(batch) -> `median_ms`, `p95_ms` (of a call, not of a row), `rounds`, and `ratio`: how many times faster
-        than the reference: `median` of the rounds' ratios with `low` and `high`, its 95% bootstrap interval.
+        JSON values: form -> str(batch) -> `mean_ms`, `median_ms`, `p95_ms` (of a call, not of a row), `rounds`, and `ratio`: how many
+        times faster than the reference: `median` of the rounds' ratios with `low` and `high`, its 95% bootstrap interval.
     """
     first = reference or next(iter(forms))
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in forms}
@@ -97,10 +97,11 @@ def positions(number: int, batch: int, count: int) -> np.ndarray:
 
 
 def summary(times: np.ndarray) -> dict[str, Any]:
-    """Return median and 95th percentile of milliseconds [rounds], and how many they are."""
+    """Return median, mean and 95th percentile of milliseconds [rounds], and how many they are."""
     import numpy as np
 
-    return {"median_ms": round(float(np.median(times)), 4), "p95_ms": round(float(np.percentile(times, 95)), 4), "rounds": len(times)}
+    found = {"mean_ms": np.mean(times), "median_ms": np.median(times), "p95_ms": np.percentile(times, 95)}
+    return {**{name: round(float(value), 4) for name, value in found.items()}, "rounds": len(times)}
 
 
 def ratio(reference: np.ndarray, times: np.ndarray, seed: int = 0) -> dict[str, float]:

@@ -40,11 +40,14 @@ REPEATS = 6
 def search(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Look for the form that the budget chooses and write its folder, `front.json` and `checks.json`; return facts."""
     from bessemer.stages._budget_deliver import deliver
+    from bessemer.stages._budget_pairs import pair_up
 
     hunt = start(replace_search(config), inputs, run)
     of_trained(hunt)
     hunt.training = taught(hunt)
     explore(hunt, space_of(hunt.origin, hunt.config.search.students if hunt.config.search else None))
+    if not hunt.rehearsal:
+        pair_up(hunt)
     facts = deliver(hunt, inputs["model"], out)
     if hunt.rehearsal and hunt.config.search is not None:
         run.cost(Cost("search", hunt.journal.seconds, hunt.journal.seconds, 60 * hunt.config.search.minutes))

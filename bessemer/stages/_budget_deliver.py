@@ -31,7 +31,8 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     folder, model = Path(entry["folder"]), Path(entry["model"])
     place = place_of(entry)
     form = place.shortened(next(item for item in read_forms(folder) if item.name == entry["form"]))
-    plain = [item for item in read_forms(folder) if item.name == FLOAT and item.name != form.name]
+    members = getattr(form.predictor, "forms", ())  # of a cascade
+    plain = [item for item in read_forms(folder) if item.name != form.name and (item.name == FLOAT or item.name in members)]
     copy_files(folder, out)
     for item in (form, *plain):
         copy_weights(item, folder, out)

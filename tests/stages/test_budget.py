@@ -136,6 +136,24 @@ def test_what_is_asked_for_wrongly_is_a_sentence(finished: Path, tmp_path: Path,
         squeeze(finished, tmp_path / "run", **settings)
 
 
+def test_a_pair_answers_by_the_second_where_the_first_is_unsure(finished: Path, tmp_path: Path) -> None:
+    from bessemer.measure.size import size
+    from bessemer.stages._budget_measure import Place
+    from bessemer.stages._budget_pairs import write_pair
+
+    folder, names = finished / "runs/tiny/compress", ("onnx-int8", "onnx-float32")
+    rows, _ = validation_rows(finished / "runs/tiny/prepare", 40)
+    first, second = (open_form(folder, name).predict(rows)["label"].values for name in names)
+    sure = float(np.median(first.max(axis=1)))
+    form = write_pair(tmp_path / "pair", [Place(folder, name) for name in names], sure)
+    found = open_form(tmp_path / "pair", form.name).predict(rows)["label"].values
+    stops = first.max(axis=1) >= sure
+    assert 0 < stops.sum() < len(stops)
+    assert found[stops].tolist() == first[stops].tolist()
+    assert np.abs(found[~stops] - second[~stops]).max() < 1e-6
+    assert size(tmp_path / "pair", form.name)["weights"] == sum(size(folder, name)["weights"] for name in names)
+
+
 def test_recipes_of_a_candidate_go_on_from_rung_to_rung(finished: Path) -> None:
     from bessemer.core.recipe import make_recipe
     from bessemer.stages._budget_space import Training
