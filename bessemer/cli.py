@@ -226,18 +226,21 @@ def report(run: RunArgument) -> None:
 
 
 @app.command()
-def export(run: RunArgument) -> None:
-    """Bring a run's export up to date: one folder that predicts without torch."""
-    _stages(run, ("compress", "export"))
+def export(run: RunArgument, to: Annotated[str | None, typer.Option(help="onnx, openvino or torch; as the recipe says by default.")] = None
+           ) -> None:
+    """Bring a run's export up to date: one folder that predicts without torch (to torch: a program of its own)."""
+    _stages(run, ("compress", "export"), to)
 
 
-def _stages(root: Path, kinds: tuple[str, ...]) -> None:
+def _stages(root: Path, kinds: tuple[str, ...], to: str | None = None) -> None:
     from bessemer.app import console
-    from bessemer.app.answers import with_stages
+    from bessemer.app.answers import exported_to, with_stages
     from bessemer.core.events import Events
     from bessemer.core.run import Options, execute
 
     recipe, last = with_stages(root, kinds)
+    if to is not None:
+        recipe, last = exported_to(recipe, last, to)
     with console.Bars() as bars:
         result = execute(recipe, Events([bars]), Options(until=last, root=root))
     console.out.print(f"{last}: {result.stages[last].folder}")

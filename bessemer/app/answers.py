@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.errors import UserError
+from bessemer.core.errors import UserError, nearest
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -290,6 +290,23 @@ def with_stages(root: Path, kinds: tuple[str, ...]) -> tuple[Recipe, str]:
             names = [kind]
         last = names[-1]
     return recipe, last
+
+
+def exported_to(recipe: Recipe, stage: str, to: str) -> tuple[Recipe, str]:
+    """Return a recipe with an export stage for a runtime, and its name: one that is there, or `export-<to>` beside `stage`."""
+    from bessemer.core import registry
+
+    known = ("onnx", "openvino", "torch")
+    if to not in known:
+        raise UserError(f"--to: there is no export to '{to}'{nearest(to, known)}; known are {', '.join(known)}")
+    plain = recipe.plain()
+    kinds = {name: registry.plugin_of("stages", item).name for name, item in recipe.stages.items()}
+    found = [name for name, kind in kinds.items() if kind == "export" and plain["stages"][name]["to"] == to]
+    if found:
+        return recipe, found[-1]
+    name = f"export-{to}"
+    plain["stages"][name] = {**plain["stages"][stage], "to": to, "form": None}
+    return make_recipe(plain, f"{recipe.name}, with an export to {to}"), name
 
 
 def list_datasets() -> None:

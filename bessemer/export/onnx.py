@@ -63,11 +63,11 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
         from bessemer.export._recurrent import recurrent_graph
 
         return recurrent_graph(network, opset)
-    example, free, output = _example(network)
+    inputs, free, output = example(network)
     with _quiet(), torch.no_grad():
-        program = torch.export.export(network, (), kwargs=example, dynamic_shapes=free)
+        program = torch.export.export(network, (), kwargs=inputs, dynamic_shapes=free)
         program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: _plain_attention})
-        traced: Any = torch.onnx.export(program, input_names=list(example), output_names=[output], opset_version=opset, dynamo=True,
+        traced: Any = torch.onnx.export(program, input_names=list(inputs), output_names=[output], opset_version=opset, dynamo=True,
                                         verbose=False, external_data=False)
         if traced is None:
             raise UserError("torch gave no graph of this network; its architecture cannot be exported to ONNX")
@@ -75,7 +75,7 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
         return found
 
 
-def _example(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
+def example(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
     """Return inputs to trace a network with, their free axes, and the name of its output. Sizes of 0 and 1 would be taken as constants."""
     import torch
 

@@ -64,6 +64,8 @@ class Compress(StageConfig):
 
     @model_validator(mode="after")
     def _effective(self) -> Compress:
+        if plugin_of("export", self.export).name in ("openvino", "torch"):
+            raise ValueError("export: methods of compression work on ONNX graphs; say to: openvino or to: torch in the export stage")
         if self.search is not None and self.budget is None:
             raise ValueError("search has no effect without a budget; give budget: {size_mb: …, latency_ms: …, accuracy_drop: …}")
         return self
@@ -111,7 +113,7 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
     table = is_table_network(network_folder)
     copy_files(network_folder, out)
     with run.progress("export", None, "graphs"):
-        plugin_of("export", config.export).function(config.export)(_network(network_folder, table), out / "model.onnx")
+        plugin_of("export", config.export).function(config.export)(network_of(network_folder, table), out / "model.onnx")
     run.check()
 
     def form(name: str, file: str, lossy: bool) -> Form:
@@ -131,7 +133,8 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
     return forms, methods
 
 
-def _network(folder: Path, table: bool) -> torch.nn.Module:
+def network_of(folder: Path, table: bool) -> torch.nn.Module:
+    """Return the network of a trained folder, in evaluation mode."""
     from bessemer.nn.checkpoint import load_network
     from bessemer.nn.table import load_table_network
 

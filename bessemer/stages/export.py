@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import register
 from bessemer.core.run import RunContext
-from bessemer.stages._checks import CHECKS
+from bessemer.stages._checks import CHECKS, write_checks
+from bessemer.stages._exporting import Made, parity, written
+from bessemer.stages.compress import copy_files, validation_rows
 
 CHECKED_ROWS = 64
 
@@ -31,42 +33,54 @@ class Export(StageConfig):
     """An evaluate stage whose numbers the model card shows."""
     form: str | None = None
     """The form that predicts by default; the first of `compressed` otherwise."""
+    to: Literal["onnx", "openvino", "torch"] = "onnx"
+    """What runs the folder: the graphs of `compressed` by ONNX Runtime; the same graphs by OpenVINO; or the network as a torch program."""
 
 
 @register("stages", "export")
 def export(config: Export, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
-    """Assemble the folder and check that each form answers bit for bit what the compress stage's form answered."""
+    """Assemble the folder; each form answers what the compress stage's answered, bit for bit where it is the same graph."""
     from bessemer.core.forms import read_forms, write_forms
-    from bessemer.stages.compress import copy_files
-
     source = inputs["compressed"]
     # What was compressed to a budget may be another, smaller network, which lies beside its graphs.
     network = source if (source / "model.safetensors").is_file() else inputs["model"]
-    graphs = read_forms(source)
-    chosen = config.form or graphs[0].name
-    if chosen not in [form.name for form in graphs]:
-        raise UserError(f"form: '{config.compressed}' has no form '{chosen}'; it has {', '.join(form.name for form in graphs)}")
     copy_files(network, out)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(network / name, out / name)
+    trained = read_forms(inputs["model"])  # in torch: one predictor opens whichever network lies there
+    made = _copied(source, out) if config.to == "onnx" else written(config.to, source, network, out, run)
+    names = [item.form.name for item in made]
+    chosen = config.form or names[0]
+    if chosen not in names:
+        raise UserError(f"form: '{config.compressed}' has no form '{chosen}'; it has {', '.join(names)}")
+    ordered = sorted((item.form for item in made), key=lambda form: form.name != chosen)
+    write_forms(out, tuple([*ordered, *trained]))
+    facts: dict[str, Any] = {"form": chosen, "forms": [form.name for form in [*ordered, *trained]]}
+    if config.to == "onnx":
+        facts["identical_rows"] = _check(config, inputs, out, tuple(ordered), run)
+    else:
+        facts["parity"] = parity(made, inputs, out, CHECKED_ROWS, run)
+        write_checks(out, validation_rows(inputs["data"], CHECKED_ROWS)[0])
+    (out / "README.md").write_text(_card(config, inputs, run), encoding="utf-8")
+    return facts
+
+
+def _copied(source: Path, out: Path) -> list[Made]:
+    """Copy the forms of a compress stage with their files."""
+    from bessemer.core.forms import read_forms
+
+    found = read_forms(source)
     if (source / CHECKS).is_file():
         shutil.copyfile(source / CHECKS, out / CHECKS)
-    for form in graphs:
+    for form in found:
         for file in form.files:
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, out / file)
-    trained = read_forms(inputs["model"])  # in torch: one predictor opens whichever network lies there
-    ordered = sorted(graphs, key=lambda form: form.name != chosen)
-    write_forms(out, tuple([*ordered, *trained]))
-    parity = _check(config, inputs, out, tuple(ordered), run)
-    (out / "README.md").write_text(_card(config, inputs, run), encoding="utf-8")
-    return {"form": chosen, "forms": [form.name for form in [*ordered, *trained]], "identical_rows": parity}
+    return [Made(form, form.name) for form in found]
 
 
 def _check(config: Export, inputs: Mapping[str, Path], out: Path, forms: tuple[Any, ...], run: RunContext) -> int:
     from bessemer.core.forms import open_form
-    from bessemer.stages.compress import validation_rows
-
     table, _ = validation_rows(inputs["data"], CHECKED_ROWS)
     for form in forms:
         run.check()

@@ -11,6 +11,7 @@ import torch
 from bessemer.core.config import Config
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
+from bessemer.predictors import openvino_form, torch_program_form
 from bessemer.predictors.onnx_form import OUTPUT, open_session
 from bessemer.testing import rows
 from bessemer.testing.graphs import CompressContract, ExportContract
@@ -31,6 +32,10 @@ class TestEachExport(ExportContract):
         return example("export", self.kind, EXPORTS, folder)
 
     def answers(self, file: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        if self.kind == "openvino":
+            return openvino_form.open_graph(file, "float32").run(arrays)
+        if self.kind == "torch":
+            return torch_program_form.open_program(file).run(arrays)
         return open_session(file).run([OUTPUT], arrays)[0]
 
 

@@ -16,6 +16,7 @@ from bessemer.core.heads import Head, Inverse, save_heads
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.types import BuildSpec, FitSpec
+from bessemer.export.openvino import convert
 from bessemer.nn.checkpoint import load_network
 from bessemer.nn.table import load_table_network, save_table_network
 from bessemer.testing import table_models
@@ -115,9 +116,30 @@ def _table_graph(folder: Path) -> dict[str, Any]:
     return {"file": "model.onnx"}
 
 
+def _openvino(folder: Path) -> dict[str, Any]:
+    _graph(folder)
+    convert(folder / "model.onnx", folder / "model.xml")
+    return {"file": "model.xml", "max_length": 16}
+
+
+def _program(folder: Path) -> dict[str, Any]:
+    make_folder(folder)
+    config = make("export", "torch")
+    plugin_of("export", config).function(config)(load_network(folder, ("classification",)).eval(), folder / "model.pt2")
+    return {"file": "model.pt2", "max_length": 16}
+
+
+def _cascade(folder: Path) -> dict[str, Any]:
+    _graph(folder)
+    write_forms(folder, (Form(name="cheap", predictor=make("predictors", {"kind": "onnx", "file": "model.onnx", "max_length": 16})),
+                         Form(name="dear", predictor=make("predictors", {"kind": "torch", "max_length": 16}))))
+    return {"forms": ["cheap", "dear"], "thresholds": [0.7]}
+
+
 TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend, "table_torch": _table_network,
                     "table_onnx": _table_graph}
-EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear, "probe": _probe}
+EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear, "probe": _probe, "openvino": _openvino,
+                      "torch_program": _program, "cascade": _cascade}
 
 
 class TestEachPredictor(PredictorContract):
