@@ -62,6 +62,38 @@ class Counts:
         return max(0, found[self.slot] - min(others)) if others else 0
 
 
+class Joined:
+    """A transport that sends the head of an answer together with the first of its body: one call of the system and one packet."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._held = transport, loop, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, or hold a head until what follows it, at the latest until the loop's next turn."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._held = data
+            self._loop.call_soon(self.flush)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+    def close(self) -> None:
+        """Send what is held and close."""
+        self.flush()
+        self._transport.close()
+
+
 class Connection(asyncio.Protocol):
     """One connection.
 
@@ -82,9 +114,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self.transport = transport
+        self.transport = Joined(transport, self.listener.loop)
         self.listener.add(self)
-        self.inner.connection_made(transport)  # type: ignore[arg-type]
+        self.inner.connection_made(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head beyond the limit ends the connection."""
@@ -177,6 +209,7 @@ class Listener:
         self.state = ServerState()
         self.open: set[Connection] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self.loop = asyncio.get_running_loop()
 
     def add(self, connection: Connection) -> None:
         """Count a connection."""

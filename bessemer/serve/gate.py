@@ -61,7 +61,8 @@ class Gate:
         self.free = frozenset(path for path in free if not path.endswith("/") or path == "/")
         self.free_below = tuple(path for path in free if path.endswith("/") and path != "/")
         self.limit, self.timeout = desk.settings.max_bytes, desk.settings.timeout
-        self._ids = (f"{os.urandom(6).hex()}{number:08x}" for number in itertools.count())
+        start = os.urandom(6).hex()
+        self._ids = (f"{start}{number:08x}" for number in itertools.count())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
