@@ -128,7 +128,7 @@ def write(tab: Tab, text: str) -> None:
 
 def settled(tab: Tab, text: str) -> None:
     shown = json.dumps(text)
-    tab.until(f"document.querySelector('.words')?.textContent === {shown} && document.getElementById('curl').textContent.length > 0")
+    tab.until(f"document.querySelector('.words')?.textContent === {shown} && !document.querySelector('#why[aria-busy]')")
 
 
 def test_a_typed_text_is_answered_with_bars_and_marked_words(tab: Open) -> None:

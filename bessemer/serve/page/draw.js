@@ -163,9 +163,9 @@ function weighed(reasons, chosen) {
 const sideOf = (reason) => (reason.weight < 0 ? "against" : "for");
 const arrowOf = (reason) => (reason.weight < 0 ? "▼" : "▲");
 
-/** Draw the words of a text, those that mattered marked, and a list of the strongest. */
+/** Draw the words of a text, those that mattered marked, and a list of the strongest; reasons are null while they are awaited. */
 export function drawWords(place, text, reasons, chosen) {
-  const own = weighed(reasons, chosen).filter((reason) => reason.level > 0);
+  const own = weighed(reasons ?? [], chosen).filter((reason) => reason.level > 0);
   const signs = Array.from(text); // reasons count code points, strings of this language do not
   const words = make("p", { class: "words", dir: "auto" });
   let last = 0;
@@ -179,7 +179,7 @@ export function drawWords(place, text, reasons, chosen) {
   words.append(signs.slice(last).join(""));
   const chips = make("ul", { class: "chips" }, ...own.slice(0, 8).map((reason) => make("li", { class: sideOf(reason) },
     make("span", { "aria-hidden": "true" }, arrowOf(reason)), make("bdi", {}, reason.text), make("span", { class: "change" }, say("points", { value: signed(reason.change, false) })))));
-  place.replaceChildren(words, own.length ? chips : make("p", { class: "empty" }, say("nothing")));
+  place.replaceChildren(words, own.length ? chips : make("p", { class: "empty" }, say(reasons ? "nothing" : "explaining")));
 }
 
 /** Draw the columns that mattered as bars to both sides of nought. */

@@ -37,6 +37,7 @@ async function start() {
 
 function describe(description) {
   Object.assign(state, { description, targets: null, reasons: null, chosen: null, picked: false, open: new Set(), explains: true });
+  at("reasons").replaceChildren(); // another model's
   at("panes").hidden = false;
   const rows = description.targets.reduce((sum, target) => sum + (target.labels?.length || 3), 0);
   at("panes").className = `panes ${rows > FEW && description.inputs.length <= MANY ? "under" : "beside"}`;
@@ -124,7 +125,9 @@ async function predict() {
     drawAnswer();
     drawWhy();
     later("say", 600, announce);
-    if (state.explains) later("explain", EXPLAIN_PAUSE, () => explain(row, stop));
+    if (!state.explains) return;
+    at("why").setAttribute("aria-busy", "true");
+    later("explain", EXPLAIN_PAUSE, () => explain(row, stop));
   } catch (error) {
     if (error.name !== "AbortError") failed(error, predict);
   } finally {
@@ -133,7 +136,6 @@ async function predict() {
 }
 
 async function explain(row, stop) {
-  at("why").setAttribute("aria-busy", "true");
   try {
     const { value, took } = await ask(address("explain"), row, stop.signal);
     Object.assign(state, { reasons: value.why ?? [], whyTook: took });
@@ -178,6 +180,7 @@ function failed(error, again) {
   const wait = error.kind === "lost" ? (first ? 1 : Math.min((state.trouble.wait || 1) * 2, 15)) : error.wait;
   const until = wait ? Date.now() + 1000 * wait : 0;
   showTrouble(Object.assign(error, { wait, until, again }));
+  at("empty").textContent = say("problem");
   if (state.description) {
     drawAnswer();
     drawWhy();
@@ -224,7 +227,7 @@ function showTrouble(trouble) {
 
 function drawAnswer() {
   const { targets } = state;
-  at("empty").hidden = Boolean(targets) || Boolean(state.trouble);
+  at("empty").hidden = Boolean(targets);
   at("targets").hidden = !targets;
   at("took").textContent = targets ? say("took", { ms: number(state.took, { maximumFractionDigits: state.took < 10 ? 1 : 0 }) }) : "";
   at("took").title = say("tookNote");
@@ -261,12 +264,10 @@ function drawWhy() {
   const isNumber = chosen.label === "";
   at("legend").replaceChildren(...[["for", "▲", isNumber ? say("raises") : say("for", { label: chosen.label })], ["against", "▼", isNumber ? say("lowers") : say("against", { label: chosen.label })]]
     .map(([side, arrow, words]) => make("li", { class: side }, make("span", { class: "swatch", "aria-hidden": "true" }, arrow), make("bdi", {}, words))));
-  if (!reasons) {
-    if (!at("reasons").children.length) at("reasons").replaceChildren(make("p", { class: "empty" }, say("explaining")));
-    return;
-  }
+  // What was said of an earlier text is gone at once; columns stay, dimmed, so that nothing jumps.
   if (text) drawWords(at("reasons"), String(state.asked[description.inputs[0].name]), reasons, chosen);
-  else drawColumns(at("reasons"), reasons, chosen, state.openColumns, () => {
+  else if (!reasons && !at("reasons").children.length) at("reasons").replaceChildren(make("p", { class: "empty" }, say("explaining")));
+  else if (reasons) drawColumns(at("reasons"), reasons, chosen, state.openColumns, () => {
     state.openColumns = !state.openColumns;
     drawWhy();
   });
