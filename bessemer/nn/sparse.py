@@ -13,6 +13,7 @@ C candidates, G tiles that are replaced.
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +34,7 @@ _DENSE_LIMIT = 1 << 26
 _ROWS = 256
 # Weights that are worked on at once where a copy of them is needed.
 _WEIGHTS = 1 << 22
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -84,57 +86,64 @@ def _accept_csr() -> None:
         torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.empty(0, dtype=torch.int64), torch.empty(0), (1, 1), check_invariants=False)
 
 
+def _sums(rows_RN: Tensor, index_Z: Tensor, starts: Tensor, values_Z: Tensor) -> Tensor:
+    """Return for each run of weights the sum of the rows that it names times its values, [runs, N].
+
+    `torch.nn.functional.embedding_bag` without its checks, which take as long as the sums of a small layer.
+    """
+    found: Tensor = torch.embedding_bag(rows_RN, index_Z, starts, False, 0, False, values_Z, True)[0]
+    return found
+
+
 class _Plan:
-    """A structure and, from the first input gradient on, its transpose."""
+    """A structure and, from the first gradients on, its transpose and (of small layers) its pattern for torch."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
+        self._pattern: Tensor | None = None
 
     def forward(self, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return W x, [O, N]."""
-        structure = self.structure
-        return func.embedding_bag(structure.columns_Z, x_IN, structure.starts_O, mode="sum", per_sample_weights=values_Z,
-                                  include_last_offset=True)
+        return _sums(x_IN, self.structure.columns_Z, self.structure.starts_O, values_Z)
 
     def input_gradient(self, grad_ON: Tensor, values_Z: Tensor) -> Tensor:
         """Return W^T g, [I, N], chunk by chunk, because the weights in the order of the inputs are a copy."""
-        if self._transposed is None:
-            self._transposed = self.structure.transposed()
+        with _MAKING:  # threads that compute parts of a batch make it once
+            if self._transposed is None:
+                self._transposed = self.structure.transposed()
         index_Z, neuron_Z, starts_I = self._transposed
+        if len(index_Z) <= _WEIGHTS:
+            return _sums(grad_ON, neuron_Z, starts_I, values_Z.index_select(0, index_Z))
         num_inputs = self.structure.num_inputs
-        step = num_inputs if len(index_Z) <= _WEIGHTS else max(1, num_inputs * _WEIGHTS // len(index_Z))
+        step = max(1, num_inputs * _WEIGHTS // len(index_Z))
         parts = []
         for begin in range(0, num_inputs, step):
             starts = starts_I[begin:begin + step + 1]
-            if step < num_inputs:
-                first, last = int(starts[0]), int(starts[-1])
-                index, neuron, starts = index_Z[first:last], neuron_Z[first:last], starts - first
-            else:
-                index, neuron = index_Z, neuron_Z
-            parts.append(func.embedding_bag(neuron, grad_ON, starts, mode="sum", per_sample_weights=values_Z.index_select(0, index),
-                                            include_last_offset=True))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            first, last = int(starts[0]), int(starts[-1])
+            parts.append(_sums(grad_ON, neuron_Z[first:last], starts - first, values_Z.index_select(0, index_Z[first:last])))
+        return torch.cat(parts)
 
     def weight_gradient(self, grad_ON: Tensor, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return g x^T at the weights that exist, [Z]."""
         _accept_csr()
         structure, num_neurons = self.structure, len(grad_ON)
+        if len(values_Z) <= _WEIGHTS:
+            if self._pattern is None:
+                self._pattern = torch.sparse_csr_tensor(structure.starts_O, structure.columns_Z, torch.zeros_like(values_Z),
+                                                        (num_neurons, structure.num_inputs), check_invariants=False)
+            whole: Tensor = torch.sparse.sampled_addmm(self._pattern, grad_ON, x_IN.t(), beta=0.0).values()
+            return whole
         fan_in = len(values_Z) // num_neurons
-        step = max(1, min(num_neurons, _WEIGHTS // fan_in))
-        parts: list[Tensor] = []
+        step = max(1, _WEIGHTS // fan_in)
+        found_Z = torch.empty_like(values_Z)
         for begin in range(0, num_neurons, step):
             grad = grad_ON[begin:begin + step]
             span = slice(begin * fan_in, (begin + len(grad)) * fan_in)
             pattern = torch.sparse_csr_tensor(structure.starts_O[:len(grad) + 1], structure.columns_Z[span], values_Z[span],
                                               (len(grad), structure.num_inputs), check_invariants=False)
-            found = torch.sparse.sampled_addmm(pattern, grad, x_IN.t(), beta=0.0).values()
-            if step == num_neurons:
-                return found
-            if not parts:
-                parts.append(torch.empty_like(values_Z))
-            parts[0][span] = found
-        return parts[0]
+            found_Z[span] = torch.sparse.sampled_addmm(pattern, grad, x_IN.t(), beta=0.0).values()
+        return found_Z
 
 
 class _Product(torch.autograd.Function):

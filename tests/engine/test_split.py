@@ -23,8 +23,8 @@ from bessemer.engine.split import Split
 from bessemer.nn.table import TableConfig, TableNetwork
 from bessemer.testing import rows
 
-TABLE = {"num_numbers": 3, "cardinalities": (4, 12), "num_outputs": 6, "hidden_sizes": (32, 32), "dropout": 0.0}
-SHAPES = {
+TABLE: dict[str, Any] = {"num_numbers": 3, "cardinalities": (4, 12), "num_outputs": 6, "hidden_sizes": (32, 32), "dropout": 0.0}
+SHAPES: dict[str, dict[str, Any]] = {
     "mlp": {}, "linear": {"hidden_sizes": ()}, "members": {"members": 4, "linear_skip": True, "number_embedding": "periodic"},
     "sparse": {"sparsity": 0.5, "residual": True}}
 
