@@ -180,6 +180,8 @@ def _guard(file: Path, config: Excel) -> None:
 
 def _unpacked(stream: Any, item: zipfile.ZipInfo) -> Iterator[bytes]:
     """Yield a member's bytes to their very end, whatever length the archive states."""
+    if item.header_offset < 0:
+        raise zipfile.BadZipFile("a member lies outside the file")
     stream.seek(item.header_offset)
     head = stream.read(30)
     if len(head) < 30 or head[:4] != b"PK\x03\x04":
