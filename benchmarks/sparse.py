@@ -109,8 +109,8 @@ def main() -> None:
     rows = [row for threads in (1, THREADS) for row in timed(threads)]
     done = subprocess.run([sys.executable, "-m", "benchmarks.sparse", "large"], capture_output=True, text=True, check=True)
     wide = json.loads(done.stdout)
-    notes = (f"{INPUTS} -> {NEURONS}, batch {BATCH}, row-major inputs and gradients, {ROUNDS} rounds in turn after 20 to warm up, first by one "
-             f"thread (as each of `gradient_threads` computes), then by {THREADS} within every operator; gradients of inputs, weights and "
+    notes = (f"{INPUTS} -> {NEURONS}, batch {BATCH}, row-major inputs and gradients, {ROUNDS} rounds in turn after 20 to warm up, first by "
+             f"one thread (as each of `gradient_threads` computes), then by {THREADS} within every operator; gradients of inputs, weights and "
              f"biases. Sparse layers return outputs and gradients of inputs as "
              f"transposed views, which cost a copy where the next operator needs them row-major. Targets: 95% ≥ 2.5 times and 99% ≥ 6 "
              f"times faster than dense.\n\n"

@@ -96,12 +96,11 @@ def _sums(rows_RN: Tensor, index_Z: Tensor, starts: Tensor, values_Z: Tensor) ->
 
 
 class _Plan:
-    """A structure and, from the first gradients on, its transpose and (of small layers) its pattern for torch."""
+    """A structure and, from the first input gradient on, its transpose."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
-        self._pattern: Tensor | None = None
 
     def forward(self, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return W x, [O, N]."""
@@ -129,10 +128,9 @@ class _Plan:
         _accept_csr()
         structure, num_neurons = self.structure, len(grad_ON)
         if len(values_Z) <= _WEIGHTS:
-            if self._pattern is None:
-                self._pattern = torch.sparse_csr_tensor(structure.starts_O, structure.columns_Z, torch.zeros_like(values_Z),
-                                                        (num_neurons, structure.num_inputs), check_invariants=False)
-            whole: Tensor = torch.sparse.sampled_addmm(self._pattern, grad_ON, x_IN.t(), beta=0.0).values()
+            pattern = torch.sparse_csr_tensor(structure.starts_O, structure.columns_Z, values_Z, (num_neurons, structure.num_inputs),
+                                              check_invariants=False)
+            whole: Tensor = torch.sparse.sampled_addmm(pattern, grad_ON, x_IN.t(), beta=0.0).values()
             return whole
         fan_in = len(values_Z) // num_neurons
         step = max(1, _WEIGHTS // fan_in)

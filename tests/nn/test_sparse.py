@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -198,3 +199,10 @@ def test_bad_part_to_regrow() -> None:
     """A part outside (0, 1] is refused."""
     with pytest.raises(UserError, match="the part of the connections to replace is 0"):
         SparseLinear(10, 10, 0.5).regrow(0)
+
+
+def test_a_layer_that_has_learnt_can_be_copied() -> None:
+    layer = SparseLinear(64, 32, 0.9)
+    x = torch.randn(4, 64, requires_grad=True)
+    layer(x).sum().backward()
+    torch.testing.assert_close(copy.deepcopy(layer)(x), layer(x))
