@@ -182,6 +182,6 @@ def shape(schema: Schema) -> dict[str, Any]:
     return {
         "reads": "text" if [column.modality["kind"] for column in inputs] == ["text"] else "table",
         "inputs": [{"name": column.name, "kind": column.modality["kind"], **({"labels": list(column.labels)} if column.labels else {}),
-                    "example": given[column.name]} for column in inputs],
+                    "example": given[column.name], "missing": modality_of(column).nulls} for column in inputs],
         "targets": [{"name": column.name, "kind": modality_of(column).answer, "labels": list(column.labels)}
                     for column in schema.by_role(Role.TARGET)]}
