@@ -182,8 +182,8 @@ def int8_table(table: Table, edit: Edit) -> None:
     edit.nodes[y] = [
         helper.make_node("Gather", [f"{name}_int8", table.codes], [f"{y}_int8"], axis=0),
         helper.make_node("Cast", [f"{y}_int8"], [f"{y}_whole"], to=TensorProto.FLOAT),
-        helper.make_node("Gather", [f"{name}_scale", table.codes], [f"{y}_scale"], axis=0),
-        helper.make_node("Mul", [f"{y}_whole", f"{y}_scale"], [y])]
+        helper.make_node("Gather", [f"{name}_scale", table.codes], [f"{y}_row_scale"], axis=0),  # a product may read y with a scale too
+        helper.make_node("Mul", [f"{y}_whole", f"{y}_row_scale"], [y])]
 
 
 def static_product(product: Product, scale: tuple[float, int], edit: Edit, largest: int, per_channel: bool = True) -> None:

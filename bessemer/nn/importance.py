@@ -25,6 +25,8 @@ from bessemer.nn.table_edit import chains, layout
 
 Losses = Iterable[tuple[int, Callable[[], Tensor]]]
 """(rows B, () -> the mean loss of these rows), batch by batch."""
+Runs = Iterable[tuple[Callable[[], Any], Tensor]]
+"""(() -> a forward pass, bool [B, L] of the positions that count), batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -136,22 +138,23 @@ def table_sites(network: TableNetwork, columns: Sequence[tuple[Sequence[int], Se
     return found
 
 
-def input_moments(network: nn.Module, names: Iterable[str], runs: Iterable[tuple[Callable[[], Any], Tensor]]) -> dict[str, Moments]:
+def input_moments(network: nn.Module, names: Iterable[str], runs: Runs) -> dict[str, Moments]:
     """Return what the inputs of linear layers are like.
 
     Args:
         network: in evaluation mode.
-        names: of the layers.
-        runs: (forward pass, bool [B, L] of the positions that count), batch by batch.
+        names: of the layers; one that reads a vector a row counts every row.
+        runs: see Runs.
     """
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
     mask = torch.empty(0)
-    count = 0
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            x_NI = given[0][mask]
+            x_NI = given[0][mask] if given[0].ndim == 3 else given[0]
+            counts[name] = counts.get(name, 0) + len(x_NI)
             size = x_NI.shape[1]
             sums[name] = sums.get(name, torch.zeros(size, dtype=torch.float64)) + x_NI.double().sum(0)
             squares[name] = squares.get(name, torch.zeros(size, size, dtype=torch.float64)) + (x_NI.T @ x_NI).double()
@@ -163,12 +166,11 @@ def input_moments(network: nn.Module, names: Iterable[str], runs: Iterable[tuple
         with torch.inference_mode():
             for forward, mask in runs:  # noqa: B007  the hooks read it
                 forward()
-                count += int(mask.sum())
     finally:
         for handle in handles:
             handle.remove()
     found = {}
     for name, total in sums.items():
-        mean_I = total / count
-        found[name] = Moments(mean_I.clone(), (squares[name] / count - mean_I[:, None] * mean_I).clone())
+        mean_I = total / counts[name]
+        found[name] = Moments(mean_I.clone(), (squares[name] / counts[name] - mean_I[:, None] * mean_I).clone(), counts[name])
     return found

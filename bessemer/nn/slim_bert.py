@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.keyed import uniform
@@ -116,12 +117,12 @@ class Words(nn.Module):
     def forward(self, ids_BL: Tensor) -> Tensor:
         """Return [B, L, D]."""
         if self.trimmed:
-            ids_BL = self.token_map[ids_BL]
+            ids_BL = embedding(ids_BL, self.token_map[:, None]).squeeze(-1)
         if self.hashed:
-            parts_BLJE = nn.functional.embedding(self.buckets[ids_BL], self.weight)
-            x_BLE = (parts_BLJE * self.importance[ids_BL][..., None]).sum(-2)
+            parts_BLJE = embedding(embedding(ids_BL, self.buckets), self.weight)
+            x_BLE = (parts_BLJE * embedding(ids_BL, self.importance)[..., None]).sum(-2)
         else:
-            x_BLE = nn.functional.embedding(ids_BL, self.weight)
+            x_BLE = embedding(ids_BL, self.weight)
         return x_BLE if self.projection is None else self.projection(x_BLE)
 
     def scores(self, x_ND: Tensor) -> Tensor:

@@ -186,10 +186,11 @@ def with_narrow_embeddings(network: SlimBert, size: int, counts_V: Tensor | None
 
 @dataclass(frozen=True)
 class Moments:
-    """What a linear layer's inputs are like: their mean [I] and covariance [I, I], float64."""
+    """What a linear layer's inputs are like: their mean [I] and covariance [I, I], float64, over `count` positions."""
 
     mean_I: Tensor
     covariance_II: Tensor
+    count: int = 0
 
 
 @torch.no_grad()

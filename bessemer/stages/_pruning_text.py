@@ -6,7 +6,6 @@ Legend: V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,7 @@ class TextShrinking:
 
     def _once(self, network: SlimBert, number: int) -> tuple[SlimBert, dict[str, Any]]:
         """Take out what this round takes out."""
+        from bessemer.nn.compensate import cut_compensated
         from bessemer.nn.importance import bert_sites
         from bessemer.nn.slim_edit import Keep, all_of, cut, layers_only
 
@@ -104,15 +104,14 @@ class TextShrinking:
         keep = Keep(
             whole.layers, whole.heads if goals.heads is None else tuple(strongest(scores["heads"], round(heads * layers))),
             whole.units if goals.intermediate_size is None else tuple(strongest(scores["units"], round(units * layers), step)),
-            whole.hidden if goals.hidden_size is None else strongest([found["hidden"]], round(hidden))[0],
-            whole.pooled if goals.hidden_size is None else strongest([found["pooled"]], round(hidden))[0])
+            whole.hidden if goals.hidden_size is None else strongest([found["hidden"]], round(hidden))[0], whole.pooled)
         if goals.heads is not None:
             facts["heads"] = share(scores["heads"], keep.heads)
         if goals.intermediate_size is not None:
             facts["intermediate_size"] = share(scores["units"], keep.units)
         if goals.hidden_size is not None:
             facts["hidden_size"] = share([found["hidden"]], [keep.hidden])
-        return cut(network, keep), facts
+        return cut_compensated(network, keep, lambda: self._runs(network)) if goals.compensate else cut(network, keep), facts
 
     def _layers(self, network: SlimBert, count: int) -> tuple[list[int], float | list[int]]:
         """Return the layers that stay, and the share of importance that they have (or themselves where they are evenly spaced)."""
@@ -156,7 +155,7 @@ class TextShrinking:
         network.eval()
         for batch in batches(self.work):
             given = [batch.inputs[column][name] for name in ("input_ids", "attention_mask", "token_type_ids")]
-            yield partial(network.encode, *given), given[1].bool()
+            yield lambda given=given: network.pool(network.encode(*given)), given[1].bool()  # type: ignore[misc]
 
 
 def _text(work: Work) -> TaskSpec:

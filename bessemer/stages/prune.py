@@ -43,6 +43,9 @@ class Prune(StageConfig):
     """Text: feed-forward units that stay, an average over the layers; which, is chosen over all layers together."""
     hidden_size: Count | None = None
     """Width that stays. Text: channels between the layers, the same in all of them. Tables: units of a hidden layer, an average."""
+    compensate: bool = True
+    """Text: after heads, units or channels have gone, adjust what read them by least squares on the activations of the rows: most of the
+    loss of quality is gone before any training."""
     vocabulary: Literal["all", "used"] = "all"
     """Text: `used` keeps the embeddings of tokens that the training rows hold; every other token is read as the unknown one."""
     min_count: Count = 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -53,8 +54,8 @@ def size(network: torch.nn.Module) -> int:
 
 
 def exported(network: torch.nn.Module, folder: Path) -> onnxruntime.InferenceSession:
-    onnx = plugin("export", "onnx")
-    onnx.function(onnx.config())(network, folder / "model.onnx")
+    export = plugin("export", "onnx")
+    export.function(export.config())(network, folder / "model.onnx")
     return onnxruntime.InferenceSession(folder / "model.onnx")
 
 
@@ -229,6 +230,14 @@ def test_exported_it_answers_the_same(made: object, tmp_path: Path) -> None:
     for count, length in ((1, 1), (1, 9), (5, 24)):
         arrays = rows.batch_of(count, length)
         np.testing.assert_allclose(session.run(None, arrays)[0], rows.logits_of(network, arrays), atol=1e-4)
+    int8 = plugin("compress", "dynamic_int8")
+    int8.function(int8.config())(tmp_path / "model.onnx", tmp_path / "int8.onnx", None)
+    assert [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node].count("GatherND") == 0
+    compressed, agreed = onnxruntime.InferenceSession(tmp_path / "int8.onnx"), []
+    for seed in range(40):
+        arrays = rows.batch_of(1, 10, seed)
+        agreed.append(compressed.run(None, arrays)[0].argmax() == rows.logits_of(network, arrays).argmax())
+    assert np.mean(agreed) >= 0.9
 
 
 def test_hashed_tokens_share_rows() -> None:
