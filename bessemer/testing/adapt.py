@@ -16,9 +16,14 @@ from bessemer.testing.plugin import PluginContract
 
 
 class AdaptationContract(PluginContract):
-    """The contract of a plug-in of `adapt`, tried on a classifier."""
+    """The contract of a plug-in of `adapt`, tried on a classifier.
+
+    Attributes:
+        start_gap: how far outputs may be from the network's own before the first step; above 0 for one that rounds weights.
+    """
 
     folder: ClassVar[str] = "adapt"
+    start_gap: float = 0.0
 
     def adaptation(self, folder: Path) -> Adaptation:
         """Return the adaptation."""
@@ -39,10 +44,10 @@ class AdaptationContract(PluginContract):
         return net, frozen
 
     def test_step_0_is_the_network_itself(self, tmp_path: Path) -> None:
-        """Applied, before any step, the outputs are equal bit for bit; merged at once, so are the tensors' names."""
+        """Applied, before any step, outputs are equal bit for bit (or within `start_gap`); merged at once, so are the tensors' names."""
         base, net, adaptation = rows.network(("classification",)), rows.network(("classification",)), self.adaptation(tmp_path)
         adaptation.apply(net)
-        assert np.array_equal(rows.logits_of(net, rows.batch_of(6, 9)), rows.logits_of(base, rows.batch_of(6, 9)))
+        assert np.abs(rows.logits_of(net, rows.batch_of(6, 9)) - rows.logits_of(base, rows.batch_of(6, 9))).max() <= self.start_gap
         assert any(item.requires_grad for item in net.parameters())
         adaptation.merge(net)
         assert list(net.tensors()) == list(base.tensors())

@@ -19,6 +19,7 @@ class TestEachAdaptation(AdaptationContract):
     @pytest.fixture(autouse=True, params=kinds("adapt"))
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.kind = request.param
+        self.start_gap = 0.2 if request.param == "qat" else 0.0
 
     def config(self, folder: Path) -> Config:
         return example("adapt", self.kind, EXAMPLES, folder)
