@@ -99,7 +99,9 @@ def predict(run: RunArgument,
             texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts, or rows as JSON objects.")] = None,
             file: Annotated[Path | None, typer.Option(help="A file of rows to predict.")] = None,
             output: Annotated[Path | None, typer.Option(help="Where to write them: .csv, .jsonl or .parquet.")] = None,
-            form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
+            form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None,
+            coverage: Annotated[float | None, typer.Option(help="Give a label only where it is sure, to about this part of the rows: "
+                                                                "0.5, 0.6, 0.7, 0.8, 0.9 or 0.95.")] = None) -> None:
     """Predict texts, rows such as '{"a": 1, "b": "x"}', or every row of a file."""
     from bessemer.app.answers import predict_file, show_predictions
     from bessemer.core.artifact import explained
@@ -108,11 +110,11 @@ def predict(run: RunArgument,
         raise UserError("give texts to predict, or --file FILE, one of the two; rows of a table are JSON objects")
     with explained(output or Path.cwd(), "choose another place with --output FILE"):
         if file is not None:
-            predict_file(run, file, output, form)
+            predict_file(run, file, output, form, coverage)
         else:
             if output is not None:
                 raise UserError("--output goes with --file; texts are answered on the screen")
-            show_predictions(run, list(texts or []), form)
+            show_predictions(run, list(texts or []), form, coverage)
 
 
 @app.command()

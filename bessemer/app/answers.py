@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from bessemer.core.types import Answer
 
 WRITERS = (".csv", ".jsonl", ".parquet")
+Columns = Callable[[Mapping[str, "Answer"]], dict[str, "pa.Array"]]
 
 
-def show_predictions(run: Path, given: list[str], form: str | None) -> None:
+def show_predictions(run: Path, given: list[str], form: str | None, coverage: float | None = None) -> None:
     """Print what the model says about each text, or about each row written as a JSON object of the input columns."""
     from bessemer.api import Model
     from bessemer.app.console import out, table
@@ -31,7 +32,7 @@ def show_predictions(run: Path, given: list[str], form: str | None) -> None:
     wrong = why.is_valid().index(True).as_py()
     if named and wrong >= 0:
         raise UserError(f"row {wrong + 1} cannot be predicted: {why[wrong].as_py()}; correct it")
-    found = answer_columns(model, model.answers(rows), nested=False)
+    found = answer_columns(model, model.answers(rows), False, _sure(run, model, coverage))
     cells = [[_shown(value) for value in column.to_pylist()] for column in found.values()]
     shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in given]
     table(f"{model.folder} ({model.form})", ("row" if named else "text", *found), list(zip(shown, *cells, strict=True)))
@@ -39,6 +40,8 @@ def show_predictions(run: Path, given: list[str], form: str | None) -> None:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "(not sure)"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -86,8 +89,11 @@ def example(root: Path) -> str:
     return f"bessemer predict {root} " + ('"a text of yours"' if text else "--file FILE --output predictions.csv")
 
 
-def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -> None:
-    """Predict every row of a file: columns row, what is said of each target, problem (why a row has no answer); none is left out."""
+def predict_file(run: Path, file: Path, output: Path | None, form: str | None, coverage: float | None = None) -> None:
+    """Predict every row of a file: columns row, what is said of each target, problem (why a row has no answer); none is left out.
+
+    With a `coverage` a label is given only where it is sure, see `app/abstention.py`.
+    """
     from bessemer.api import Model
     from bessemer.app.console import Bars, err
 
@@ -99,7 +105,8 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -
         raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
     model = Model.load(run, form)
     with Bars() as bars:
-        found = _collect(model, file, bars, nested=output is not None and output.suffix != ".csv")
+        nested = output is not None and output.suffix != ".csv"
+        found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, _sure(run, model, coverage)))
     _write(found, output)
     problems = found.column("problem").drop_null().length()
     err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem')"
@@ -107,7 +114,7 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None) -
     err.print(f"next: bessemer evaluate {run} --data FILE, for a file that holds {', '.join(model.targets)}", markup=False)
 
 
-def _collect(model: Model, file: Path, listener: Any, nested: bool) -> pa.Table:
+def _collect(model: Model, file: Path, listener: Any, columns: Columns) -> pa.Table:
     import pyarrow as pa
 
     from bessemer.core.events import Events
@@ -119,7 +126,7 @@ def _collect(model: Model, file: Path, listener: Any, nested: bool) -> pa.Table:
     parts = []
     with Events([listener]).progress("predict", None, "rows") as progress:
         for chunk in source.read():
-            parts.append(_predict_chunk(model, chunk, nested))
+            parts.append(_predict_chunk(model, chunk, columns))
             progress.advance(chunk.table.num_rows)
     if not parts:
         raise UserError(f"'{file}' has no rows; give a file with at least one")
@@ -140,7 +147,7 @@ def _first_columns(model: Model) -> tuple[str, ...]:
     return {"label": ("label", "probability"), "number": ("prediction",), "flags": ("labels",)}[answer]
 
 
-def _predict_chunk(model: Model, chunk: Any, nested: bool) -> pa.Table:
+def _predict_chunk(model: Model, chunk: Any, columns: Columns) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
@@ -152,7 +159,7 @@ def _predict_chunk(model: Model, chunk: Any, nested: bool) -> pa.Table:
         place[good] = np.arange(len(good))
         place = pa.array(place, mask=problems.is_valid().to_numpy(zero_copy_only=False))
         answers = model.answers(chunk.table.take(good))
-        found.update({name: values.take(place) for name, values in answer_columns(model, answers, nested).items()})
+        found.update({name: values.take(place) for name, values in columns(answers).items()})
     parts = [pa.table(found)]
     if chunk.rejected is not None and chunk.rejected.num_rows:
         parts.append(pa.table({"row": chunk.rejected.column("row").cast(pa.int64()),
@@ -160,14 +167,22 @@ def _predict_chunk(model: Model, chunk: Any, nested: bool) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool) -> dict[str, pa.Array]:
+def _sure(run: Path, model: Model, coverage: float | None) -> dict[str, float]:
+    from bessemer.app.abstention import thresholds_of
+
+    return {} if coverage is None else thresholds_of(run, model, coverage)
+
+
+def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, sure: Mapping[str, float] = {}  # noqa: B006
+                   ) -> dict[str, pa.Array]:
     """Return the columns that predictions are written as.
 
     One target: `label` and `probability`; `prediction`, its quantiles (`prediction_p05`); `labels`. Several: `<target>`,
     `<target>_probability`, `<target>_p05`. Beside them `spread` where the model has members; where a column may hold a mapping
-    (`nested`), the probability of each flag.
+    (`nested`), the probability of each flag. A label below its target's threshold (`sure`) is left out.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     found: dict[str, pa.Array] = {}
     for target, answer in answers.items():
@@ -175,6 +190,8 @@ def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool) ->
         first = {"label": "label", "number": "prediction", "flags": "labels"}[answer.kind] if alone else target
         mark = "" if alone else f"{target}_"
         part = _columns(answer, first, mark, _separator(model, target), nested)
+        if target in sure and answer.kind == "label":
+            part[first] = pc.if_else(pc.greater_equal(part[f"{mark}probability"], sure[target]), part[first], pa.scalar(None, pa.string()))
         if answer.spread is not None:
             part[f"{mark}spread"] = pa.array(answer.spread)
         for name, values in part.items():

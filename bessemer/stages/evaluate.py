@@ -44,6 +44,9 @@ class Evaluate(StageConfig):
     """The rows to score."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Bootstrap resamples behind each interval."""
+    abstention_rows: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
+    """Validation rows at most that choose above which probability a label is sure enough to be given, for each part of the rows that is
+    to be answered (`bessemer predict --coverage`); 0 leaves that out. For test rows alone."""
 
 
 @register("stages", "evaluate")
@@ -73,6 +76,8 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     outputs = _predict(forms, table, run)
     looks = _count_look(run, config.split)
     scores = _score(config, run, truths, outputs, overlap)
+    for name, item in _sure(config, data, forms, (truths, outputs), run).items():
+        scores["forms"][name]["abstention"] = item
     for name, (_, entry) in forms.items():
         scores["forms"][name] = {**entry, **scores["forms"][name]}
     scores.update({"split": config.split, "seed": run.seed, "test_looks": looks, "reference": next(iter(forms)),
@@ -87,6 +92,25 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     return {"rows": table.num_rows, "split": config.split, "test_looks": looks,
             "forms": {name: {**{metric: item["metrics"][metric] for metric in _first(item["kind"])}, "size_bytes": item["size_bytes"]}
                       for name, item in scores["forms"].items()}}
+
+
+def _sure(config: Evaluate, data: Path, forms: Mapping[str, tuple[Predictor, dict[str, Any]]],
+          scored: tuple[Mapping[str, np.ndarray], Mapping[str, dict[str, Answer]]], run: RunContext) -> dict[str, Any]:
+    """Return form -> target -> accuracy where only sure answers are given, thresholds chosen on validation rows."""
+    from bessemer.evaluate.abstention import accuracy_at_coverage
+    from bessemer.stages.compress import validation_rows
+
+    truths, outputs = scored
+    labels = [name for name, answer in next(iter(outputs.values())).items() if answer.kind == "label"]
+    if config.split != "test" or not config.abstention_rows or not labels or not (data / "validation").is_dir():
+        return {}
+    table, known = validation_rows(data, REHEARSED_ROWS if run.rehearsal else config.abstention_rows)
+    if not table.num_rows:
+        return {}
+    answers = _predict(forms, table, run, "find thresholds")
+    return {name: {target: accuracy_at_coverage((known[target], answers[name][target].values),
+                                                (truths[target], outputs[name][target].values), run.seed, config.resamples)
+                   for target in labels} for name in forms}
 
 
 def _first(kind: str) -> tuple[str, ...]:
@@ -119,11 +143,12 @@ def _rows(data: Path, split: str, run: RunContext) -> tuple[pa.Table, dict[str, 
     return (*raw_rows(data, split, positions), overlap)
 
 
-def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Table, run: RunContext) -> dict[str, dict[str, Answer]]:
+def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Table, run: RunContext,
+             what: str = "score") -> dict[str, dict[str, Answer]]:
     from bessemer.core.heads import joined
 
     outputs = {}
-    with run.progress("score", table.num_rows * len(forms), "rows") as progress:
+    with run.progress(what, table.num_rows * len(forms), "rows") as progress:
         for name, (predictor, _) in forms.items():
             started = time.perf_counter()
             parts = []
@@ -132,8 +157,8 @@ def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
                 parts.append(predictor.predict(chunk))
                 progress.advance(chunk.num_rows)
             outputs[name] = joined(parts)
-            rows = run.input_manifests["data"].facts.get("rows", {}).get("test", table.num_rows)
-            run.cost(Cost(f"score {name}", time.perf_counter() - started, table.num_rows, max(rows, table.num_rows)))
+            rows = run.input_manifests["data"].facts.get("rows", {}).get("test", table.num_rows) if what == "score" else table.num_rows
+            run.cost(Cost(f"{what} {name}", time.perf_counter() - started, table.num_rows, max(rows, table.num_rows)))
     return outputs
 
 
@@ -251,6 +276,10 @@ def _flat(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
             for metric, value in sheet.get("without_overlap", {}).get("metrics", {}).items():
                 found.append({"metric": metric, **known, **common, **value, "rows": sheet["without_overlap"]["rows"],
                               "split": f"{scores['split']} without rows that occur in training", "resamples": sheet["resamples"]})
+        for target, entries in item.get("abstention", {}).items():
+            found += [{"metric": f"accuracy at coverage {entry['coverage']:g}", "form": name, "target": target, **common,
+                       "value": entry["accuracy"], "low": entry["low"], "high": entry["high"], "rows": entry["rows"],
+                       "threshold": entry["threshold"], "answered": entry["answered"]} for entry in entries]
         found.append({"metric": "size", "form": name, "value": item["size_bytes"], "unit": "bytes", **common, "rows": item["rows"]})
     for pair in scores["pairs"]:
         for metric, entry in pair.items():

@@ -1,0 +1,45 @@
+"""Thresholds of a finished run: above which probability a label is sure enough, so that a wished part of the rows is answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import UserError
+
+if TYPE_CHECKING:
+    from bessemer.api import Model
+
+
+def thresholds_of(run: Path, model: Model, coverage: float) -> dict[str, float]:
+    """Return target -> threshold, as the run's evaluation chose it on validation rows for the form that answers.
+
+    Args:
+        run: the run's folder.
+        model: that answers.
+        coverage: part of the rows that is to be answered; one of those that the evaluation has.
+    """
+    entries = _entries(run, model)
+    found: dict[str, float] = {}
+    for target, each in entries.items():
+        known = {item["coverage"]: item["threshold"] for item in each}
+        if coverage not in known:
+            raise UserError(f"--coverage {coverage:g}: expected one of {', '.join(f'{item:g}' for item in sorted(known))}, for which the "
+                            "run's evaluation has chosen thresholds")
+        found[target] = known[coverage]
+    return found
+
+
+def _entries(run: Path, model: Model) -> Mapping[str, list[dict[str, Any]]]:
+    """Return target -> what each coverage gives, of the evaluated form of this name."""
+    for file in sorted(run.glob("*/scores.json")):
+        forms = json.loads(file.read_text(encoding="utf-8"))["forms"].values()
+        same = [item for item in forms if item["name"] == model.form and "abstention" in item]
+        own = [item for item in same if item["stage"] == model.folder.name]
+        if same:
+            entries: Mapping[str, list[dict[str, Any]]] = (own or same)[0]["abstention"]
+            return entries
+    raise UserError(f"'{run}' has no thresholds for the form '{model.form}': no evaluation of its labels on validation and test rows is "
+                    "there; run its recipe with an evaluate stage that scores this form, or leave --coverage out")
