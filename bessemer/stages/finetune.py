@@ -120,6 +120,9 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     spec = learning.with_teacher(learning.open_split(inputs["data"], "train", run.seed), inputs.get("teacher"), inputs["data"])
     validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
     task = learning.make_task(config.task, spec)
+    if config.teacher is not None and task.name != "distillation" and not hasattr(config.model, "embeddings"):
+        raise UserError("teacher: nothing asks for a teacher's network with these settings; set the task 'distillation', a student model such "
+                        "as text_cnn, or remove the key")
     metrics = learning.metric_names(task)
     metric = config.metric_for_best_model or ("loss" if task.outputs else "accuracy")
     learning.check_metric(metric, metrics)
