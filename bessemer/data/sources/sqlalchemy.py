@@ -78,7 +78,7 @@ class SqlAlchemy(Rows):
 @register("data/sources", "sqlalchemy")
 def source(config: SqlAlchemy) -> Source:
     """Return the rows of a database."""
-    name = f"{urlsplit(_NAMED.sub('0', config.url)).path.rpartition('/')[2] or 'database'}: {config.table or 'a query'}"
+    name = f"{urlsplit(_NAMED.sub('0', config.url)).path.rpartition('/')[2] or 'database'}: {config.table or 'a query'} (version {config.version})"
 
     def read() -> Iterator[Chunk]:
         yield from _read(config, name)
