@@ -196,6 +196,29 @@ def test_wide_tables_cost_bounded_rows() -> None:
     assert sum(model.calls) <= 1 + MOST_SPANS * TYPICAL and INSIDE < MOST_SPANS
 
 
+def test_a_text_with_a_number_and_flags() -> None:
+    from bessemer.core.schema import Column
+
+    class Letters:
+        schema = Schema(columns=(Column(name="text", role=Role.INPUT, modality={"kind": "text"}),
+                                 Column(name="size", role=Role.TARGET, modality={"kind": "number"}, facts={"std": 2.0}),
+                                 Column(name="has", role=Role.TARGET, modality={"kind": "multilabel"}, labels=("a", "b"))))
+        form = "letters"
+
+        def predict(self, rows: pa.Table) -> dict[str, Answer]:
+            texts = rows["text"].to_pylist()
+            has = np.array([[0.9 if sign in text else 0.1 for sign in "ab"] for text in texts], np.float32)
+            return {"size": Answer("number", np.array([[float(sum(map(str.isalpha, text)))] for text in texts])),
+                    "has": Answer("flags", has, ("a", "b"))}
+
+    found = why(Letters(), {"text": "cccc ac b"})
+    size = {reason.text: (reason.change, reason.weight) for reason in found if reason.target == "size"}
+    assert size == {"cccc": (4.0, 2.0), "ac": (2.0, 1.0), "b": (1.0, 0.5)}
+    flags = {reason.text: reason.changes for reason in found if reason.target == "has"}
+    assert {text: {label: round(change, 3) for label, change in changes.items()} for text, changes in flags.items()} == {
+        "ac": {"a": 0.8, "b": 0.0}, "b": {"a": 0.0, "b": 0.8}, "cccc": {"a": 0.0, "b": 0.0}}
+
+
 @pytest.mark.parametrize(("row", "target", "message"), [
     ({"text": "x"}, "lable", "the model has no target 'lable'; did you mean 'label'?"),
     ({"txt": "x"}, None, "the rows have no column 'text', which the model reads; did you mean 'txt'?"),

@@ -161,6 +161,7 @@ function weighed(reasons, chosen) {
 }
 
 const sideOf = (reason) => (reason.weight < 0 ? "against" : "for");
+const changeOf = (reason, chosen) => (chosen.label === "" ? signed(reason.change, true) : say("points", { value: signed(reason.change, false) }));
 const arrowOf = (reason) => (reason.weight < 0 ? "▼" : "▲");
 
 /** Draw the words of a text, those that mattered marked, and a list of the strongest; reasons are null while they are awaited. */
@@ -171,14 +172,13 @@ export function drawWords(place, text, reasons, chosen) {
   let last = 0;
   for (const reason of [...own].sort((one, other) => one.start - other.start)) {
     words.append(signs.slice(last, reason.start).join(""));
-    const change = signed(reason.change, chosen.label === "");
-    words.append(make("mark", { class: sideOf(reason), "data-level": String(reason.level), title: `${arrowOf(reason)} ${chosen.label === "" ? change : say("points", { value: change })}` },
+    words.append(make("mark", { class: sideOf(reason), "data-level": String(reason.level), title: `${arrowOf(reason)} ${changeOf(reason, chosen)}` },
       signs.slice(reason.start, reason.stop).join("")));
     last = reason.stop;
   }
   words.append(signs.slice(last).join(""));
   const chips = make("ul", { class: "chips" }, ...own.slice(0, 8).map((reason) => make("li", { class: sideOf(reason) },
-    make("span", { "aria-hidden": "true" }, arrowOf(reason)), make("bdi", {}, reason.text), make("span", { class: "change" }, say("points", { value: signed(reason.change, false) })))));
+    make("span", { "aria-hidden": "true" }, arrowOf(reason)), make("bdi", {}, reason.text), make("span", { class: "change" }, changeOf(reason, chosen)))));
   place.replaceChildren(words, own.length ? chips : make("p", { class: "empty" }, say(reasons ? "nothing" : "explaining")));
 }
 
@@ -190,11 +190,10 @@ export function drawColumns(place, reasons, chosen, open, onMore) {
   const rows = own.map((reason) => {
     const fill = make("span", { class: `fill ${sideOf(reason)}` });
     fill.style.setProperty("--part", String(Math.abs(reason.weight) / largest));
-    const change = signed(reason.change, chosen.label === "");
     return make("li", { class: sideOf(reason) },
       make("span", { class: "column" }, make("bdi", {}, reason.column), make("bdi", { class: "value" }, reason.text === "" ? say("missing") : reason.text)),
       make("span", { class: "sides", "aria-hidden": "true" }, fill),
-      make("span", { class: "change" }, make("span", { "aria-hidden": "true" }, `${arrowOf(reason)} `), chosen.label === "" ? change : say("points", { value: change })));
+      make("span", { class: "change" }, make("span", { "aria-hidden": "true" }, `${arrowOf(reason)} `), changeOf(reason, chosen)));
   });
   const more = make("button", { type: "button", class: "plain more", hidden: all.length <= TOP }, open ? say("fewer", { count: TOP }) : say("more", { count: number(all.length) }));
   more.onclick = onMore;
