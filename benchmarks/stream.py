@@ -25,6 +25,7 @@ from benchmarks.record import record, spread
 from bessemer.core.events import Events
 from bessemer.core.recipe import make_recipe
 from bessemer.core.run import Options, RunContext, Stop, execute
+from bessemer.core.task_spec import TableRows
 from bessemer.engine.config import TrainingConfig
 from bessemer.engine.job import Job
 from bessemer.engine.loop import fit
@@ -32,7 +33,7 @@ from bessemer.nn.table import TableConfig, TableNetwork
 from bessemer.stages._learning import batch_shape, make_task, open_split
 
 FEATURES, HIDDEN, BATCH, ROUNDS, ROWS, THREADS = 1000, 100, 4096, 4, 524_288, 2
-SHARD_ROWS = 400_000
+SHARD_ROWS, HELD = 400_000, 4096
 MEMORY_ROWS = (1_000_000, 10_000_000)
 
 
@@ -64,34 +65,39 @@ def loop(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> float:
 def prepared(folder: Path, source: dict[str, Any], shuffle: str) -> Path:
     """Run the stage `stream` and return its artifact."""
     stage = {"source": source, "inputs": {"x": {"kind": "vector"}}, "targets": {"y": {"kind": "number", "transform": "none"}},
-             "validation": 4096, "test": 4096, "fit_rows": 4096, "shuffle": shuffle}
+             "validation": HELD, "test": HELD, "fit_rows": 4096, "shuffle": shuffle}
     recipe = make_recipe({"name": "bench", "output_dir": str(folder), "stages": {"stream": stage}}, "benchmark")
     return execute(recipe, Events(), Options()).stages["stream"].folder
 
 
-def engine(data: Path, count: int, resident: bool = False) -> float:
-    """Train through the engine on `count` rows; return rows a second, start and first blocks included.
+def engine(spec: Any, count: int) -> float:
+    """Train through the engine on `count` rows of a split; return rows a second, start and first blocks included.
 
     As in recipes/million.yaml: two threads compute a half of each batch, beside those that read, clean and encode.
-
-    Args:
-        data: the artifact of a stage `stream`.
-        count: of rows.
-        resident: train on one batch over and over, so that nothing is read.
     """
     torch.set_num_threads(1)
     try:
-        return _engine(data, count, resident)
+        return _engine(spec, count)
     finally:
         torch.set_num_threads(THREADS)
 
 
-def _engine(data: Path, count: int, resident: bool) -> float:
-    spec: Any = open_split(data, "train", 0)
-    task = make_task(None, spec)
-    if resident:
-        fixed = task.batch(np.arange(BATCH), 0)
-        task = replace(task, batch=lambda positions, epoch: fixed)
+def held(spec: Any, x: np.ndarray, y: np.ndarray, count: int) -> Any:
+    """Return the split as `count` rows that are in memory, read in their order, over and over where there are fewer."""
+    weights, ids = np.ones(len(x), np.float32), np.arange(len(x))
+    codes = np.zeros((len(x), 0), np.int64)
+
+    def read(positions: np.ndarray) -> TableRows:
+        part = slice(int(positions[0]), int(positions[-1]) + 1)
+        return TableRows(x[part], codes[part], {"y": y[part]}, weights[part], ids[part])
+
+    def order(epoch: int, size: int) -> list[np.ndarray]:
+        return [np.arange(size) + start % len(x) for start in range(0, count - size + 1, size)]
+
+    return replace(spec, read=read, order=order, count=count)
+
+
+def _engine(spec: Any, count: int) -> float:
     spent = [0.0]
 
     def validate() -> dict[str, float]:
@@ -100,10 +106,10 @@ def _engine(data: Path, count: int, resident: bool) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext("bench", "k", 0, None, Path(folder), Path(folder) / "state", Events(), Stop(), {})
-        steps = min(count, spec.count) // BATCH
+        steps = count // BATCH
         config = TrainingConfig(num_train_epochs=max(1, -(-count // spec.count)), max_steps=steps, learning_rate=1e-3, warmup_ratio=0.0,
                                 per_device_train_batch_size=BATCH, gradient_threads=THREADS, logging_steps=100)
-        job = Job(network(), task, config, batch_shape(config, spec), context, validate, ("loss", False),
+        job = Job(network(), make_task(None, spec), config, batch_shape(config, spec), context, validate, ("loss", False),
                   order=lambda epoch: spec.order(epoch, BATCH))
         started = time.perf_counter()
         fit(job)
@@ -173,7 +179,7 @@ def memory(count: int) -> dict[str, float]:
     values: list[float] = []
     with tempfile.TemporaryDirectory() as folder, sampled(values):
         data = prepared(Path(folder), {"kind": "regression", "rows": count + 65_536, "features": FEATURES}, "none")
-        rate = engine(data, count)
+        rate = engine(open_split(data, "train", 0), count)
     return {"rows": count, "largest_mb": max(values), "median_mb": statistics.median(values), "rate": rate}
 
 
@@ -189,12 +195,16 @@ def main() -> None:
         stored = prepared(folder / "stored", source, "window")
         ways: dict[str, Callable[[], float]] = {
             "one resident batch, hand-written loop (no data at all)": lambda: loop(iter([fixed] * (ROWS // BATCH))),
-            "one resident batch, engine (no data at all)": lambda: engine(computed, ROWS, resident=True),
-            "computed rows, engine": lambda: engine(computed, ROWS),
-            "Arrow files (float32, in the page cache), shuffled in windows, engine": lambda: engine(stored, SHARD_ROWS),
+            "one resident batch, engine (no data at all)": lambda: engine(
+                held(open_split(stored, "train", 0), x[:BATCH], y[:BATCH], ROWS), ROWS),
+            "computed rows, engine": lambda: engine(open_split(computed, "train", 0), ROWS),
+            "Arrow files (float32, in the page cache), shuffled in windows, engine": lambda: engine(
+                open_split(stored, "train", 0), SHARD_ROWS - 2 * HELD),
+            "rows in memory, in their order, engine": lambda: engine(
+                held(open_split(stored, "train", 0), x, y, SHARD_ROWS), SHARD_ROWS),
             "rows in memory, DataLoader(TensorDataset, shuffle=True)": lambda: loop(loader(tensors, bulk=False)),
             "rows in memory, DataLoader with a BatchSampler (bulk indexing)": lambda: loop(loader(tensors, bulk=True)),
-            "rows in memory, scikit-learn MLPRegressor.partial_fit": lambda: scikit(x, y)}
+            "rows in memory, in their order, scikit-learn MLPRegressor.partial_fit": lambda: scikit(x, y)}
         found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, way in ways.items():
@@ -210,11 +220,11 @@ def main() -> None:
                       f"{item['median_mb']:.0f} MB median; {item['rate'] / 1000:.1f} thousand rows/s", "", ""))
     head = ("way", "thousand rows a second, median (range)", "of the first, median of rounds", "of the second")
     record("stream", "Training on rows that are never held", head, lines,
-           f"Network {FEATURES}-{HIDDEN}-1, ReLU, float32, batches of {BATCH} for all, AdamW (fused; scikit-learn: its Adam), clipping; "
-           f"{ROUNDS} rounds, in turn, of {ROWS:,} resident or computed rows and of one pass over {SHARD_ROWS:,} stored rows, or over as many "
-           f"in memory. Hand-written loops and scikit-learn compute by {THREADS} threads within an operator; the engine by "
-           f"`gradient_threads: {THREADS}`, one thread within an operator, beside those that read. The engine's times hold its guards, curves, "
-           "and reading, cleaning and encoding of rows.")
+           f"Network {FEATURES}-{HIDDEN}-1, ReLU, float32, batches of {BATCH} for all, AdamW (fused; scikit-learn: its Adam), clipping. "
+           f"{ROUNDS} rounds, in turn, of {ROWS:,} resident or computed rows and of one pass over {SHARD_ROWS:,} rows, stored or in "
+           f"memory (the engine: without the {2 * HELD:,} that are held out). Hand-written loops and scikit-learn compute by {THREADS} "
+           f"threads within an operator; the engine by `gradient_threads: {THREADS}`, one thread within an operator, beside those that "
+           "read. The engine's times hold its guards, curves, and reading, cleaning and encoding of rows.")
 
 
 if __name__ == "__main__":
