@@ -35,7 +35,8 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
         assert "awful" in bessemer("predict", folder, "The room was awful.").out
     texts = pa.table({"text": ["good film", "bad day"]})
     script = BLOCKED.replace('"review"', '"text"')
-    said = subprocess.run([sys.executable, "-c", script, str(run / "export-openvino")], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", script, str(run / "export-openvino")], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parents[2]).stdout
     assert said.strip() == open_form(run / "export-openvino").predict(texts)["label"].values.tobytes().hex()
     assert (run / "export" / "manifest.json").read_bytes() == before
     assert bessemer("export", run, "--to", "onnx").code == 0 and (run / "export" / "manifest.json").read_bytes() == before
