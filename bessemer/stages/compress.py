@@ -68,6 +68,9 @@ class Compress(StageConfig):
             raise ValueError("export: methods of compression work on ONNX graphs; say to: openvino or to: torch in the export stage")
         if self.search is not None and self.budget is None:
             raise ValueError("search has no effect without a budget; give budget: {size_mb: …, latency_ms: …, accuracy_drop: …}")
+        for name in ("max_accuracy_drop", "min_agreement", "calibration_rows"):  # a resolved recipe names the defaults too
+            if self.budget is not None and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect with a budget, which limits accuracy_drop itself; remove it")
         return self
 
 

@@ -1,0 +1,49 @@
+"""bessemer compress: a finished run gets a budget, its choice is shown, and what follows is brought up to date."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bessemer.core.recipe import load_recipe
+from tests.conftest import Command
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_compressed_to_a_budget(copied: Path, bessemer: Command) -> None:
+    limits = ("--size-mb", "0.05", "--latency-ms", "1000", "--accuracy-drop", "0.5")
+    said = bessemer("compress", "runs/tiny", *limits, "--minutes", "0.01", "--trials", "1")
+    assert said.code == 0, said.err
+    root = Path("runs/tiny")
+    front = json.loads((root / "front.json").read_text())
+    assert front == json.loads((root / "compress/front.json").read_text())
+    assert " ".join(front["sentence"].split()) in " ".join(said.out.split()) and "next: bessemer serve runs/tiny" in said.out
+    recipe = load_recipe(root / "recipe.yaml")
+    budget = recipe.stages["compress"].budget
+    assert (budget.size_mb, budget.latency_ms, budget.accuracy_drop) == (0.05, 1000, 0.5)
+    assert "started" not in said.err and "✓ finetune: up to date" in said.err
+    page = (root / "report.html").read_text()
+    assert "Compressed to a budget" in page and "within the budget" in page
+    predictor = json.loads((root / "export/predictor.json").read_text())
+    chosen = next(item for item in front["candidates"] if item["chosen"])
+    assert predictor["forms"][0]["name"] == chosen["form"]
+    assert (root / "export/checks.json").read_bytes() == (root / "compress/checks.json").read_bytes()
+    asked = bessemer("predict", "runs/tiny", "The room number 7 was lovely today.")
+    assert asked.code == 0 and chosen["form"] in asked.out
+
+
+def test_a_budget_without_a_limit_is_a_sentence_and_changes_nothing(copied: Path, bessemer: Command) -> None:
+    before = Path("runs/tiny/recipe.yaml").read_text()
+    said = bessemer("compress", "runs/tiny", "--accuracy-drop", "0.01")
+    assert "a budget limits size_mb, latency_ms or memory_mb; give one or more" in said.error
+    assert Path("runs/tiny/recipe.yaml").read_text() == before
+    assert "holds no trained network to compress" in bessemer("compress", str(_empty()), "--size-mb", "1").error
+
+
+def _empty() -> Path:
+    root = Path("empty")
+    root.mkdir()
+    (root / "recipe.yaml").write_text("name: empty\nstages:\n  prepare:\n    sources: [{kind: csv, path: rows.csv}]\n    inputs: {text: {kind: text}}\n")
+    return root
