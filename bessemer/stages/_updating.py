@@ -77,7 +77,8 @@ def take_in(config: Update, old: Path, data: Path, out: Path, run: RunContext) -
     plan = replace(plan_of(schema), rehearsal=run.rehearsal)
     feeds = [_feed(item, schema) for item in config.sources]
     file, fresh = run.scratch / "clean.parquet", out / "new"
-    with Quarantine(out / "quarantine.parquet") as quarantine, run.progress("reading", None, "rows") as progress:
+    kinds = [kind for column in schema.by_role(Role.INPUT) for kind in column.modality.get("scrub", ())]
+    with Quarantine(out / "quarantine.parquet", kinds) as quarantine, run.progress("reading", None, "rows") as progress:
         counts = cleaning.clean(feeds, plan, file, quarantine, progress.advance)
         written = _write(file, schema, old, fresh, (quarantine, run, config.held_out, equal))
     funnel = {"sources": [{"name": count.name, "rows_in": count.rows_in, "rejected": quarantine.reasons.get(count.name, {})}
