@@ -45,5 +45,6 @@ def test_a_budget_without_a_limit_is_a_sentence_and_changes_nothing(copied: Path
 def _empty() -> Path:
     root = Path("empty")
     root.mkdir()
-    (root / "recipe.yaml").write_text("name: empty\nstages:\n  prepare:\n    sources: [{kind: csv, path: rows.csv}]\n    inputs: {text: {kind: text}}\n")
+    stage = "{sources: [{kind: csv, path: rows.csv}], inputs: {text: {kind: text}}}"
+    (root / "recipe.yaml").write_text(f"name: empty\nstages:\n  prepare: {stage}\n")
     return root
