@@ -121,7 +121,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
     task = learning.make_task(config.task, spec)
     if config.teacher is not None and task.name != "distillation" and not hasattr(config.model, "embeddings"):
-        raise UserError("teacher: nothing asks for a teacher's network with these settings; set the task 'distillation', a student model such "
+        raise UserError("teacher: nothing asks for a teacher's network with these settings; set the task 'distillation', a student such "
                         "as text_cnn, or remove the key")
     metrics = learning.metric_names(task)
     metric = config.metric_for_best_model or ("loss" if task.outputs else "accuracy")
