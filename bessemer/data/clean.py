@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk, Source
 from bessemer.data.by import COLUMN
-from bessemer.data.columns import OneType, no_texts, texts
+from bessemer.data.columns import OneType, literal, no_texts, texts
 from bessemer.data.crosses import with_crosses
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
@@ -180,14 +180,14 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
     absent = pa.array([bool(plan.targets)] * len(table), pa.bool_())
     for name, function in plan.targets.items():
         clean[name], why = function(types[name].open(table[name], numbers, source))
-        nothing = pc.coalesce(pc.equal(why, "missing"), clean[name].is_null())
+        nothing = pc.coalesce(pc.equal(why, literal("missing")), clean[name].is_null())
         absent = pc.and_(absent, nothing)
-        faults.enter(pc.if_else(nothing, None, why), name, texts(table[name]))
+        faults.enter(pc.if_else(nothing, literal(None), why), name, texts(table[name]))
     for name, function in plan.inputs.items():
         faults.enter(no_texts(table[name]), name, texts(table[name]))
         clean[name], why = function(texts(table[name]))
         faults.enter(why, name, texts(table[name]))
-    why = pc.if_else(absent, pa.scalar("missing label"), pa.scalar(None, pa.string()))
+    why = pc.if_else(absent, literal("missing label"), literal(None))
     faults.enter(why, ", ".join(plan.targets), texts(table[next(iter(plan.inputs or plan.targets))]))
     if plan.weight:
         raw = texts(table[plan.weight])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import UserError
@@ -10,6 +11,19 @@ from bessemer.core.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+
+@lru_cache(1024)
+def literal(value: str | float | None, kind: str = "string") -> pa.Scalar:
+    """Return a value for Arrow's functions, made once: each time that they make one of a plain value, pyarrow looks for a package.
+
+    Args:
+        value: or None for null.
+        kind: Arrow's name of the type.
+    """
+    import pyarrow as pa
+
+    return pa.scalar(value, pa.type_for_alias(kind))
 
 
 def is_typed(column: pa.ChunkedArray) -> bool:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import parse_qsl, quote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -78,7 +78,8 @@ class SqlAlchemy(Rows):
 @register("data/sources", "sqlalchemy")
 def source(config: SqlAlchemy) -> Source:
     """Return the rows of a database."""
-    name = f"{urlsplit(_NAMED.sub('0', config.url)).path.rpartition('/')[2] or 'database'}: {config.table or 'a query'} (version {config.version})"
+    place = urlsplit(_NAMED.sub("0", config.url)).path.rpartition("/")[2] or "database"
+    name = f"{place}: {config.table or 'a query'} (version {config.version})"
 
     def read() -> Iterator[Chunk]:
         yield from _read(config, name)
@@ -159,7 +160,8 @@ def _filled(url: str) -> tuple[str, list[str]]:
         if value is None:
             raise UserError(f"the url names the variable '{match[1]}', which the environment does not have; set it: export {match[1]}=…")
         secrets.append(value)
-        return quote_plus(value) if "://" in url[:match.start()] else value
+        coded = "?" in url[:match.start()] or "@" in url[match.end():]  # a user, a password or an option; the rest is taken as it is
+        return quote(value, safe="") if coded else value
 
     return _NAMED.sub(one, url), secrets
 
@@ -167,6 +169,6 @@ def _filled(url: str) -> tuple[str, list[str]]:
 def _bare(error: BaseException, secrets: list[str]) -> str:
     """Return the first line of an error without what must not be shown."""
     text = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0][:300]
-    for secret in sorted((part for value in secrets for part in (value, quote_plus(value)) if value), key=len, reverse=True):
+    for secret in sorted((part for value in secrets for part in (value, quote(value, safe="")) if value), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text.rstrip(".")
