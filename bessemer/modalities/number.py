@@ -5,6 +5,7 @@ Legend: N rows, W features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +18,7 @@ from bessemer.core.heads import Inverse
 from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import Codec, Modality
+from bessemer.data.columns import literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +107,7 @@ def _clean(config: Number, values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
     found, strange = numbers_of(values, config.missing_values, config.decimal)
     why = pa.nulls(len(found), pa.string())
-    infinite = pc.greater(pc.abs(found), LARGEST)
+    infinite = pc.greater(pc.abs(found), literal(LARGEST, "double"))
     if pc.any(infinite).as_py():
         if config.infinite == "missing":
             found = pc.if_else(infinite, None, found)
@@ -291,7 +293,7 @@ def _target(config: Number, column: Column, folder: Path) -> Codec:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        value = pc.fill_null(_clean(config, values)[0], float("nan")).to_numpy(zero_copy_only=False)
+        value = pc.fill_null(_clean(config, values)[0], literal(math.nan, "double")).to_numpy(zero_copy_only=False)
         if inverse.kind == "knots":
             scaled = np.interp(value, np.asarray(inverse.raw), np.asarray(inverse.scaled))
         elif inverse.kind == "log":

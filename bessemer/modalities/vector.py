@@ -16,6 +16,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
+from bessemer.data.columns import literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +69,8 @@ def _clean(config: Vector, values: pa.Array) -> tuple[pa.Array, pa.Array]:
         bad = pc.invert(pc.fill_null(pc.is_finite(flat), False))
         rows = pc.unique(pc.list_parent_indices(lists).filter(bad))
         why = pc.if_else(pc.is_in(pa.array(np.arange(len(lists)), rows.type), value_set=rows), "no finite number in the list", why)
-    why = pc.if_else(pc.equal(size, 0), "empty list", why)
-    return lists, pc.if_else(lists.is_null(), "missing", why)
+    why = pc.if_else(pc.equal(size, literal(0, "int32")), literal("empty list"), why)
+    return lists, pc.if_else(lists.is_null(), literal("missing"), why)
 
 
 def _lists(values: pa.Array) -> pa.Array:
