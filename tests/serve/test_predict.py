@@ -177,7 +177,8 @@ def test_kserve_answers_tensors(texts: Path, table: Path) -> None:
             assert (await server.client.get("/v2/health/live")).json() == {"live": True}
             assert (await server.client.get("/v2/health/ready")).json() == {"ready": True}
             assert (await server.client.get("/v2/models/mood/ready")).json() == {"name": "mood", "ready": True}
-            bad = await server.post("/v2/models/mood/infer", {"inputs": [{"name": "review", "shape": [2], "datatype": "BYTES", "data": ["a"]}]})
+            wrong = {"name": "review", "shape": [2], "datatype": "BYTES", "data": ["a"]}
+            bad = await server.post("/v2/models/mood/infer", {"inputs": [wrong]})
             assert bad.status_code == 400 and "has the shape [2] and 1 elements; expected the shape [1]" in bad.json()["detail"]
 
     run(scenario())

@@ -88,7 +88,7 @@ def test_roll_back_is_instant_and_stays(store: Path) -> None:
             assert (await server.post("/v1/models/mood/versions/2/predict", LONG)).json()["version"] == "2"
             await server.post("/admin/models/mood/use", {"version": "newest"})
             assert await answered_by(server) == "2"
-            is_problem(await server.post("/admin/models/mood/use", {"version": "7"}), 404, "the model 'mood' has no version '7'; known are: 1, 2")
+            is_problem(await server.post("/admin/models/mood/use", {"version": "7"}), 404, "'mood' has no version '7'; known are: 1, 2")
             is_problem(await server.post("/admin/models/mood/use", {"version": 7}), 400, '"version" is a number; expected the name of a')
             assert await answered_by(server) == "2"
 
@@ -177,7 +177,7 @@ def test_shares_follow_the_request_id_and_shadows_are_counted(store: Path) -> No
             assert versions == [chosen_version({"2": 30}, name) or "1" for name in names]
             assert 30 < versions.count("2") < 90
             assert versions[:20] == [await answered_by(server, x_request_id=name) for name in names[:20]]
-            is_problem(await server.post("/admin/models/mood/shares", {"shares": {"1": 60, "2": 60}}), 400, "the shares sum to 120 per cent")
+            is_problem(await server.post("/admin/models/mood/shares", {"shares": {"1": 60, "2": 60}}), 400, "the shares sum to 120")
             is_problem(await server.post("/admin/models/mood/unload", {"version": "2"}), 409, "the version '2' is in use")
             await server.post("/admin/models/mood/use", {"version": "1"})
             assert (await server.post("/admin/models/mood/shadow", {"version": "2"})).json()["shadow"] == "2"

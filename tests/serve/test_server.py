@@ -85,7 +85,8 @@ def server(texts: Path) -> Any:
 
 def test_it_says_where_it_is_and_what_it_serves(server: Server, texts: Path) -> None:
     server.wait(lambda: "  stop with Ctrl-C" in server.out, "the banner")
-    assert server.out[:2] == [f"serving on {server.url}", f"  mood: version {get(server.url + '/models')['models'][0]['current']}, onnx-float32"]
+    current = get(server.url + "/models")["models"][0]["current"]
+    assert server.out[:2] == [f"serving on {server.url}", f"  mood: version {current}, onnx-float32"]
     answer = post(server.url + "/predict", ROW)
     assert list(answer["targets"]["mood"]["probabilities"].values()) == Model.load(texts).predict_proba([ROW])[0].tolist()
 
