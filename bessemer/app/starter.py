@@ -101,7 +101,8 @@ def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
 
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
-    source = {key: value for key, value in (dump_plugin("data/sources", found.source) or {}).items() if key in ("kind", "path")}
+    whole = dump_plugin("data/sources", found.source) or {}
+    source = {key: value for key, value in whole.items() if key in ("kind", "path") or (key, value) == ("level", -1)}
     rename = {column.name: free_name(column.name, found) for column in (choice.text, choice.target) if reserved(column.name)}
     if rename:
         source["rename"] = rename

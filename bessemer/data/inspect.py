@@ -63,7 +63,8 @@ class Inspection:
 def infer_source(path: Path) -> Config:
     """Return the source config of a file or folder by its name and content; a kind that is not known is a UserError."""
     if path.is_dir():
-        return _made(_folder_kind(path), path)
+        folder, deeper = _folder_kind(path)
+        return _made(folder, path, **({"level": -1} if deeper else {}))
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
     with open_checked(path, "a data file", text=False) as stream:
@@ -83,8 +84,8 @@ def infer_source(path: Path) -> Config:
     return _made(kind, path)
 
 
-def _made(kind: str, path: Path) -> Config:
-    return plugin("data/sources", kind).config.model_validate({"path": str(path)})
+def _made(kind: str, path: Path, **more: Any) -> Config:
+    return plugin("data/sources", kind).config.model_validate({"path": str(path), **more})
 
 
 def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
@@ -103,19 +104,21 @@ def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
     return kind
 
 
-def _folder_kind(folder: Path) -> str:
-    """Return what a folder is: a data set in the hub's layout, a file of lines for each class, or a folder of texts for each class."""
+def _folder_kind(folder: Path) -> tuple[str, bool]:
+    """Return what a folder is (a data set in the hub's layout, a file of lines for each class, a folder of texts for each class), and
+    whether its classes lie in one folder more.
+    """
     inside = [item for item in sorted(folder.iterdir()) if not item.name.startswith(".")]
     files = [item for item in inside if item.is_file()]
     texts = [item for item in files if item.suffix.lower() == ".txt" and item.stem.lower() not in ("readme", "license", "licence")]
     rows = any(kind_of(item) in READ for item in [*files, *(folder / "data").glob("*")])
     if rows or (any(item.name == README for item in files) and any(kind_of(item) in READ for item in folder.glob("*/*"))):
-        return "hf"
+        return "hf", False
     if len(texts) > 1:
-        return "class_files"
+        return "class_files", False
     deep = sum(any(item.rglob("*.txt")) for item in inside if item.is_dir())
-    if deep > 1:
-        return "folder"
+    if deep:
+        return "folder", deep == 1
     raise UserError(f"'{folder}' is a folder; name a file, or a folder of data: Parquet, CSV or JSON lines by split (train, test), a "
                     ".txt file of lines for each class, or a folder of .txt files for each class")
 

@@ -465,6 +465,10 @@ def test_what_files_and_folders_say_they_are(tmp_path):
         seen = inspect(path)
         assert (seen.kind, seen.target, seen.inputs, seen.rows, seen.task) == (kind, "label", ("text",), 60, "classification")
         assert plugin_of("data/sources", seen.source).name == kind
+    os.rename(tmp_path / "texts", tmp_path / "inner")
+    (tmp_path / "outer").mkdir()
+    os.rename(tmp_path / "inner", tmp_path / "outer" / "inner")
+    assert inspect(tmp_path / "outer").source.level == -1
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="is a folder; name a file, or a folder of data: Parquet"):
         infer_source(tmp_path / "empty")
