@@ -20,7 +20,8 @@ async def ask(port: int, count: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for turn in range(count // CLIENTS):
             body = b'{"review": "' + b"a good film " * (1 + (turn * 7 + number) % 5) + b'"}'
-            writer.write(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            writer.write(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                         b"Content-Length: %d\r\n\r\n" % len(body) + body)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))

@@ -110,7 +110,7 @@ def test_unknown_addresses_methods_models_and_versions(texts: Path) -> None:
             assert wrong.headers["allow"] == "POST"
             is_problem(await server.client.options("/predict"), 405, "/predict takes POST, not OPTIONS")
             is_problem(await server.post("/v1/models/moood/predict", ROW), 404, "there is no model 'moood'; did you mean 'mood'?")
-            is_problem(await server.post("/v1/models/mood/versions/9/predict", ROW), 404, "the model 'mood' has no version '9'; known are: ")
+            is_problem(await server.post("/v1/models/mood/versions/9/predict", ROW), 404, "'mood' has no version '9'; known are: ")
             is_problem(await server.client.get("/page/../../settings.py"), 404, "")
             is_problem(await server.client.get("/page/%2e%2e%2fsettings.py"), 404, "")
             is_problem(await server.client.get("/page/settings.py"), 404, "the page has no file 'settings.py'")
