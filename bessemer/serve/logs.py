@@ -20,6 +20,9 @@ class Log:
     Args:
         stream: where to; stderr by default.
         requests: whether each request is written.
+
+    Attributes:
+        lost: lines that could not be written.
     """
 
     def __init__(self, stream: TextIO | None = None, requests: bool = True) -> None:
@@ -27,6 +30,7 @@ class Log:
         self._lines: list[str] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
+        self.lost = 0
 
     def event(self, event: str, level: str = "info", **facts: Any) -> None:
         """Write one event at once."""
@@ -49,11 +53,16 @@ class Log:
             self._timer.cancel()
             self._timer = None
         if self._lines:
-            text = "".join(self._lines)
+            lost = f'{{"time":"{now()}","level":"error","event":"log-lost","lines":{self.lost}}}\n' if self.lost else ""
+            text, count = lost + "".join(self._lines), len(self._lines)
             self._lines.clear()
             self._size = 0
-            self.stream.write(text)
-            self.stream.flush()
+            try:
+                self.stream.write(text)
+                self.stream.flush()
+                self.lost = 0
+            except OSError:  # a full disk, or nobody who reads: requests are answered all the same, and the next line says what is missing
+                self.lost += count
 
 
 def now() -> str:

@@ -23,6 +23,7 @@ from bessemer.serve.settings import Settings
 BACKLOG = 1024
 OBEY = 120.0
 SLOWEST_RESTART = 10.0
+MEMORY = "/dev/shm"
 SURE = 10.0
 """Seconds after which a process counts as one that runs."""
 
@@ -83,9 +84,7 @@ class Supervisor:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a model that cannot be served from the start is a UserError."""
         self.socket = listen(self.settings)
-        self.folder = tempfile.mkdtemp(prefix="bessemer-serve-")
-        self.counts = os.path.join(self.folder, "counts")
-        Path(self.counts).write_bytes(b"\xff\xff\xff\xff" * len(self.workers))  # see connections.Counts
+        self.folder, self.counts = self._shared()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -99,6 +98,18 @@ class Supervisor:
             shutil.rmtree(self.folder, ignore_errors=True)
         if self.problem is not None:
             raise self.problem
+
+    def _shared(self) -> tuple[str, str]:
+        """Return a folder for what the processes share (counters, mapped into memory), and the file of connection counts in it."""
+        place = MEMORY if os.access(MEMORY, os.W_OK) else tempfile.gettempdir()
+        try:
+            folder = tempfile.mkdtemp(prefix="bessemer-serve-", dir=place)
+            counts = os.path.join(folder, "counts")
+            Path(counts).write_bytes(b"\xff\xff\xff\xff" * len(self.workers))  # see connections.Counts
+        except OSError as error:
+            self.socket.close()
+            raise UserError(f"'{place}' cannot be written ({error.strerror}); make room in it, or set TMPDIR to another folder") from None
+        return folder, counts
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
