@@ -137,6 +137,8 @@ class Codec:
         length: name of the stored column whose list lengths are a row's cost, or None.
         tidy: of text: (texts) -> clean texts, as `Modality.clean` gives them; quick where they are few.
         ids: of text: (clean texts) -> each one's token ids without special tokens, as `encode` gives them.
+        firsts: of text: (clean texts, `"word"` or `"character"`) -> each one's token ids, as `ids` gives them, and for each of its units
+            (what stands between spaces, or characters that are no space) the place of its first token among them.
         info: facts that a model needs to be built: text: `vocab_size`, ids of special tokens. Vector: `numbers` (w),
             `names` (w feature names), `cardinalities` (v sizes), `edges` (w lists of rising bin edges of the stored numbers, over
             the training split). A number as a target: `inverse` (see `core/heads.py`).
@@ -148,6 +150,7 @@ class Codec:
     info: dict[str, Any]
     tidy: Callable[[Sequence[str]], list[str]] | None = None
     ids: Callable[[Sequence[str]], list[list[int]]] | None = None
+    firsts: Callable[[Sequence[str], str], list[tuple[list[int], list[int]]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,9 +163,10 @@ class Modality:
             (labels, facts) for the schema's Column.
         load: (Column, folder that fit saved to) -> Codec.
         roles: which roles it may have.
-        answer: the kind of answer that it has as a target (`"label"`, `"number"`, `"flags"`); empty where it is never one.
+        answer: the kind of answer that it has as a target (`"label"`, `"number"`, `"flags"`, `"tags"`); empty where it is never one.
         vector: whether a row is numbers and codes of a fixed width (tables), which are stored together; see Codec.
         nulls: whether a missing value is a value like others (clean keeps it as null, without a reason).
+        misfit: of tags: (clean values, clean texts of the input) -> why a value does not fit its row's text, null where it does.
     """
 
     clean: Callable[[pa.Array], tuple[pa.Array, pa.Array]]
@@ -172,6 +176,7 @@ class Modality:
     answer: str = ""
     vector: bool = False
     nulls: bool = False
+    misfit: Callable[[pa.Array, pa.Array], pa.Array] | None = None
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------
@@ -298,6 +303,7 @@ class FitSpec:
         info: of tables, what `Vectors.info` says: numbers, cardinalities, names, columns, edges.
         data: the folder of the prepared data.
         threads: for arithmetic, or None for the library's default.
+        codec: of the text that is read; None of tables.
     """
 
     schema: Schema
@@ -308,6 +314,7 @@ class FitSpec:
     info: Mapping[str, Any] = field(default_factory=dict)
     data: Path = Path()
     threads: int | None = None
+    codec: Codec | None = None
 
 
 # ---- predictions -----------------------------------------------------------------------------------------------------
@@ -317,13 +324,15 @@ class Answer:
     """What a model says about one target for N rows.
 
     Attributes:
-        kind: `"label"` (one of several classes), `"number"`, or `"flags"` (each of several labels holds or does not).
+        kind: `"label"` (one of several classes), `"number"`, `"flags"` (each of several labels holds or does not), or `"tags"` (one of
+            several classes for each unit of a text).
         values: label: probabilities float32 [N, C]; flags: the probability of each label, float32 [N, L]; number: float64
-            [N, 1 + Q], the estimate, then its quantiles.
+            [N, 1 + Q], the estimate, then its quantiles; tags: probabilities float32 [U, C] of the units of all rows, one row after another.
         labels: names in code order; empty for a number.
         quantiles: levels of the columns after the first, rising.
         spread: float32 [N], how far the model's members disagree (standard deviation of the estimate, or of the probability of
             the most probable class); None where it has one member.
+        offsets: of tags: int64 [N + 1], rising from 0 to U: row i has the units offsets[i] to offsets[i + 1]; None otherwise.
     """
 
     kind: str
@@ -331,6 +340,7 @@ class Answer:
     labels: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
     spread: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
 
 class Predictor(Protocol):
@@ -364,7 +374,8 @@ class Metric:
 
     Attributes:
         update: (state or None, truth, `Answer.values` [n, …]) -> state. Truth: label: int [n], below 0 where a row has none; number:
-            float [n], nan where a row has none; flags: int [n, L] of 0 and 1, below 0 where a row has none.
+            float [n], nan where a row has none; flags: int [n, L] of 0 and 1, below 0 where a row has none; tags: int [n, T] codes of
+            each unit, -1 beyond a row's last, and the values are the tags that were said, int [n, T] likewise.
         merge: (state, state) -> state.
         finalise: (state, optional row weights float [R, N]) -> float, or float [R] for R weightings (the bootstrap).
         higher_is_better: whether more is better.

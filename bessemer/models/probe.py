@@ -80,15 +80,15 @@ def _fit(config: Probe, spec: FitSpec) -> dict[str, Any]:
     import numpy as np
     from safetensors.numpy import save_file
 
-    from bessemer.modalities import codec_of
-
     text, target = spec.schema.only(Role.INPUT, "text"), spec.schema.only(Role.TARGET, "category")
     folder = _folder(config)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"'{folder}' has no {name}; expected the folder of a network")
         shutil.copyfile(folder / name, spec.out / name)
-    codec = codec_of(text, spec.data)
+    codec = spec.codec
+    if codec is None:
+        raise ValueError("FitSpec.codec: the stage must hand over the codec of the text")
     embed = embedder(spec.out, codec)
     valid_ND, valid_N = _rows(spec.validation, text.name, target.name, embed)
     if not len(valid_N):

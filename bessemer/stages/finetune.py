@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bessemer.core.adaptation import Adaptation
     from bessemer.core.schema import Schema
-    from bessemer.core.types import Model, Task
+    from bessemer.core.types import Codec, Model, Task
     from bessemer.stages._learning import Spec
 
     Regrow = Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]]
@@ -94,13 +94,20 @@ def _fit_own(kind: str, model: Model, inputs: Mapping[str, Path], out: Path, run
     started = time.perf_counter()
     with run.progress("fit", None, "candidates"):
         facts = model.fit(FitSpec(schema, lambda: tables("train"), lambda: tables("validation"), run.seed, out,
-                                  _info(schema, data, model), data, run.threads))
+                                  _info(schema, data, model), data, run.threads, _codec(schema, data, model)))
     part = float(run.input_manifests["data"].facts.get("rehearsal_part", 1.0))
     run.cost(Cost("fit", time.perf_counter() - started, part, 1.0))
     files = tuple(sorted(path.name for path in out.iterdir()))
     copy_columns(data, out)
     write_forms(out, (Form(name=kind, predictor=make("predictors", model.predictor), files=files),))
     return {**facts, "model": kind}
+
+
+def _codec(schema: Schema, data: Path, model: Model) -> Codec | None:
+    from bessemer.core.schema import Role
+    from bessemer.modalities import codec_of
+
+    return None if model.table else codec_of(schema.only(Role.INPUT, "text"), data)
 
 
 def _info(schema: Schema, data: Path, model: Model) -> dict[str, Any]:

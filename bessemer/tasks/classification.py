@@ -48,7 +48,7 @@ def classification(config: Classification, spec: TaskSpec) -> Task:
         arrays = spec.codec.collate({"ids": rows[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
         code_B = torch.tensor(rows[target.name].to_numpy(), dtype=torch.int64)
         weight_B = torch.ones(len(code_B)) if weight_column is None else torch.tensor(
-            rows[weight_column].to_numpy(), dtype=torch.float32)
+            rows["weight"].to_numpy(), dtype=torch.float32)
         return Batch(
             inputs={spec.column: {name: torch.from_numpy(array) for name, array in arrays.items()}},
             targets={target.name: code_B}, present={target.name: code_B >= 0}, weights=weight_B,

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 
 from bessemer.core.types import BuildSpec, FitSpec, Model
+from bessemer.modalities import codec_of
 from bessemer.nn.checkpoint import load_network, save_network
 from bessemer.nn.network import Network
 from bessemer.testing import rows
@@ -101,7 +102,8 @@ class FitContract(PluginContract):
         codes = np.arange(60) % len(rows.LABELS)
         texts = [f"{('bad', 'fine', 'good')[code]} {('film', 'room')[row % 2]} {row}" for row, code in enumerate(codes)]
         table = pa.table({rows.INPUT: texts, rows.TARGET: pa.array(codes, pa.int32())})
-        spec = FitSpec(rows.SCHEMA, lambda: iter([table.slice(0, 20), table.slice(20)]), lambda: iter([table]), 0, out, data=files)
+        spec = FitSpec(rows.SCHEMA, lambda: iter([table.slice(0, 20), table.slice(20)]), lambda: iter([table]), 0, out, data=files,
+                       codec=codec_of(rows.SCHEMA.columns[0], files) if (files / "tokenizer.json").is_file() else rows.CODEC)
         return model.fit(spec), out
 
     def test_fitted_twice_it_is_the_same(self, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.types import BuildSpec, FitSpec
 from bessemer.export.openvino import convert
+from bessemer.modalities import codec_of
 from bessemer.nn.checkpoint import load_network
 from bessemer.nn.table import load_table_network, save_table_network
 from bessemer.testing import table_models
@@ -58,7 +59,7 @@ def _probe(folder: Path) -> dict[str, Any]:
     table = pa.table({"review": ["a good film", "bad", "good good", "a bad film"] * 3, "mood": pa.array([1, 0, 1, 0] * 3, pa.int32())})
     (folder / "out").mkdir()
     plugin_of("models", config).function(config).fit(FitSpec(schema, lambda: iter([table]), lambda: iter([table]), 0, folder / "out",
-                                                            data=folder))
+                                                            data=folder, codec=codec_of(schema.columns[0], folder)))
     (folder / "out" / "probe.safetensors").rename(folder / "probe.safetensors")
     return {}
 

@@ -32,7 +32,7 @@ def fit(folder, out, train, valid, **settings):
     config = make("models", {"kind": "probe", "path": str(folder), **settings})
     out.mkdir()
     facts = plugin_of("models", config).function(config).fit(FitSpec(schema, lambda: iter([train]), lambda: iter([valid]), 0, out,
-                                                                    data=folder))
+                                                                    data=folder, codec=codec_of(schema.columns[0], folder)))
     embed = embedder(folder, codec_of(schema.columns[0], folder))
     from safetensors.numpy import load_file
 
