@@ -160,8 +160,12 @@ def beyond(point: Point, limits: Limits) -> str:
     """
     over = limits.over(point)
     words: Mapping[str, str] = {
-        "size_mb": f"{point.size_bytes / MB:.1f} MB of {limits.size_mb:g}" if limits.size_mb else "",
+        "size_mb": f"{_brief(point.size_bytes / MB)} MB of {limits.size_mb:g}" if limits.size_mb else "",
         "latency_ms": f"{point.latency_ms:.2f} ms of {limits.latency_ms:g}" if limits.latency_ms else "",
         "memory_mb": f"{(point.memory_bytes or 0) / MB:.0f} MB of memory of {limits.memory_mb:g}" if limits.memory_mb else "",
         "accuracy_drop": f"a drop of {point.drop:.4f} of {limits.accuracy_drop:g}"}
     return ", ".join(words[name] for name in over)
+
+
+def _brief(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

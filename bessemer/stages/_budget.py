@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core import registry
+from bessemer.core.artifact import load_manifest
 from bessemer.core.config import Config
 from bessemer.core.run import Cost, RunContext
 from bessemer.search.front import Limits, choose, pareto
@@ -72,7 +73,9 @@ def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt
     yard = Yard(run, rows, truths, open_form(inputs["model"]))
     origin = Origin.of(inputs["model"], inputs["data"])
     journal = Journal(run.root / "trials" / f"{run.name}-{run.key[:12]}.jsonl")
-    training = Training(run.name, run.seed, run.threads, origin.data, effort=wanted["effort"], steps=2 if run.rehearsal else None)
+    keys = {name: run.input_manifests[name].key for name in ("data", "model")}
+    training = Training(f"of-{keys['model'][:8]}", run.seed, run.threads, origin.data, effort=wanted["effort"],
+                        steps=2 if run.rehearsal else None, key=keys["data"])
     yard.reference = yard.answers(Place(inputs["model"]))
     found = journal["reference"] if "reference" in journal else journal.add("reference", settle(yard))
     yard.trained_ms = found["latency_ms"]
@@ -180,7 +183,7 @@ def taught(hunt: Hunt) -> Training:
     ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
     affordable = int(TEACHING * 60 * search.minutes / max(1e-9, rows * ask)) - 1
     copies = max(0, min(search.copies, affordable))
-    name = f"{hunt.training.name}-teach"
+    name = f"{hunt.training.name}-teach-{copies}"
 
     def work() -> dict[str, Any]:
         recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
@@ -193,7 +196,9 @@ def taught(hunt: Hunt) -> Training:
     if record["status"] != "finished":
         hunt.run.note("candidates learn from the labels alone")
         return hunt.training
-    return replace(hunt.training, data=Path(record["folder"]), passes=max(1, rows) / max(1, record["rows"]))
+    taught_by = load_manifest(Path(record["folder"]))
+    return replace(hunt.training, data=Path(record["folder"]), key=taught_by.key if taught_by else "",
+                   passes=max(1, rows) / max(1, record["rows"]))
 
 
 def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:

@@ -34,9 +34,9 @@ def pair_up(hunt: Hunt) -> None:
     for expected, cheap, dear, threshold in promising(hunt, candidates(hunt))[:TRIED]:
         about = {"label": f"pair: {cheap['name']}, where unsure {dear['name']}", "settings": {"family": CASCADE}}
         name = f"{CASCADE}-{digest([cheap['name'], dear['name']])[:10]}"
-        attempt(hunt, name, about, lambda pair=(cheap, dear), sure=threshold, late=expected, key=name: {  # type: ignore[misc]
+        attempt(hunt, name, about, lambda pair=(cheap, dear), sure=threshold, late=expected: {  # type: ignore[misc]
             "status": "finished", "reason": "", "model": pair[1]["model"], "expected_ms": round(late, 4),
-            "forms": [_measured(hunt, key, pair, sure)]})
+            "forms": [_measured(hunt, pair, sure)]})
 
 
 def promising(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any], dict[str, Any], float]]:
@@ -65,9 +65,10 @@ def promising(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[tuple[float,
     return sorted(found, key=lambda item: item[0])
 
 
-def _measured(hunt: Hunt, name: str, pair: tuple[dict[str, Any], dict[str, Any]], threshold: float) -> dict[str, Any]:
+def _measured(hunt: Hunt, pair: tuple[dict[str, Any], dict[str, Any]], threshold: float) -> dict[str, Any]:
     """Write the folder of a pair and measure it."""
-    folder = (hunt.run.root / "trials" / f"{hunt.training.name}-{name}").resolve()
+    mark = digest([threshold, *(str(place_of(item)) for item in pair)])[:10]
+    folder = (hunt.run.root / "trials" / f"{hunt.training.name}-{CASCADE}-{mark}").resolve()
     form = write_pair(folder, [place_of(item) for item in pair], threshold)
     found = measured(hunt, folder, form, [], None)
     return {**found, "how": f"from {threshold:.3f} on", "methods": [item["methods"] for item in pair]}

@@ -182,13 +182,14 @@ class Training:
     """What the recipes of all candidates share.
 
     Attributes:
-        name: of the searching stage.
+        name: of the trained network: with it begin the names of all trials.
         seed: of the run.
         threads: of the run.
         data: the folder to learn from: prepared, or with teachers' answers.
         passes: passes over `data` that equal one over the training rows.
         effort: factor of all passes.
         steps: at most, where the run is a rehearsal.
+        key: of `data`, the artifact.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Training:
     passes: float = 1.0
     effort: float = 1.0
     steps: int | None = None
+    key: str = ""
 
 
 def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training) -> dict[str, Any]:
@@ -220,7 +222,9 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
             "kind": "finetune", "data": str(training.data), **start, **LEARNING[kind], "num_train_epochs": round(passes, 4),
             "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
         start = {"init": f"rung-{number}"}
-    return {"name": f"{training.name}-{short(settings)}", "seed": training.seed, "threads": training.threads, "stages": stages}
+    # Whatever differs in training is part of the name: two stages with the same trials share them, and none is ever replaced.
+    mark = digest([dict(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps])
+    return {"name": f"{training.name}-{family}-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": stages}
 
 
 def forms_recipe(name: str, model: Path, chains: Sequence[Any], origin: Origin, training: Training) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bessemer.core.artifact import MANIFEST
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import make_recipe
 from bessemer.search.front import SLACK, Limits, Point, dominates
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FULL_DISK = 50_000_000
 LEAST_GAIN = 0.01
 FORECAST = 1.2
+FIRST_PACE = 0.003  # seconds of training a row, for each millisecond of its graph: of BERTs on two cores, until there is a better guess
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
 
 
@@ -181,16 +183,16 @@ def _rows(hunt: Hunt, settings: Settings, rung: int) -> float:
 
 def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str, Any]], before: dict[str, Any]) -> str:
     """Return why a rung is not started: its forecast does not fit into the time that is left; nothing where it may start."""
-    if hunt.rehearsal:
+    done = hunt.folder(recipe_of(settings, rung, hunt.origin, hunt.training)) / f"rung-{rung}" / MANIFEST
+    if hunt.rehearsal or done.is_file():  # trained before a kill, or by another search
         return ""
     rows = [_rows(hunt, settings, number) for number in range(1, RUNGS + 1)]
     pace = hunt.pace
     if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:
         seconds = rungs[-1]["seconds"] * rows[rung - 1] / rows[rung - 2]
-    elif pace:
-        seconds = pace[len(pace) // 2] * before["latency_ms"] * (sum(rows) if rung == 1 else rows[rung - 1])
     else:
-        seconds = 0.0  # nothing was trained yet: the first one shows the pace
+        usual = pace[len(pace) // 2] if pace else FIRST_PACE
+        seconds = usual * before["latency_ms"] * (sum(rows) if rung == 1 else rows[rung - 1])
     if FORECAST * seconds <= hunt.left:
         return ""
     return f"no time: its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"

@@ -15,7 +15,7 @@ from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import Pick, make
 from bessemer.core.recipe import StageConfig
-from bessemer.core.registry import plugin_of, register
+from bessemer.core.registry import plugin_of, plugins, register
 from bessemer.core.run import Cost, RunContext
 from bessemer.stages._budget_config import Budget, Search
 from bessemer.stages._checks import write_checks
@@ -72,6 +72,12 @@ class Compress(StageConfig):
             if self.budget is not None and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has no effect with a budget, which limits accuracy_drop itself; remove it")
         return self
+
+
+    def outside(self) -> tuple[Path | str, ...]:
+        """Return, of a search, the revisions of the methods that it may try; those that a recipe names are part of its key anyway."""
+        methods = plugins("compress") if self.budget is not None else {}
+        return tuple(f"{name}:{item.revision}" for name, item in sorted(methods.items()))
 
 
 @dataclass(frozen=True)
@@ -138,12 +144,12 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
 
 def network_of(folder: Path, table: bool) -> torch.nn.Module:
     """Return the network of a trained folder, in evaluation mode."""
-    from bessemer.nn.checkpoint import load_network
+    from bessemer.nn.checkpoint import answering, load_network
     from bessemer.nn.table import load_table_network
 
     if table:
         return load_table_network(folder).eval()
-    return load_network(folder, ("classification",)).eval()
+    return load_network(folder, answering(folder)).eval()
 
 
 def _predictor(folder: Path, table: bool, file: str) -> Config:
@@ -222,7 +228,7 @@ def check(form: Form, reference: Mapping[str, Answer], found: Mapping[str, Answe
         return {"largest_difference": same_answers(reference, found, f"answers of the form {form.name} against the trained network's")}
     parity: dict[str, float] = {}
     for target, answer in reference.items():
-        same = agreement(answer.values, found[target].values) if answer.kind == "label" else 1.0
+        same = agreement(answer.values, found[target].values) if answer.kind in ("label", "tags") else 1.0
         metric = headline(answer.kind)[0]
         before, after = (measure(truths[target], item)[metric] for item in (answer, found[target]))
         drop = before - after if larger_is_better(metric, answer.kind) else (after - before) / max(abs(before), 1e-12)

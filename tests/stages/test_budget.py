@@ -71,7 +71,7 @@ def test_delivered_folder_answers_as_the_candidate_did_and_holds_its_own_network
     folder = searched / "compress"
     rows, _ = validation_rows(finished / "runs/tiny/prepare", 40)
     assert [form.name for form in read_forms(folder)] == ["onnx-int8", "onnx-float32"]
-    places = (folder, *(searched / "trials").glob("compress-slim-*/forms-*"))
+    places = (folder, *(searched / "trials").glob("of-*-slim-*/forms-*"))
     delivered, *made = (open_form(place, "onnx-int8").predict(rows)["label"].values.tobytes() for place in places)
     assert delivered in made
     config = json.loads((folder / "config.json").read_text())
@@ -114,9 +114,9 @@ def test_not_reachable_delivers_the_nearest_and_says_so(finished: Path, tmp_path
     assert found["sentence"].startswith("not reachable; the nearest is trained network; dynamic_int8: ")
     assert "MB of 0.001" in found["sentence"]
     dropped = [item for item in found["candidates"] if item["status"] == "dropped"]
-    assert [item["reason"] for item in dropped] == [f"untrained, it is over the budget already: {dropped[0]['size_bytes'] / 1e6:.1f} MB of "
+    assert [item["reason"] for item in dropped] == [f"untrained, it is over the budget already: {dropped[0]['size_bytes'] / 1e6:.3g} MB of "
                                                     "0.001"]
-    assert not list((tmp_path / "run/trials").glob("compress-text_cnn-*/rung-*"))  # nothing was trained for it
+    assert not list((tmp_path / "run/trials").glob("of-*-text_cnn-*/rung-*"))  # nothing was trained for it
 
 
 def test_a_bad_candidate_is_a_record(finished: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_recipes_of_a_candidate_go_on_from_rung_to_rung(finished: Path) -> None:
 
     source = finished / "runs/tiny"
     origin = Origin.of(source / "finetune", source / "prepare")
-    training = Training("compress", 0, 1, origin.data)
+    training = Training("of-a", 0, 1, origin.data)
     for settings in first_of(space_of(origin, None)):
         short, whole = (recipe_of(settings, rung, origin, training) for rung in (1, 2))
         assert make_recipe(whole, "test").order() == list(whole["stages"])
