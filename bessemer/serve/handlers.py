@@ -223,4 +223,4 @@ def _said(found: Any) -> Any:
     """Return the decision in an answer, without its probabilities."""
     if isinstance(found, BaseException):
         return None
-    return {target: item.get("label", item.get("labels", item.get("value"))) for target, item in found.items()}
+    return {target: next(item[key] for key in ("label", "labels", "tags", "value") if key in item) for target, item in found.items()}

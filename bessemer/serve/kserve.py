@@ -85,7 +85,7 @@ def _outputs(version: Version) -> list[dict[str, Any]]:
     for column in version.predictor.schema.by_role(Role.TARGET):
         answer = modality_of(column).answer
         found.append({"name": column.name, "datatype": "FP64" if answer == "number" else "BYTES", "shape": [-1]})
-        if answer != "number":
+        if answer in ("label", "flags"):
             found.append({"name": f"{column.name}.probabilities", "datatype": "FP32", "shape": [-1, len(column.labels)],
                           "parameters": {"labels": list(column.labels)}})
     return found
@@ -154,6 +154,9 @@ def _tensors(results: Sequence[Mapping[str, Any]], version: Version) -> list[dic
             for level in items[0].get("quantiles", ()):
                 found.append({"name": f"{column.name}.{level}", "datatype": "FP64", "shape": [len(items)],
                               "data": [item["quantiles"][level] for item in items]})
+            continue
+        if items[0]["kind"] == "tags":
+            found.append({"name": column.name, "datatype": "BYTES", "shape": [len(items)], "data": [" ".join(item["tags"]) for item in items]})
             continue
         words = [item["label"] if "label" in item else "|".join(item["labels"]) for item in items]
         labels = list(items[0]["probabilities"])
