@@ -156,7 +156,8 @@ def _tensors(results: Sequence[Mapping[str, Any]], version: Version) -> list[dic
                               "data": [item["quantiles"][level] for item in items]})
             continue
         if items[0]["kind"] == "tags":
-            found.append({"name": column.name, "datatype": "BYTES", "shape": [len(items)], "data": [" ".join(item["tags"]) for item in items]})
+            found.append({"name": column.name, "datatype": "BYTES", "shape": [len(items)],
+                          "data": [" ".join(item["tags"]) for item in items]})
             continue
         words = [item["label"] if "label" in item else "|".join(item["labels"]) for item in items]
         labels = list(items[0]["probabilities"])
