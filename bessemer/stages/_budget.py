@@ -31,7 +31,8 @@ METHODS: Mapping[bool, tuple[tuple[dict[str, Any], ...], ...]] = {
     True: (({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "float16"},))}
 """Whether it is a table -> the chains of methods that are tried where the recipe names none."""
 DEAR = ({"kind": "mixed_int8"},)
-"""Tried where static_int8 loses something: it measures each product alone, which takes a minute or two of a large network."""
+"""Tried where static_int8 loses half of what is allowed or more and half of the time is left: it measures each product alone, which takes
+a minute or two of a large network."""
 KEPT_METHODS = 3
 TEACHING = 0.25
 ENDING = 25.0
@@ -108,8 +109,9 @@ def of_trained(hunt: Hunt) -> None:
 
     def work() -> dict[str, Any]:
         found = forms_of(hunt, name, hunt.origin.folder, chains)
-        static = next((item for item in found if [method["kind"] for method in item["methods"]] == ["static_int8"]), None)
-        if hunt.config.methods is None and static is not None and static["drop"]["value"] > 0 and not hunt.rehearsal:
+        lost = [item["drop"]["value"] for item in found if [method["kind"] for method in item["methods"]] == ["static_int8"]]
+        time_left = hunt.config.search is not None and hunt.left > 30 * hunt.config.search.minutes
+        if hunt.config.methods is None and time_left and not hunt.rehearsal and any(drop > hunt.limits.accuracy_drop / 2 for drop in lost):
             found += [item for item in forms_of(hunt, name, hunt.origin.folder, [list(DEAR)]) if item["methods"]]
         return {"status": "finished", "reason": "", "model": str(hunt.origin.folder), "forms": found}
 
@@ -124,7 +126,8 @@ def of_trained(hunt: Hunt) -> None:
 def learn_length(hunt: Hunt, trained: Mapping[str, Any]) -> None:
     """Learn how many tokens are enough; where fewer than the data's own are, measure the trained network's kept forms at them."""
     plain = next((item for item in trained["forms"] if not item["methods"]), None)
-    if hunt.origin.table or hunt.rehearsal or plain is None:
+    kinds = [answer.kind for answer in hunt.yard.reference.values()]
+    if hunt.origin.table or hunt.rehearsal or plain is None or kinds != ["label"]:
         return
     about = {"label": "length", "settings": None}
     record = attempt(hunt, "length", about, lambda: {"status": "finished", "reason": "", "length": enough(hunt, Path(plain["folder"]))})
@@ -186,6 +189,9 @@ def taught(hunt: Hunt) -> Training:
     name = f"{hunt.training.name}-teach-{copies}"
 
     def work() -> dict[str, Any]:
+        if affordable < 0 and not hunt.rehearsal:
+            return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
+                    f"than a quarter of the {search.minutes:g} minutes"}
         recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
             "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies}}}
         facts = hunt.execute(recipe)["teach"]
