@@ -141,12 +141,16 @@ class Model:
         return self._predictor.predict(self.table(rows))
 
     def predict(self, rows: Any) -> Any:
-        """Return a value a row: the label, the number (float), or the tuple of labels that hold; of several targets a mapping."""
+        """Return a value a row: the label, the number (float), the tuple of labels that hold, or the list of tags, one for each unit of the
+        text; of several targets a mapping.
+        """
         return self._one({target: predictions(answer) for target, answer in self.answers(rows).items()})
 
     def predict_proba(self, rows: Any) -> Any:
-        """Return probabilities float32 [N, C], columns as in `labels`; of several targets a mapping of those that have labels."""
-        found = {target: answer.values for target, answer in self.answers(rows).items() if answer.kind != "number"}
+        """Return probabilities float32 [N, C], columns as in `labels`; of tags a list of float32 [units, C]; of several targets a mapping
+        of those that have labels.
+        """
+        found = {target: _by_row(answer) for target, answer in self.answers(rows).items() if answer.kind != "number"}
         if not found:
             raise UserError(f"{_names(self.targets)} is a number, which has no probabilities; use predict, or predict_quantiles where the "
                             "model was trained with quantiles")
@@ -271,14 +275,24 @@ class Rows:
         return table.rename_columns([known.get(name, name) for name in table.column_names])
 
 
+def _by_row(answer: Answer) -> Any:
+    """Return an answer's values [N, C], of tags a list of N arrays [units, C]."""
+    import numpy as np
+
+    return answer.values if answer.offsets is None else np.split(answer.values, answer.offsets[1:-1])[:len(answer.offsets) - 1]
+
+
 def predictions(answer: Answer) -> list[Any]:
-    """Return what an answer says of each row: the most probable label, the number, or the tuple of labels that hold."""
+    """Return what an answer says of each row: the most probable label, the number, the tuple of labels that hold, or the list of tags."""
     import numpy as np
 
     if answer.kind == "number":
         numbers: list[Any] = answer.values[:, 0].tolist()
         return numbers
     names = np.array(answer.labels, dtype=object)
+    if answer.offsets is not None:
+        said = names[answer.values.argmax(axis=1)].tolist()
+        return [said[start:stop] for start, stop in zip(answer.offsets[:-1].tolist(), answer.offsets[1:].tolist(), strict=True)]
     if answer.kind == "label":
         chosen: list[Any] = names[answer.values.argmax(axis=1)].tolist()
         return chosen

@@ -144,12 +144,14 @@ def _first_columns(model: Model) -> tuple[str, ...]:
     if len(model.targets) > 1:
         return model.targets
     answer = modality_of(next(column for column in model.schema.columns if column.name == model.targets[0])).answer
-    return {"label": ("label", "probability"), "number": ("prediction",), "flags": ("labels",)}[answer]
+    return {"label": ("label", "probability"), "number": ("prediction",), "flags": ("labels",), "tags": ("tags",)}[answer]
 
 
 def _predict_chunk(model: Model, chunk: Any, columns: Columns) -> pa.Table:
     import numpy as np
     import pyarrow as pa
+
+    from bessemer.app.tagging import segmented
 
     problems = model.problems(chunk.table)
     good = np.flatnonzero(problems.is_null().to_numpy(zero_copy_only=False))
@@ -158,8 +160,9 @@ def _predict_chunk(model: Model, chunk: Any, columns: Columns) -> pa.Table:
         place = np.zeros(chunk.table.num_rows, np.int64)
         place[good] = np.arange(len(good))
         place = pa.array(place, mask=problems.is_valid().to_numpy(zero_copy_only=False))
-        answers = model.answers(chunk.table.take(good))
-        found.update({name: values.take(place) for name, values in columns(answers).items()})
+        rows = chunk.table.take(good)
+        answers = model.answers(rows)
+        found.update({name: values.take(place) for name, values in {**columns(answers), **segmented(model, rows, answers)}.items()})
     parts = [pa.table(found)]
     if chunk.rejected is not None and chunk.rejected.num_rows:
         parts.append(pa.table({"row": chunk.rejected.column("row").cast(pa.int64()),
@@ -187,7 +190,7 @@ def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, su
     found: dict[str, pa.Array] = {}
     for target, answer in answers.items():
         alone = len(answers) == 1
-        first = {"label": "label", "number": "prediction", "flags": "labels"}[answer.kind] if alone else target
+        first = {"label": "label", "number": "prediction", "flags": "labels", "tags": "tags"}[answer.kind] if alone else target
         mark = "" if alone else f"{target}_"
         part = _columns(answer, first, mark, _separator(model, target), nested)
         if target in sure and answer.kind == "label":
@@ -208,6 +211,9 @@ def _columns(answer: Answer, first: str, mark: str, separator: str, nested: bool
     import pyarrow.compute as pc
 
     names = pa.array(answer.labels, pa.string())
+    if answer.offsets is not None:
+        said = names.take(pa.array(answer.values.argmax(axis=1)))
+        return {first: pc.binary_join(pa.ListArray.from_arrays(pa.array(answer.offsets.astype(np.int32)), said), " ")}
     if answer.kind == "label":
         return {first: names.take(pa.array(answer.values.argmax(axis=1))), f"{mark}probability": pa.array(answer.values.max(axis=1))}
     if answer.kind == "number":

@@ -57,8 +57,8 @@ class Head(BaseModel):
 
     target: str
     """The column."""
-    kind: Literal["label", "number", "flags"]
-    """What the outputs are: a logit a class; a scaled estimate (and then scaled quantiles); a logit a label."""
+    kind: Literal["label", "number", "flags", "tags"]
+    """What the outputs are: a logit a class; a scaled estimate (and then scaled quantiles); a logit a label; a logit a class of a token."""
     width: int
     """How many outputs it has."""
     labels: tuple[str, ...] = ()
@@ -71,6 +71,8 @@ class Head(BaseModel):
     """From scaled to raw numbers."""
     link: Literal["softmax", "ordinal"] = "softmax"
     """Of a label: softmax over the logits; ordinal: logit k is that of a label beyond the k-th, one less than there are labels."""
+    unit: Literal["word", "character"] = "word"
+    """Of tags: what of a text has one."""
 
 
 def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]:
@@ -88,6 +90,11 @@ def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]
     return found
 
 
+def tag_answers(heads: Sequence[Head], outputs_UW: np.ndarray, offsets: np.ndarray) -> dict[str, Answer]:
+    """Return what the raw outputs of the units of all rows say of the one target; offsets int64 [N + 1] as in `Answer`."""
+    return {target: replace(answer, offsets=offsets) for target, answer in answers(heads, outputs_UW[:, None, :]).items()}
+
+
 def _names(head: Head, logits_NMW: np.ndarray) -> Answer:
     import numpy as np
 
@@ -95,7 +102,7 @@ def _names(head: Head, logits_NMW: np.ndarray) -> Answer:
         beyond = np.minimum.accumulate(1.0 / (1.0 + np.exp(-np.clip(logits_NMW, -60, 60))), axis=2)
         edge = np.ones_like(beyond[:, :, :1])
         each_NMW = np.concatenate([edge, beyond], axis=2) - np.concatenate([beyond, 0 * edge], axis=2)
-    elif head.kind == "label":
+    elif head.kind in ("label", "tags"):
         power = np.exp(logits_NMW - logits_NMW.max(axis=2, keepdims=True, initial=-np.inf))
         each_NMW = power / power.sum(axis=2, keepdims=True)
     else:
@@ -129,17 +136,34 @@ def joined(parts: Sequence[dict[str, Answer]]) -> dict[str, Answer]:
     for target, first in parts[0].items():
         each = [part[target] for part in parts]
         spread = None if first.spread is None else np.concatenate([item.spread for item in each if item.spread is not None])
-        found[target] = Answer(first.kind, np.concatenate([item.values for item in each]), first.labels, first.quantiles, spread)
+        offsets = None
+        if first.offsets is not None:
+            sizes = np.concatenate([np.diff(item.offsets) for item in each if item.offsets is not None])
+            offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        found[target] = Answer(first.kind, np.concatenate([item.values for item in each]), first.labels, first.quantiles, spread, offsets)
     return found
 
 
 def part_of(answer: Answer, rows: np.ndarray) -> Answer:
     """Return the answer of some rows: bool [N] or positions."""
+    if answer.offsets is not None:
+        import numpy as np
+
+        chosen = np.flatnonzero(rows) if rows.dtype == bool else np.asarray(rows)
+        sizes = np.diff(answer.offsets)[chosen]
+        ends = np.cumsum(sizes)
+        units = np.repeat(answer.offsets[chosen] - (ends - sizes), sizes) + np.arange(int(sizes.sum()))
+        return replace(answer, values=answer.values[units], offsets=np.concatenate([[0], ends]).astype(np.int64))
     return replace(answer, values=answer.values[rows], spread=None if answer.spread is None else answer.spread[rows])
 
 
 def shown(answer: Answer, truth: np.ndarray, row: int) -> dict[str, Any]:
     """Return one row's truth, prediction, probability (None for a number) and spread, as people read them; truth as metrics take it."""
+    if answer.offsets is not None:
+        true = [answer.labels[code] if code >= 0 else "?" for code in truth[row].tolist() if code != -1]
+        said = answer.values[answer.offsets[row]:answer.offsets[row + 1]].argmax(axis=1)
+        return {"truth": " ".join(true) or None, "prediction": " ".join(answer.labels[code] for code in said.tolist()),
+                "probability": None, "spread": None}
     spread = None if answer.spread is None else float(f"{answer.spread[row]:.6g}")
     values, right = answer.values[row], truth[row]
     if answer.kind == "number":

@@ -327,7 +327,7 @@ class Answer:
         kind: `"label"` (one of several classes), `"number"`, `"flags"` (each of several labels holds or does not), or `"tags"` (one of
             several classes for each unit of a text).
         values: label: probabilities float32 [N, C]; flags: the probability of each label, float32 [N, L]; number: float64
-            [N, 1 + Q], the estimate, then its quantiles; tags: probabilities float32 [U, C] of the units of all rows, one row after another.
+            [N, 1 + Q], the estimate, then its quantiles; tags: probabilities float32 [U, C] of the units of all rows, row by row.
         labels: names in code order; empty for a number.
         quantiles: levels of the columns after the first, rising.
         spread: float32 [N], how far the model's members disagree (standard deviation of the estimate, or of the probability of

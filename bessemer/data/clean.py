@@ -57,6 +57,7 @@ class Plan:
         rehearsal: read at most about this many bytes of each source; None reads everything.
         crosses: derived input column -> the input columns that it is made of.
         by: the column by whose values rows are divided, and what reads them; they are stored as `.by`.
+        fits: target -> an input column, and (clean values, clean values of that column) -> why a value does not fit the other.
     """
 
     inputs: dict[str, Clean]
@@ -66,6 +67,7 @@ class Plan:
     rehearsal: int | None = None
     crosses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by: tuple[str, Clean] | None = None
+    fits: Mapping[str, tuple[str, Callable[[pa.Array, pa.Array], pa.Array]]] = field(default_factory=dict)
 
     def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the columns to read, in order, each once."""
@@ -187,6 +189,8 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
         faults.enter(no_texts(table[name]), name, texts(table[name]))
         clean[name], why = function(texts(table[name]))
         faults.enter(why, name, texts(table[name]))
+    for name, (other, misfit) in plan.fits.items():
+        faults.enter(misfit(clean[name], clean[other]), name, texts(table[other]))
     why = pc.if_else(absent, literal("missing label"), literal(None))
     faults.enter(why, ", ".join(plan.targets), texts(table[next(iter(plan.inputs or plan.targets))]))
     if plan.weight:

@@ -131,9 +131,14 @@ class ShardReader:
         return np.concatenate([batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches])
 
     def rows(self, name: str, positions: np.ndarray) -> np.ndarray:
-        """Return rows of a column of numbers [B], or of fixed-size lists of numbers [B, W], by position, in that order."""
+        """Return rows of a column of numbers [B], of fixed-size lists of numbers [B, W], or of lists of codes [B, T] with -1 beyond a
+        row's end, by position, in that order.
+        """
         import numpy as np
+        import pyarrow as pa
 
+        if pa.types.is_list(self._batches[0].schema.field(name).type):
+            return padded(self.take(positions, [name]).column(0).combine_chunks())
         parts = self._views(name)
         positions = np.asarray(positions, np.int64)
         if len(parts) == 1:
@@ -168,6 +173,19 @@ class ShardReader:
             chosen = batch.select(list(columns)) if columns is not None else batch
             for start in range(0, batch.num_rows, rows):
                 yield pa.Table.from_batches([chosen.slice(start, rows)])
+
+
+def padded(lists: pa.Array) -> np.ndarray:
+    """Return lists of whole numbers of 0 or more as int64 [N, T], -1 beyond the end of a row."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
+    size_N = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    found = np.full((len(size_N), int(size_N.max(initial=0))), -1, np.int64)
+    found[np.arange(found.shape[1]) < size_N[:, None]] = lists.flatten().to_numpy()
+    return found
 
 
 def flat(column: pa.Array) -> np.ndarray:

@@ -34,6 +34,10 @@ def sheet(truth: np.ndarray, answer: Answer) -> dict[str, Any]:
         return _number(truth, answer)
     if answer.kind == "flags":
         return {"labels": list(answer.labels), "per_label": per_label(truth, answer.values, answer.labels)}
+    if answer.kind == "tags":
+        there = truth >= 0
+        return {"labels": list(answer.labels), "units": int((truth != -1).sum()),
+                "per_label": per_tag(truth[there], answer.values[there], answer.labels)}
     guess = answer.values.argmax(axis=1)
     return {"labels": list(answer.labels), "per_class": per_class(truth, guess, answer.labels),
             "confusion": confusion(truth, guess, len(answer.labels)).tolist(), "roc": roc(truth, answer.values, answer.labels),
@@ -50,6 +54,18 @@ def per_class(truth: np.ndarray, guess: np.ndarray, labels: tuple[str, ...]) -> 
     columns = [ratio(*found)[0] for ratio in (precision_of, recall_of, f1_of)]
     return [{"label": label, "precision": float(columns[0][code]), "recall": float(columns[1][code]),
              "f1": float(columns[2][code]), "support": int(found[2][0, code])} for code, label in enumerate(labels)]
+
+
+def per_tag(truth: np.ndarray, guess: np.ndarray, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return label, precision, recall, f1 and support of each tag: truth int [units], guess int [units]."""
+    import numpy as np
+
+    size = len(labels)
+    both = np.bincount(truth * size + guess, minlength=size * size).reshape(size, size)
+    found = (both.diagonal().astype(float), both.sum(axis=0).astype(float), both.sum(axis=1).astype(float))
+    columns = [ratio(*found) for ratio in (precision_of, recall_of, f1_of)]
+    return [{"label": label, "precision": float(columns[0][code]), "recall": float(columns[1][code]),
+             "f1": float(columns[2][code]), "support": int(found[2][code])} for code, label in enumerate(labels)]
 
 
 def confusion(truth: np.ndarray, guess: np.ndarray, num_classes: int) -> np.ndarray:

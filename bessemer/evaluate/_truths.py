@@ -43,6 +43,7 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
         raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
         cleans[column.name], strange = _clean(column, raw)
         why = pc.coalesce(why, pc.binary_join_element_wise(column.name, strange, ": "))
+    why = _unfit(schema, table, cleans, why)
     good = why.is_null()
     left_out = {"rows": len(why) - why.null_count, "reasons": dict(Counter(why.drop_null().to_pylist()).most_common()), "first": ""}
     if left_out["rows"]:
@@ -52,6 +53,22 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
             raise UserError(f"none of the {len(why)} rows can be scored; {left_out['first']}")
     truths = {column.name: _encoded(column, pc.filter(cleans[column.name], good), folder) for column in schema.by_role(Role.TARGET)}
     return table.filter(pa.chunked_array([good])), truths, left_out
+
+
+def _unfit(schema: Schema, table: pa.Table, cleans: dict[str, pa.Array], why: pa.Array) -> pa.Array:
+    """Return the reasons with those of tags that do not fit their text."""
+    import pyarrow.compute as pc
+
+    from bessemer.data.columns import texts
+    from bessemer.modalities import modality_of
+
+    for column in schema.by_role(Role.TARGET):
+        misfit = modality_of(column).misfit
+        if misfit is not None:
+            text = schema.only(Role.INPUT, "text")
+            read = modality_of(text).clean(texts(table.column(text.name)))[0]
+            why = pc.coalesce(why, pc.binary_join_element_wise(column.name, misfit(cleans[column.name], read), ": "))
+    return why
 
 
 def _told(schema: Schema, table: pa.Table, row: int, why: str) -> str:
@@ -95,6 +112,10 @@ def _encoded(column: Column, clean: pa.Array, folder: Path) -> np.ndarray:
     from bessemer.modalities import codec_of
 
     encoded = codec_of(column, folder).encode(clean)
+    if column.modality["kind"] == "tags":
+        from bessemer.data.shards import padded
+
+        return padded(encoded["codes"])
     if "flags" in encoded:
         flags: np.ndarray = encoded["flags"].flatten().to_numpy(zero_copy_only=False).reshape(len(clean), -1)
         return flags

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
-from bessemer.evaluate.score import TRUTHS, affordable, interval, known_rows, named, number, resampled
+from bessemer.evaluate.score import TRUTHS, affordable, interval, known_rows, measurable, named, number, resampled
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bessemer.core.types import Answer
 
-COMPARED: Mapping[str, tuple[str, ...]] = {"label": ("accuracy", "f1"), "number": ("rmse", "r2", "mae"), "flags": ("f1_micro",)}
+COMPARED: Mapping[str, tuple[str, ...]] = {"label": ("accuracy", "f1"), "number": ("rmse", "r2", "mae"), "flags": ("f1_micro",),
+                                              "tags": ("accuracy", "span_f1")}
 """Kind of answer -> the metrics that are compared; the first decides."""
 
 
@@ -82,7 +83,8 @@ def paired(truth: np.ndarray, a: Answer, b: Answer, seed: int, resamples: int = 
     (codes, first), (_, second) = known_rows(truth, a), known_rows(truth, b)
     if not len(codes):
         raise UserError(f"none of the {given:,} rows to compare has a {TRUTHS[kind]}; give rows with a known {TRUTHS[kind]}")
-    metrics = {name: named(name, kind) for name in COMPARED[kind]}
+    metrics = {name: named(name, kind, labels=a.labels) for name in COMPARED[kind]
+               if kind != "tags" or name in measurable(kind, labels=a.labels)}
     truths = codes.astype(np.int8) if kind == "flags" else codes
     sides = {name: (metric.update(None, truths, first), metric.update(None, truths, second)) for name, metric in metrics.items()}
     drawn = affordable(len(codes), len(a.labels), resamples)

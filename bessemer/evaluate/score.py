@@ -15,6 +15,7 @@ from bessemer.core.registry import plugins
 from bessemer.core.types import Answer, Metric
 from bessemer.evaluate._rows import flagged, held, labelled, valued
 from bessemer.evaluate._sheets import sheet
+from bessemer.evaluate._tags import has_spans, tagged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,26 +24,29 @@ MAIN: Mapping[str, tuple[str, ...]] = {
     "label": ("accuracy", "precision", "recall", "f1", "f1_micro", "f1_weighted", "roc_auc", "log_loss", "ece"),
     "number": ("r2", "rmse", "mae", "mse", "median_absolute_error", "mape", "pinball", "coverage", "interval_width"),
     "flags": ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss", "average_precision", "roc_auc"),
+    "tags": ("accuracy", "span_f1", "span_precision", "span_recall"),
 }
 """Kind of answer -> the metrics that every evaluation gives, by the names that users expect; those of quantiles where it has some."""
 
 HEADLINES: Mapping[str, tuple[str, ...]] = {
-    "label": ("accuracy", "recall", "f1"), "number": ("r2", "rmse", "mae"), "flags": ("f1_micro", "f1_macro", "subset_accuracy")}
+    "label": ("accuracy", "recall", "f1"), "number": ("r2", "rmse", "mae"), "flags": ("f1_micro", "f1_macro", "subset_accuracy"),
+    "tags": ("accuracy", "span_f1", "span_recall")}
 QUANTILES_NEEDED = {"pinball": 1, "coverage": 2, "interval_width": 2}
-_KINDS = {"label": "labels", "number": "numbers", "flags": "flags"}
-TRUTHS = {"label": "label", "number": "value", "flags": "flags"}
+_KINDS = {"label": "labels", "number": "numbers", "flags": "flags", "tags": "tags"}
+TRUTHS = {"label": "label", "number": "value", "flags": "flags", "tags": "tags"}
 
 CHUNK = 4_000_000
 MAX_WORK = 200_000_000
 
 
-def named(name: str, kind: str = "label", quantiles: tuple[float, ...] = ()) -> Metric:
+def named(name: str, kind: str = "label", quantiles: tuple[float, ...] = (), labels: tuple[str, ...] = ()) -> Metric:
     """Return a metric of a kind of answer by the name that users expect, an average as its ending: `f1`, `f1_micro`, `roc_auc`.
 
     Args:
         name: as in `MAIN[kind]`.
-        kind: `"label"`, `"number"` or `"flags"`.
+        kind: `"label"`, `"number"`, `"flags"` or `"tags"`.
         quantiles: the answer's levels, for a metric that is about them.
+        labels: the answer's labels, for a metric that reads their names.
 
     Raises:
         UserError: no metric of this kind has this name (the nearest is given), or it needs quantiles and there are none.
@@ -61,6 +65,8 @@ def named(name: str, kind: str = "label", quantiles: tuple[float, ...] = ()) -> 
             if not quantiles:
                 raise UserError(f"metric '{name}' needs quantiles and the answer has none; choose another metric")
             settings = {"quantiles": quantiles}
+        if "labels" in fields:
+            settings = {"labels": labels}
         found: Metric = known[plugin].function(known[plugin].config.model_validate(settings))
         if found.kind == kind:
             return found
@@ -90,7 +96,13 @@ def larger_is_better(name: str, kind: str = "label") -> bool:
 
 def applicable(answer: Answer) -> tuple[str, ...]:
     """Return the names in `MAIN` of an answer's kind that can be measured: those of quantiles only where it has enough."""
-    return tuple(name for name in MAIN[answer.kind] if len(answer.quantiles) >= QUANTILES_NEEDED.get(name, 0))
+    return measurable(answer.kind, answer.quantiles, answer.labels)
+
+
+def measurable(kind: str, quantiles: tuple[float, ...] = (), labels: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names in `MAIN` of a kind that can be measured: of quantiles where there are enough, of spans where tags mark some."""
+    found = tuple(name for name in MAIN[kind] if len(quantiles) >= QUANTILES_NEEDED.get(name, 0))
+    return tuple(name for name in found if not name.startswith("span_") or has_spans(labels))
 
 
 def known_rows(truth: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +114,8 @@ def known_rows(truth: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarra
     """
     import numpy as np
 
+    if answer.kind == "tags":
+        return _known_tags(truth, answer)
     width = answer.values.shape[1]
     expected = 1 + len(answer.quantiles) if answer.kind == "number" else len(answer.labels)
     if width != expected:
@@ -118,6 +132,22 @@ def known_rows(truth: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarra
     return found, values
 
 
+def _known_tags(truth: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true tags and those that are said, int64 [m, T] each, of the rows that have some."""
+    import numpy as np
+
+    assert answer.offsets is not None
+    size_N = np.diff(answer.offsets)
+    known_N = (truth != -1).sum(axis=1)
+    wrong = (known_N > 0) & (known_N != size_N)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"row {row} has {known_N[row]} tags and {size_N[row]} answers")
+    said = np.full((len(size_N), max(int(size_N.max(initial=0)), truth.shape[1])), -1, np.int64)
+    said[np.arange(said.shape[1]) < size_N[:, None]] = answer.values.argmax(axis=1)
+    return tagged(truth, said[:, :truth.shape[1]])
+
+
 def measure(truth: np.ndarray, answer: Answer) -> dict[str, float]:
     """Return name -> value of every main metric, without intervals; nan where undefined. For validation while training.
 
@@ -128,7 +158,7 @@ def measure(truth: np.ndarray, answer: Answer) -> dict[str, float]:
     truth, values = known_rows(truth, answer)
     found = {}
     for name in applicable(answer):
-        metric = named(name, answer.kind, answer.quantiles)
+        metric = named(name, answer.kind, answer.quantiles, answer.labels)
         found[name] = float(metric.finalise(metric.update(None, _codes(truth), values)))
     return found
 
@@ -200,7 +230,7 @@ def score(truth: np.ndarray, answer: Answer, seed: int, resamples: int = 1000) -
     truth, values = known_rows(truth, answer)
     if not len(truth):
         raise UserError(f"none of the {given:,} rows to score has a {TRUTHS[answer.kind]}; give rows with a known {TRUTHS[answer.kind]}")
-    metrics = {name: named(name, answer.kind, answer.quantiles) for name in applicable(answer)}
+    metrics = {name: named(name, answer.kind, answer.quantiles, answer.labels) for name in applicable(answer)}
     states = {name: metric.update(None, _codes(truth), values) for name, metric in metrics.items()}
     drawn = affordable(len(truth), len(answer.labels), resamples)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
@@ -209,7 +239,7 @@ def score(truth: np.ndarray, answer: Answer, seed: int, resamples: int = 1000) -
             parts[name].append(metric.finalise(states[name], weights))
     found = {name: _entry(float(metric.finalise(states[name])), parts[name]) for name, metric in metrics.items()}
     return {"kind": answer.kind, "rows": len(truth), "unlabelled": given - len(truth), "seed": seed, "resamples": drawn, "metrics": found,
-            **sheet(truth, replace(answer, values=values, spread=None))}
+            **sheet(truth, replace(answer, values=values, spread=None, offsets=None))}
 
 
 def _entry(value: float, parts: list[np.ndarray]) -> dict[str, float | None]:
@@ -233,6 +263,7 @@ def worst(truth: np.ndarray, answer: Answer, k: int) -> np.ndarray:
     """Return positions int64 [≤ k] of the rows that are most wrong, the worst first (ties by position).
 
     Label: the most confident errors. Number: the largest absolute errors. Flags: rows with a wrong flag, the most confident flag first.
+    Tags: rows with the most wrong tags.
     """
     import numpy as np
 
@@ -241,6 +272,12 @@ def worst(truth: np.ndarray, answer: Answer, k: int) -> np.ndarray:
     if answer.kind == "number":
         away = np.abs(np.asarray(truth, dtype=np.float64) - answer.values[:, 0])
         known = np.flatnonzero(~np.isnan(away) & (away > 0))
+    elif answer.kind == "tags":
+        kept = np.flatnonzero((np.asarray(truth) != -1).any(axis=1))
+        right, said = _known_tags(truth, answer)
+        away = np.zeros(len(truth))
+        away[kept] = (right != said).sum(axis=1)
+        known = np.flatnonzero(away)
     else:
         flags = np.asarray(truth)
         away = np.abs(flags - answer.values.astype(np.float64)).max(axis=1, initial=0.0)

@@ -54,13 +54,19 @@ def recurrent_graph(network: TextRnn, opset: int) -> onnx.ModelProto:
     states = graph.node("Transpose", [_vectors(network, graph)], "steps", perm=[1, 0, 2])
     for index, layer in enumerate(network.layers):
         states = _layer(network, graph, layer, states, index)
-    features = _pooled(network, graph, states)
-    weight, bias = (graph.weight(name, item.detach().numpy()) for name, item in network.classifier.named_parameters())
-    graph.node("Gemm", [features, weight, bias], "logits", transB=1)
-    axes = ["batch", "length"]
+    tags, axes = "tags" in network.heads, ["batch", "length"]
+    if tags:
+        by_row = graph.node("Transpose", [states], "states_by_row", perm=[1, 0, 2])
+        head = network.classifier
+        product = graph.node("MatMul", [by_row, graph.weight("weight", head.weight.detach().numpy().T)], "product")
+        graph.node("Add", [product, graph.weight("bias", head.bias.detach().numpy())], "logits")
+    else:
+        features = _pooled(network, graph, states)
+        weight, bias = (graph.weight(name, item.detach().numpy()) for name, item in network.classifier.named_parameters())
+        graph.node("Gemm", [features, weight, bias], "logits", transB=1)
     inputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, axes)
               for name in ("input_ids", "attention_mask", "token_type_ids")]
-    output = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", len(network.labels)])
+    output = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [*(axes if tags else axes[:1]), len(network.labels)])
     made = onnx.helper.make_graph(graph.nodes, "main_graph", inputs, [output], graph.weights)
     model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", opset)], producer_name="bessemer", ir_version=_IR)
     onnx.checker.check_model(model)

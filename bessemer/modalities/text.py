@@ -116,11 +116,16 @@ def text(config: Text) -> Modality:
             found: list[str] = _washed(config, pa.array(texts, pa.string()))[0].to_pylist()
             return found
 
+        def firsts(texts: Sequence[str], unit: str) -> list[tuple[list[int], list[int]]]:
+            from bessemer.modalities import _units
+
+            return _units.firsts(tokenizer, texts, unit)
+
         washes = config.html == "strip" or config.mend or bool(config.scrub)
 
         return Codec(encode=encode, collate=lambda stored, limit: tokens.collate(stored, limit or config.max_length, info),
                      length="ids", info=info, tidy=slow if washes else lambda texts: tidied(texts, config.unicode_form, slow),
-                     ids=lambda texts: tokens.ids_of(tokenizer, texts))
+                     ids=lambda texts: tokens.ids_of(tokenizer, texts), firsts=firsts)
 
     return Modality(clean=clean, fit=fit, load=load, roles=("input",))
 

@@ -22,7 +22,7 @@ from bessemer.nn.network import Network
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU, "gelu_new": partial(nn.GELU, approximate="tanh"),
     "gelu_pytorch_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
-HEADS = ("mlm", "nsp", "classification")
+HEADS = ("mlm", "nsp", "classification", "tags")
 _ARCHITECTURES = {(): "BertModel", ("mlm",): "BertForMaskedLM", ("nsp",): "BertForNextSentencePrediction",
                   ("mlm", "nsp"): "BertForPreTraining"}
 
@@ -254,12 +254,12 @@ class Predictions(nn.Module):
 
 
 class Bert(Network):
-    """BERT with any of the heads `mlm`, `nsp`, `classification`.
+    """BERT with any of the heads `mlm`, `nsp`, and one of `classification` and `tags`.
 
     Args:
         config: its shape.
         heads: which heads it has; an unknown one is a ValueError.
-        num_labels: C, with a classification head.
+        num_labels: C, with a head of classes or tags.
         labels: class names in code order; `LABEL_0`, … without them.
     """
 
@@ -280,7 +280,7 @@ class Bert(Network):
                 self.cls["predictions"] = Predictions(config, config.vocab_size)
             if "nsp" in heads:
                 self.cls["seq_relationship"] = nn.Linear(config.hidden_size, 2)
-        if "classification" in heads:
+        if "classification" in heads or "tags" in heads:
             chosen = config.classifier_dropout
             self.dropout = nn.Dropout(config.hidden_dropout_prob if chosen is None else chosen)
             self.classifier = nn.Linear(config.hidden_size, len(self.labels))
@@ -322,8 +322,9 @@ class Bert(Network):
         return result
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C]; inputs int64 [B, L]."""
-        return self.class_logits(self.pool(self.encode(input_ids, attention_mask, token_type_ids)))
+        """Return class logits [B, C], with the head `tags` those of each token [B, L, C]; inputs int64 [B, L]."""
+        hidden_BLD = self.encode(input_ids, attention_mask, token_type_ids)
+        return self.class_logits(hidden_BLD if "tags" in self.heads else self.pool(hidden_BLD))
 
     def head_names(self) -> tuple[str, ...]:
         """Return the submodules that are heads."""
@@ -332,13 +333,15 @@ class Bert(Network):
     def describe(self) -> dict[str, Any]:
         """Return config.json's content: what `AutoModel…from_pretrained` needs."""
         pretraining = tuple(head for head in ("mlm", "nsp") if head in self.heads)
-        classifies = "classification" in self.heads
+        classifies, tags = "classification" in self.heads, "tags" in self.heads
+        name = "BertForTokenClassification" if tags else "BertForSequenceClassification" if classifies else _ARCHITECTURES[pretraining]
         found: dict[str, Any] = {
-            "architectures": ["BertForSequenceClassification" if classifies else _ARCHITECTURES[pretraining]],
+            "architectures": [name],
             "model_type": "bert", "dtype": "float32", "tie_word_embeddings": True, **dataclasses.asdict(self.config)}
-        if classifies:
+        if classifies or tags:
             found["id2label"] = {str(code): label for code, label in enumerate(self.labels)}
             found["label2id"] = {label: code for code, label in enumerate(self.labels)}
+        if classifies:
             found["problem_type"] = "single_label_classification"
         return found
 

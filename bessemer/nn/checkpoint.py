@@ -44,7 +44,7 @@ def load_network(folder: Path, heads: tuple[str, ...], labels: tuple[str, ...] =
 
     Args:
         folder: holds config.json and weights.
-        heads: of `"mlm"`, `"nsp"`, `"classification"`.
+        heads: of `"mlm"`, `"nsp"`, and one of `"classification"` and `"tags"`.
         labels: class names in code order; empty takes the folder's own.
         new_heads: begin with new heads even where the folder holds them.
     """
@@ -54,10 +54,16 @@ def load_network(folder: Path, heads: tuple[str, ...], labels: tuple[str, ...] =
         return opener(folder, config, heads, labels, new_heads)
     if config.get("model_type") != "bert":
         return load_hf(folder, read_weights(folder), heads, labels, new_heads)
-    labels = labels if labels or "classification" not in heads else saved_labels(config)
+    labels = labels if labels or not {"classification", "tags"} & set(heads) else saved_labels(config)
     module = Bert(bert_config(config, folder), heads, len(labels), labels)
     adopt(module, folder, new_heads)
     return module
+
+
+def answering(folder: Path) -> tuple[str, ...]:
+    """Return the head that a trained folder answers with: `tags`, or `classification`."""
+    names = read_config(folder).get("architectures") or [""]
+    return ("tags",) if str(names[0]).endswith("ForTokenClassification") else ("classification",)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -156,14 +162,14 @@ def adopt(module: Network, folder: Path, new_heads: bool = False) -> None:
     """
     state = canonical(read_weights(folder))
     wanted = module.tensors()
-    heads_there = set() if new_heads else {head for prefix, head in _HEAD_OF.items()
-                                           if any(name.startswith(prefix) for name in state)}
-    if "classification" in heads_there & set(module.heads):
+    named = {**_HEAD_OF, "classifier.": answering(folder)[0]}
+    heads_there = set() if new_heads else {head for prefix, head in named.items() if any(name.startswith(prefix) for name in state)}
+    if {"classification", "tags"} & heads_there & set(module.heads):
         _check_labels(module, folder)
     pooler_there = "bert.pooler.dense.weight" in state
     for name, target in wanted.items():
-        head = next((head for prefix, head in _HEAD_OF.items() if name.startswith(prefix)), None)
-        if (head is not None and head not in heads_there) or (name.startswith("bert.pooler.") and not pooler_there):
+        head = next((head for prefix, head in named.items() if name.startswith(prefix)), None)
+        if (head is not None and head not in heads_there & set(module.heads)) or (name.startswith("bert.pooler.") and not pooler_there):
             continue
         if name not in state:
             raise UserError(f"'{folder}': the weights lack '{name}' {list(target.shape)}, which this network needs")

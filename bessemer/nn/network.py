@@ -15,7 +15,7 @@ class Network(nn.Module, ABC):
     """A text encoder with named heads.
 
     Attributes:
-        heads: the heads that it has, of `"mlm"`, `"nsp"`, `"classification"`.
+        heads: the heads that it has, of `"mlm"`, `"nsp"`, and one of `"classification"` and `"tags"`.
         labels: class names in code order; empty without a classification head.
     """
 
@@ -44,7 +44,10 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C] of a batch; this is what is exported. Inputs int64 [B, L]."""
+        """Return class logits [B, C] of a batch, with the head `tags` those of each token [B, L, C]; this is what is exported.
+
+        Inputs int64 [B, L].
+        """
 
     @abstractmethod
     def head_names(self) -> tuple[str, ...]:

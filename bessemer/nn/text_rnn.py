@@ -48,7 +48,7 @@ class TextRnn(Network):
 
     def __init__(self, config: TextRnnConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
-        words.check_heads("text_rnn", heads)
+        words.check_heads("text_rnn", heads, ("classification", "tags"))
         self.config, self.heads, self.labels = config, heads, labels
         self.rows = TokenRows(config)
         self.words = words.table(config)
@@ -56,16 +56,17 @@ class TextRnn(Network):
         ways = 2 if config.bidirectional else 1
         sizes = [config.embedding_size, *[ways * config.hidden_size] * (config.num_layers - 1)]
         self.layers = nn.ModuleList(made(size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional) for size in sizes)
-        if "classification" in heads:
-            self.classifier = nn.Linear(ways * config.hidden_size * len(config.pooling), len(labels))
+        if heads:
+            summaries = 1 if "tags" in heads else len(config.pooling)
+            self.classifier = nn.Linear(ways * config.hidden_size * summaries, len(labels))
 
     def encode(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
-        """Return one summary of each row [B, 1, D]: what is pooled has no state for each token."""
+        """Return one summary of each row [B, 1, D]: what is pooled has no state for each token. With the head `tags` those, [B, L, D]."""
         x_BLI = self.words(self.rows(input_ids_BL, attention_mask_BL))
         length_B = attention_mask_BL.sum(1)
         for layer in self.layers:
             x_BLI = self._layer(layer, x_BLI * self._mask(x_BLI, self.config.dropout), length_B)
-        return self._pooled(x_BLI, attention_mask_BL, length_B)[:, None]
+        return x_BLI if "tags" in self.heads else self._pooled(x_BLI, attention_mask_BL, length_B)[:, None]
 
     def _mask(self, like_BLI: Tensor, share: float) -> Tensor | float:
         """Return a mask [B, 1, I], kept through time, scaled so that the mean stays; 1 outside training."""
@@ -133,16 +134,19 @@ class TextRnn(Network):
         return result
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C]; inputs int64 [B, L]."""
-        return self.class_logits(self.pool(self.encode(input_ids, attention_mask, token_type_ids)))
+        """Return class logits [B, C], with the head `tags` those of each token [B, L, C]; inputs int64 [B, L]."""
+        hidden_BLD = self.encode(input_ids, attention_mask, token_type_ids)
+        if "tags" in self.heads:
+            return self.class_logits(hidden_BLD * self._mask(hidden_BLD, self.config.dropout))
+        return self.class_logits(self.pool(hidden_BLD))
 
     def head_names(self) -> tuple[str, ...]:
         """Return the submodules that are heads."""
-        return ("classifier",) if "classification" in self.heads else ()
+        return ("classifier",) if self.heads else ()
 
     def describe(self) -> dict[str, Any]:
         """Return config.json's content."""
-        return words.describe("text_rnn", "TextRnn", self.config, self.labels)
+        return words.describe("text_rnn", "TextRnnForTokenClassification" if "tags" in self.heads else "TextRnn", self.config, self.labels)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every parameter and the token map."""

@@ -83,9 +83,12 @@ def table(config: WordsConfig, more: int = 0) -> nn.Embedding:
     return made
 
 
-def check_heads(kind: str, heads: tuple[str, ...]) -> None:
+def check_heads(kind: str, heads: tuple[str, ...], known: tuple[str, ...] = ("classification",)) -> None:
     """Refuse heads that a student does not have."""
-    other = [head for head in heads if head != "classification"]
+    other = [head for head in heads if head not in known]
+    if other == ["tags"]:
+        raise UserError(f"the model '{kind}' has one answer for a text and none for each unit; for tags take 'bert', 'text_rnn' or "
+                        "'pretrained' (BERT)")
     if other:
         raise UserError(f"the model '{kind}' has no head '{other[0]}': it learns labels alone; pretrain a model such as 'bert'")
 
@@ -115,7 +118,7 @@ def labels_of(config: dict[str, Any], heads: tuple[str, ...], labels: tuple[str,
     """Return the class names that a network which is read again shall have: those asked for, or the folder's."""
     from bessemer.nn.checkpoint import saved_labels
 
-    return labels if labels or "classification" not in heads else saved_labels(config)
+    return labels if labels or not {"classification", "tags"} & set(heads) else saved_labels(config)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from bessemer.core.heads import answers
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Answer, Predictor
 from bessemer.predictors._rows import NetworkPredictor, heads_of, input_column
+from bessemer.predictors._tags import of_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ def network_predictor(folder: Path, schema: Schema, form: str, graph: Graph, max
     heads = heads_of(folder, schema)
     width = sum(head.width for head in heads)
     codec = codec_of(input_column(schema), folder)
-    return NetworkPredictor(schema, form, codec, max_length, lambda arrays: graph.score(arrays, width), heads)
+    return of_texts(NetworkPredictor(schema, form, codec, max_length, lambda arrays: graph.score(arrays, width), heads))
 
 
 def _table(folder: Path, schema: Schema, form: str, graph: Graph) -> Predictor:

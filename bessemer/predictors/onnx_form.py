@@ -42,6 +42,7 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
     def open_folder(folder: Path, schema: Schema, form: str) -> Predictor:
         from bessemer.modalities import codec_of
+        from bessemer.predictors._tags import of_texts
 
         file = folder / config.file
         session = open_session(file)
@@ -62,7 +63,7 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
         rows = int(session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, MAX_ROWS))
         codec = codec_of(input_column(schema), folder)
-        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads, rows)
+        return of_texts(NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads, rows))
 
     return open_folder
 

@@ -33,12 +33,13 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
         import torch
 
         from bessemer.modalities import codec_of
-        from bessemer.nn.checkpoint import load_network
+        from bessemer.nn.checkpoint import answering, load_network
+        from bessemer.predictors._tags import of_texts
 
         heads = heads_of(folder, schema)
         # what is no single label is told apart by heads.json alone; its outputs' names are the folder's own
-        alone = heads[0].labels if len(heads) == 1 and heads[0].width == len(heads[0].labels) and heads[0].kind == "label" else ()
-        network = load_network(folder, ("classification",), alone).eval()
+        alone = heads[0].labels if len(heads) == 1 and heads[0].width == len(heads[0].labels) and heads[0].kind != "flags" else ()
+        network = load_network(folder, answering(folder), alone).eval()
 
         def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
             with torch.inference_mode():
@@ -47,6 +48,6 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
             return result
 
         codec = codec_of(input_column(schema), folder)
-        return NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads)
+        return of_texts(NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads))
 
     return open_folder

@@ -22,7 +22,8 @@ SAME = {
 CERTAIN = {
     "label": "Probabilities are as calibrated as the ECE says, no better; a threshold for decisions needs data of your own.",
     "number": "An estimate far outside the range of the training rows is a guess; quantiles cover what the coverage says, no more.",
-    "flags": "A label is said to hold from a probability of one half; another threshold needs data of your own."}
+    "flags": "A label is said to hold from a probability of one half; another threshold needs data of your own.",
+    "tags": "Each unit has its most probable tag; nothing makes the tags of neighbours fit each other."}
 BIAS = {
     "text": "The model repeats the biases of its training text and of its labels.",
     "table": "The model repeats the biases of its training rows and of how their truth was found."}
@@ -30,7 +31,8 @@ BIAS = {
 INTENDED = {
     "label": "Assigning one of the labels below to {rows} like those that it was trained on.",
     "number": "Estimating a number for {rows} like those that it was trained on.",
-    "flags": "Telling which of the labels below hold for {rows} like those that it was trained on."}
+    "flags": "Telling which of the labels below hold for {rows} like those that it was trained on.",
+    "tags": "Giving each unit of a text one of the labels below, for {rows} like those that it was trained on."}
 CARE = "Not for decisions about people without a person in between."
 
 USAGE = {"text": '''import bessemer

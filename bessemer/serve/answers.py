@@ -15,7 +15,8 @@ def plain_rows(answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
     """Return for each row what is said of each target: `{target: {"kind": …, …}}`.
 
     A label has `label`, `probability` and `probabilities`; a number `value` and, where the model has them, `quantiles`; flags have
-    `labels` (those that hold) and `probabilities`. `spread` is there where the model has members.
+    `labels` (those that hold) and `probabilities`; tags `tags` and `probabilities`, one of each for every
+    unit of the text. `spread` is there where the model has members.
     """
     columns = {target: _WAYS[answer.kind](answer) for target, answer in answers.items()}
     for target, answer in answers.items():
@@ -47,4 +48,13 @@ def _flags(answer: Answer) -> list[dict[str, Any]]:
              "probabilities": dict(zip(names, row, strict=True))} for row in answer.values.tolist()]
 
 
-_WAYS: dict[str, Callable[[Answer], list[dict[str, Any]]]] = {"label": _label, "number": _number, "flags": _flags}
+def _tags(answer: Answer) -> list[dict[str, Any]]:
+    assert answer.offsets is not None
+    names, ends = answer.labels, answer.offsets.tolist()
+    best = [names[code] for code in answer.values.argmax(axis=1).tolist()]
+    sure = answer.values.max(axis=1).tolist()
+    return [{"kind": "tags", "tags": best[start:stop], "probabilities": sure[start:stop]}
+            for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+
+
+_WAYS: dict[str, Callable[[Answer], list[dict[str, Any]]]] = {"label": _label, "number": _number, "flags": _flags, "tags": _tags}

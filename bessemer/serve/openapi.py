@@ -112,7 +112,9 @@ _PROBLEM = _object({"type": TEXT, "title": TEXT, "status": {"type": "integer"}, 
 _SAID: Json = {"oneOf": [
     _object({"kind": {"const": "label"}, "label": TEXT, "probability": {"type": "number"}, "probabilities": {"type": "object"}}),
     _object({"kind": {"const": "number"}, "value": {"type": "number"}}),
-    _object({"kind": {"const": "flags"}, "labels": {"type": "array", "items": TEXT}, "probabilities": {"type": "object"}})]}
+    _object({"kind": {"const": "flags"}, "labels": {"type": "array", "items": TEXT}, "probabilities": {"type": "object"}}),
+    _object({"kind": {"const": "tags"}, "tags": {"type": "array", "items": TEXT},
+             "probabilities": {"type": "array", "items": {"type": "number"}}})]}
 
 
 def _row(version: Version) -> Json:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bessemer.core.run import RunContext
     from bessemer.core.types import Answer, Predictor
 
-BASE = {"label": "accuracy", "number": "r2", "flags": "f1_micro"}
+BASE = {"label": "accuracy", "number": "r2", "flags": "f1_micro", "tags": "accuracy"}
 """Kind of answer -> the score whose loss a budget limits."""
 SECONDS, ROUNDS = 1.5, 30
 WHOLE_SECONDS, WHOLE_ROUNDS = 6.0, 60

@@ -22,7 +22,7 @@ from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS
 from bessemer.modalities import codec_of, column_folder
 from bessemer.modalities.category import check_target
-from bessemer.stages._tables import CODES, NUMBERS, SCALED
+from bessemer.stages._tables import CODES, FIRSTS, NUMBERS, SCALED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -196,6 +196,8 @@ def stored(table: pa.Table, schema: Schema, codecs: Mapping[str, Codec], vectors
         elif column.role == Role.TARGET:
             encoded = codecs[column.name].encode(table[column.name].combine_chunks())
             found[column.name] = next(encoded[part] for part in ("codes", "value", "flags") if part in encoded)
+            if column.modality["kind"] == "tags":
+                found[f"{column.name}{FIRSTS}"] = first_tokens(table, column, schema, codecs)
             if "scaled" in encoded:
                 found[f"{column.name}{SCALED}"] = encoded["scaled"]
         else:
@@ -208,6 +210,16 @@ def stored(table: pa.Table, schema: Schema, codecs: Mapping[str, Codec], vectors
             if matrix.shape[1]:
                 found[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
     return pa.table(found)
+
+
+def first_tokens(table: pa.Table, column: Column, schema: Schema, codecs: Mapping[str, Codec]) -> pa.Array:
+    """Return for each unit of the text that a column of tags is about the place of its first token: list<int32>."""
+    import pyarrow as pa
+
+    read = codecs[schema.only(Role.INPUT, "text").name].firsts
+    assert read is not None
+    text = table[schema.only(Role.INPUT, "text").name].to_pylist()
+    return pa.array([first for _, first in read(text, codecs[column.name].info["unit"])], pa.list_(pa.int32()))
 
 
 def with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema:

@@ -130,8 +130,11 @@ def _default_task(spec: Spec) -> str | dict[str, Any]:
     from bessemer.tasks.supervised import taught
 
     known = taught(spec.fitted_on or spec)
-    if isinstance(spec, TaskSpec) and [column.modality["kind"] for column in spec.schema.by_role(Role.TARGET)] == ["category"]:
+    kinds = [column.modality["kind"] for column in spec.schema.by_role(Role.TARGET)]
+    if isinstance(spec, TaskSpec) and kinds == ["category"]:
         return "distillation" if known else "classification"
+    if isinstance(spec, TaskSpec) and kinds == ["tags"]:
+        return "sequence_labelling"
     return {"kind": "supervised", "distil": {}} if known else "supervised"
 
 
@@ -262,13 +265,15 @@ def _measured(spec: Spec, answers: Mapping[str, Answer], batches: list[np.ndarra
 
 def metric_names(task: Task) -> dict[str, bool]:
     """Return the metrics that a validation of a supervised task gives, and whether more of each is better."""
-    from bessemer.evaluate.score import MAIN, larger_is_better
+    from bessemer.evaluate.score import MAIN, larger_is_better, measurable
 
+    tags = next((head.labels for head in task.outputs if head.kind == "tags"), ())
     kinds = {head.target: head.kind for head in task.outputs} or {task.name: "label"}
     prefix = "{} " if len(kinds) > 1 else ""
     found = {"loss": False}
     for target, kind in kinds.items():
-        found.update({f"{prefix.format(target)}{name}": larger_is_better(name, kind) for name in MAIN[kind]})
+        names = measurable(kind, labels=tags) if tags else MAIN[kind]
+        found.update({f"{prefix.format(target)}{name}": larger_is_better(name, kind) for name in names})
     return found
 
 

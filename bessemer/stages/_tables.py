@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bessemer.core.types import Batch, Task
 
-NUMBERS, CODES, SCALED = ".numbers", ".codes", ".scaled"
+NUMBERS, CODES, SCALED, FIRSTS = ".numbers", ".codes", ".scaled", ".firsts"
 CALIBRATED_ROWS = 200_000
 
 

@@ -43,7 +43,7 @@ def build_spec(spec: Spec, task: Task, weights: Path | None) -> BuildSpec:
 
 def outputs_of(task: Task) -> tuple[str, ...]:
     """Return the names of a text network's outputs where its task divides them among targets: of one label the labels themselves."""
-    if len(task.outputs) == 1 and task.outputs[0].kind == "label" and task.outputs[0].link == "softmax":
+    if len(task.outputs) == 1 and task.outputs[0].kind in ("label", "tags") and task.outputs[0].link == "softmax":
         return task.outputs[0].labels
     return tuple(f"{head.target} {number}" for head in task.outputs for number in range(head.width))
 

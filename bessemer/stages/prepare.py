@@ -90,6 +90,10 @@ class Prepare(StageConfig):
             for name, config in columns.items():
                 if role not in modality(config).roles:
                     raise ValueError(f"the column '{name}' is of a kind that cannot be a{'n' * (role == 'input')} {role}")
+        tagged = [name for name, item in self.targets.items() if modality(item).misfit is not None]
+        if tagged and (len(self.targets) > 1 or [plugin_of("modalities", item).name for item in self.inputs.values()] != ["text"]):
+            raise ValueError(f"the target '{tagged[0]}' has a tag for each unit of a text; it needs one input of kind text, and no other "
+                             "target beside it")
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise ValueError(f"the column '{both[0]}' is an input and a target; it would be learnt from itself")
@@ -228,7 +232,7 @@ def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quaranti
     by = splitter.by
     plan = Plan(inputs={name: scrubbed.counted(name, modality(item).clean) for name, item in config.inputs.items()},
                 targets={name: modality(item).clean for name, item in config.targets.items()},
-                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal,
+                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal, fits=_fits(config),
                 by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column)) if by else None)
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
@@ -238,6 +242,12 @@ def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quaranti
             progress.advance(rows)
 
         return cleaning.clean(feeds, plan, work.clean, quarantine, each)
+
+
+def _fits(config: Prepare) -> dict[str, tuple[str, Any]]:
+    """Return what of each target of tags must fit the text."""
+    found = {name: modality(item).misfit for name, item in config.targets.items()}
+    return {name: (next(iter(config.inputs)), misfit) for name, misfit in found.items() if misfit is not None}
 
 
 def _feed(config: Any, plan: Plan) -> Feed:

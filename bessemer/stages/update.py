@@ -105,7 +105,7 @@ def _score(samples: Mapping[str, Sample], answers: Mapping[str, Mapping[str, Ans
     return sum(values) / len(values)
 
 
-FIRST = {"label": "accuracy", "number": "r2", "flags": "f1_micro"}
+FIRST = {"label": "accuracy", "number": "r2", "flags": "f1_micro", "tags": "accuracy"}
 
 
 def _table(config: Update, gate: Mapping[str, Sample], before: Mapping[str, Mapping[str, Answer]],

@@ -117,6 +117,9 @@ def _check(config: Supervised, columns: tuple[Column, ...]) -> None:
     """Refuse settings that name no target, or one that they do not suit."""
     if not columns:
         raise UserError("the data have no target, so there is nothing to learn; name one under targets in prepare")
+    tags = next((column.name for column in columns if column.modality["kind"] == "tags"), None)
+    if tags is not None:
+        raise UserError(f"the target '{tags}' has a tag for each unit of a text; the task for it is 'sequence_labelling'")
     names = [column.name for column in columns]
     for key, said in (("target_weights", config.target_weights), ("ordinal", config.ordinal)):
         unknown = sorted(set(said) - set(names))

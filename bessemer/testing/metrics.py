@@ -45,6 +45,9 @@ class MetricContract(PluginContract):
         if kind == "flags":
             flags = rng.integers(0, 2, (ROWS, self.classes))
             return flags, np.clip(0.5 * flags + rng.random(flags.shape) * 0.6, 0.0, 1.0)
+        if kind == "tags":
+            tags = rng.integers(0, self.classes, (ROWS, 7))
+            return tags, np.where(rng.random(tags.shape) < 0.8, tags, rng.integers(0, self.classes, tags.shape))
         codes = rng.integers(0, self.classes, ROWS)
         raw = rng.gamma(0.7, size=(ROWS, self.classes)) + 1e-3
         raw[np.arange(ROWS), codes] += 0.7

@@ -77,7 +77,7 @@ class ModalityContract(PluginContract):
         """One or more roles of the schema."""
         modality = self.modality(tmp_path)
         assert modality.roles and set(modality.roles) <= {role.value for role in Role}
-        assert bool(modality.answer) == ("target" in modality.roles) and modality.answer in ("", "label", "number", "flags")
+        assert bool(modality.answer) == ("target" in modality.roles) and modality.answer in ("", "label", "number", "flags", "tags")
         assert not modality.vector or "input" in modality.roles
 
     def test_fitting_twice_gives_the_same_bytes(self, tmp_path: Path) -> None:
@@ -177,6 +177,9 @@ def _check_target(answer: str, stored: dict[str, pa.Array], info: dict[str, Any]
         inverse, known = Inverse(**info["inverse"]), np.isfinite(value)
         spread = float(np.ptp(value[known]))
         assert np.allclose(inverse.apply(scaled[known]), value[known], rtol=1e-5, atol=1e-5 * spread)
+    elif answer == "tags":
+        codes = stored["codes"].flatten().to_numpy()
+        assert stored["codes"].type == pa.list_(pa.int32()) and codes.min() >= -2 and codes.max() < len(info["labels"])
     else:
         flags = stored["flags"].flatten().to_numpy().reshape(-1, len(info["labels"]))
         assert flags.dtype == np.int8 and set(np.unique(flags)) <= {-1, 0, 1}

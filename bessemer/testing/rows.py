@@ -6,6 +6,7 @@ Legend: B rows, L tokens, N rows of the split.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,19 @@ def split_of(num_rows: int = 40) -> TaskSpec:
                     max_length=MAX_LENGTH)
 
 
+def tagged_split(num_rows: int = 40) -> TaskSpec:
+    """Return the split of `split_of` with a tag for each second token of a row, the first of them at its first token."""
+    plain = split_of(num_rows)
+    sizes = [(length + 1) // 2 for length in plain.lengths.tolist()]
+    codes = [[(row + place) % len(LABELS) for place in range(size)] for row, size in enumerate(sizes)]
+    whole = plain.take(np.arange(num_rows)).drop_columns([TARGET, f"{TARGET}.teacher"])
+    rows = whole.append_column(TARGET, pa.array(codes, pa.list_(pa.int32()))).append_column(
+        f"{TARGET}.firsts", pa.array([[2 * place for place in range(size)] for size in sizes], pa.list_(pa.int32())))
+    column = Column(name=TARGET, role=Role.TARGET, modality={"kind": "tags"}, labels=LABELS,
+                    facts={"counts": {label: sum(row.count(code) for row in codes) for code, label in enumerate(LABELS)}})
+    return replace(plain, schema=Schema(columns=(SCHEMA.columns[0], column)), take=lambda positions: rows.take(pa.array(positions)))
+
+
 def _taught(num_rows: int) -> pa.Array:
     """Return what a teacher might say of each row: log-probabilities, fixed-size lists float32 [C]."""
     logits = np.random.default_rng(1).normal(size=(num_rows, len(LABELS)))
@@ -104,7 +118,7 @@ def network(heads: tuple[str, ...], seed: int = 0) -> Bert:
     torch.manual_seed(seed)
     shape = BertConfig(vocab_size=VOCAB_SIZE, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
                        max_position_embeddings=MAX_LENGTH, initializer_range=0.3)
-    labels = LABELS if "classification" in heads else ()
+    labels = LABELS if {"classification", "tags"} & set(heads) else ()
     return Bert(shape, heads, len(labels), labels).eval()
 
 

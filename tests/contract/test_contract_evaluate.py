@@ -10,7 +10,8 @@ from bessemer.core.config import Config
 from bessemer.testing.metrics import MetricContract
 from tests.contract.each import Examples, example, kinds
 
-EXAMPLES: Examples = {"pinball": lambda _: {"quantiles": list(MetricContract.quantiles)}}
+EXAMPLES: Examples = {"pinball": lambda _: {"quantiles": list(MetricContract.quantiles)},
+                      **{f"span_{name}": lambda _: {"labels": ["B", "I", "O"]} for name in ("precision", "recall", "f1")}}
 
 
 class TestEachMetric(MetricContract):

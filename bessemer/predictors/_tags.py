@@ -1,0 +1,71 @@
+"""Predictors of tags: an answer for each unit of a text; a long text is read in windows that overlap.
+
+Legend: N rows, B rows in a batch, W windows of these, L tokens, U units, C tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bessemer.core.errors import GuardError, UserError
+from bessemer.core.heads import tag_answers
+from bessemer.core.types import Answer
+from bessemer.predictors._rows import NetworkPredictor, batches
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def of_texts(plain: NetworkPredictor) -> NetworkPredictor:
+    """Return a network's predictor as its heads need it: the one of tags, or itself."""
+    if [head.kind for head in plain.heads] != ["tags"]:
+        return plain
+    return TagPredictor(plain.schema, plain.form, plain.codec, plain.max_length, plain.predict_batch, plain.heads, plain.rows_at_once)
+
+
+@dataclass(eq=False)
+class TagPredictor(NetworkPredictor):
+    """A network that gives logits for each token; `predict_batch` returns [W, L, C]."""
+
+    def encode(self, texts: Sequence[str]) -> list[Any]:
+        """Return each clean text's token ids, and the place of each unit's first token among them."""
+        if self.codec.firsts is None:
+            raise UserError(f"the column '{self._input.name}' is no text, and the form '{self.form}' reads texts")
+        return list(self.codec.firsts(texts, self.heads[0].unit))
+
+    def cost(self, ids: Any) -> int:
+        """Return how many tokens the network reads of a row, those in two windows twice."""
+        count, room = len(ids[0]), self.max_length - 2
+        return count + 2 if count <= room else (1 + -(-(count - room) // max(1, room - room // 4))) * self.max_length
+
+    def answer(self, ids: Sequence[Any]) -> dict[str, Answer]:
+        """Return the answers of encoded rows, in their order."""
+        import numpy as np
+
+        from bessemer.data.windows import windows
+
+        offsets = np.cumsum([0, *(len(first) for _, first in ids)]).astype(np.int64)
+        logits_UC = np.zeros((int(offsets[-1]), self.heads[0].width), np.float32)
+        cost_N = np.array([self.cost(row) for row in ids], np.int64)
+        for chosen_B in batches(cost_N, self.rows_at_once):
+            rows = [ids[row] for row in chosen_B.tolist()]
+            found = windows([row[0] for row in rows], [row[1] for row in rows], self.max_length, self.codec.info)
+            part_UC = self._scored(found.arrays)[found.window, found.place]
+            for place, row in enumerate(chosen_B.tolist()):
+                logits_UC[offsets[row]:offsets[row + 1]] = part_UC[found.offsets[place]:found.offsets[place + 1]]
+        broken = np.flatnonzero(~np.isfinite(logits_UC).all(axis=1))
+        if len(broken):
+            raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row "
+                             f"{int(np.searchsorted(offsets, broken[0], side='right'))}; its weights are damaged: train or export it again")
+        return tag_answers(self.heads, logits_UC, offsets)
+
+    def _scored(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Return logits [W, L, C]; where rows must be scored one by one, so must windows."""
+        import numpy as np
+
+        if self.rows_at_once > 1 or len(arrays["input_ids"]) == 1:
+            return self.predict_batch(arrays)
+        return np.concatenate([self.predict_batch({name: array[row:row + 1] for name, array in arrays.items()})
+                               for row in range(len(arrays["input_ids"]))])
