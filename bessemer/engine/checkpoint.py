@@ -1,7 +1,8 @@
 """Checkpoints: atomic, asynchronous, free of pickle.
 
-`step-<n>/` holds `weights.safetensors`, `optimizer.safetensors`, `best.safetensors` (when there are best weights) and
-`state.json`, with the size and SHA-256 of each. It is written as `step-<n>.part/` and renamed when all of it is on disk.
+`step-<n>/` holds `weights.safetensors`, `optimizer.safetensors`, `best.safetensors` (when there are best weights),
+`average.safetensors` (when weights are averaged) and `state.json`, with the size and SHA-256 of each. It is written as
+`step-<n>.part/` and renamed when all of it is on disk.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Snapshot:
         optimizer: `<parameter index>.<name>` -> tensor of the optimiser's state.
         best: the weights with the best validation value so far, empty before the first.
         state: cursor, random state, schedule position, curves' offset, early-stopping counters. JSON values.
+        average: the averages of the weights so far, empty where there are none.
     """
 
     step: int
@@ -43,6 +45,7 @@ class Snapshot:
     optimizer: Tensors
     best: Tensors
     state: dict[str, Any]
+    average: Tensors = field(default_factory=dict)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
@@ -111,7 +114,8 @@ class Checkpoints:
     def _write_now(self, snapshot: Snapshot, part: Path, target: Path) -> None:
         part.mkdir(parents=True)
         files = {}
-        for name, tensors in (("weights", snapshot.weights), ("optimizer", snapshot.optimizer), ("best", snapshot.best)):
+        for name, tensors in (("weights", snapshot.weights), ("optimizer", snapshot.optimizer), ("best", snapshot.best),
+                              ("average", snapshot.average)):
             if not tensors:
                 continue
             path = part / f"{name}.safetensors"
@@ -142,7 +146,7 @@ class Checkpoints:
                                 f"one; {again}")
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            tensors: dict[str, Tensors] = {"weights": {}, "optimizer": {}, "best": {}}
+            tensors: dict[str, Tensors] = {"weights": {}, "optimizer": {}, "best": {}, "average": {}}
             for name, entry in state.pop("files").items():
                 path = folder / name
                 if not path.is_file() or path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
@@ -150,7 +154,7 @@ class Checkpoints:
                 tensors[path.stem] = load_file(path)
         except (ValueError, KeyError, OSError, SafetensorError) as error:
             raise UserError(f"the checkpoint '{folder}' cannot be read ({error}); {again}") from None
-        return Snapshot(state.pop("step"), tensors["weights"], tensors["optimizer"], tensors["best"], state)
+        return Snapshot(state.pop("step"), tensors["weights"], tensors["optimizer"], tensors["best"], state, tensors["average"])
 
 
 def _flush(path: Path) -> None:

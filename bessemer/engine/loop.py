@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,10 +24,12 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.run import Cost
 from bessemer.core.types import Batch
 from bessemer.engine import guards
+from bessemer.engine.averages import Averages, check_averaging
 from bessemer.engine.checkpoint import Checkpoints, Snapshot, Tensors, copy, optimizer_tensors, restore_optimizer
 from bessemer.engine.curves import Curves
 from bessemer.engine.job import Job, batches_of, make_plan, positions_of
-from bessemer.engine.optim import forget, make_optimizer, make_schedule
+from bessemer.engine.layers import Unfreezing
+from bessemer.engine.optim import forget, make_optimizer, make_schedule, penalise
 from bessemer.engine.sampler import padded_costs
 from bessemer.engine.split import Split
 
@@ -107,6 +109,13 @@ def _restore(network: torch.nn.Module, tensors: Tensors) -> None:
             value.copy_(tensors[name])
 
 
+def _averages(job: Job, total: int) -> Averages | None:
+    if job.config.averaging is None:
+        return None
+    check_averaging(job.network, job.before_step is not None)
+    return Averages(job.config.averaging, {name: value for name, value in job.network.named_parameters() if value.requires_grad}, total)
+
+
 class _Session:
     """One training under way: the state, the optimiser and the files, and the moves between them."""
 
@@ -115,6 +124,8 @@ class _Session:
         self.plan = make_plan(job)
         self.optimizer = make_optimizer(job.network, job.config)
         self.rate = make_schedule(job.config, self.plan.total)
+        self.unfreezing = Unfreezing(job.network, job.config.gradual_unfreezing, self.plan.whole[0])
+        self.averages = _averages(job, self.plan.total)
         self.before = guards.probe(job.network)
         self.state = State()
         self.best: Tensors = {}
@@ -126,6 +137,8 @@ class _Session:
             _restore(job.network, found.weights)
             restore_optimizer(self.optimizer, found.optimizer)
             self.best, saved = found.best, dict(found.state)
+            if self.averages:
+                self.averages.values = found.average
             offset = int(saved.pop("curves"))
             self.state = State(step=found.step, **saved)
             job.context.note(f"goes on from step {found.step} of {self.plan.total}")
@@ -136,7 +149,7 @@ class _Session:
         """Take a snapshot and have it written."""
         state = {**deepcopy(vars(self.state)), "curves": self.curves.offset()}  # the writer's thread must see no later change
         snapshot = Snapshot(state.pop("step"), copy(_trained(self.job.network)), copy(optimizer_tensors(self.optimizer)), self.best,
-                            state)
+                            state, copy(self.averages.values) if self.averages else {})
         self.checkpoints.save(snapshot, wait=wait)
         self.saved_at = time.monotonic()
 
@@ -149,12 +162,16 @@ class _Session:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        losses = job.gradients(job, batches, state.step)
+        with self.unfreezing.at(state.step):
+            losses = job.gradients(job, batches, state.step)
+        penalise(self.optimizer)
         limit = job.config.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(job.network.parameters(), math.inf if limit is None else limit))
         guards.check_gradient(norm, state.step, batches[0])
         self.optimizer.step()
         state.step += 1
+        if self.averages:
+            self.averages.add(state.step)
         for loss in losses:
             for name, (total, count) in {"loss": (loss.total.detach(), 1), **loss.sums}.items():
                 for book in (state.sums, state.logged_sums):
@@ -168,7 +185,11 @@ class _Session:
         return {name: total / count for name, (total, count) in losses[-1].sums.items() if count}
 
     def validate(self, epoch: float) -> None:
-        """Score the network, keep its weights if they are the best so far, count towards early stopping."""
+        """Score the network, its averaged weights where there are, keep them if they are the best so far, count towards early stopping."""
+        with self.averages.in_place() if self.averages else nullcontext():
+            self._validate(epoch)
+
+    def _validate(self, epoch: float) -> None:
         job, state = self.job, self.state
         training = job.network.training
         job.network.eval()
@@ -183,7 +204,7 @@ class _Session:
         state.validations.append({"step": state.step, "epoch": round(epoch, 6), "train_loss": means.get("loss", math.nan), **values})
         self.curves.add(state.step, epoch, **{f"validation_{key}": value for key, value in values.items()})
         value = values[name]
-        settled = job.settled(self.plan.total) if job.settled else 0
+        settled = max(job.settled(self.plan.total) if job.settled else 0, self.averages.start + 1 if self.averages else 0)
         first = state.best_step < settled <= state.step  # what was the best before was another kind of network
         if state.best_value is None or first or (value > state.best_value if more else value < state.best_value):
             state.best_value, state.best_step, state.without_better = value, state.step, 0

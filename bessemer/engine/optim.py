@@ -9,31 +9,58 @@ from typing import Any
 import torch
 
 from bessemer.engine.config import TrainingConfig
+from bessemer.engine.layers import depths
 from bessemer.nn.network import Network
 from bessemer.nn.sparse import SparseLinear
+
+UNCORRECTED = 2.0**40
 
 
 def make_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimiser over the trainable parameters; vectors (biases, normalisation) are not decayed.
 
-    Each group's `scale` is its learning rate as a multiple of the schedule's.
-    Equal to `torch.optim.AdamW` (bias correction on, eps 1e-8; Loshchilov & Hutter 2019) or `torch.optim.SGD`.
+    Each group's `scale` is its learning rate as a multiple of the schedule's; `l1` and `l2` are what `penalise` adds.
+    Equal to `torch.optim.AdamW` (Loshchilov & Hutter 2019), `torch.optim.Adam` (Kingma & Ba 2015) or `torch.optim.SGD`; without
+    bias_correction the first two step by lr m / (sqrt(v) + eps), as BERT's own optimiser does.
     """
-    sparse = {id(module.values) for module in network.modules() if isinstance(module, SparseLinear)}  # one-dimensional, yet weights
-    heads = tuple(f"{name}." for name in network.head_names()) if isinstance(network, Network) else ()
-    scale = 1.0 if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
-    groups: list[dict[str, Any]] = []
-    for of_head in (False, True):
-        chosen = [item for name, item in network.named_parameters() if item.requires_grad and name.startswith(heads) == of_head]
-        for decayed in (True, False):
-            part = [item for item in chosen if (item.ndim >= 2 or id(item) in sparse) == decayed]
-            groups.append({"params": part, "scale": scale if of_head else 1.0, "weight_decay": config.weight_decay if decayed else 0.0})
-    groups = [group for group in groups if group["params"]]
+    groups = _groups(network, config)
     if config.optim == "sgd":
         momentum = 0.9 if config.momentum is None else config.momentum
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum)
     betas = (0.9 if config.adam_beta1 is None else config.adam_beta1, 0.999 if config.adam_beta2 is None else config.adam_beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+    kind = torch.optim.AdamW if config.optim == "adamw" else torch.optim.Adam
+    made = kind(groups, lr=config.learning_rate, betas=betas, eps=config.adam_epsilon or 1e-8, fused=True)
+    for value in [item for group in made.param_groups for item in group["params"]] if config.bias_correction is False else ():
+        # The corrections divide by 1 - beta^step: after so many steps by 1. One more step leaves a float32 of this size as it is.
+        made.state[value] = {"step": torch.tensor(UNCORRECTED), "exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
+    return made
+
+
+def _groups(network: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Return the parameters by learning rate and by whether they are decayed: the trunk from the bottom up, then the heads."""
+    sparse = {id(module.values) for module in network.modules() if isinstance(module, SparseLinear)}  # one-dimensional, yet weights
+    heads = tuple(f"{name}." for name in network.head_names()) if isinstance(network, Network) else ()
+    of_heads = 1.0 if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
+    depth = depths(network, "layer_decay") if config.layer_decay < 1 else {}
+    groups: dict[tuple[bool, int, bool], dict[str, Any]] = {}
+    for name, item in network.named_parameters():
+        if not item.requires_grad:
+            continue
+        of_head, decayed, down = name.startswith(heads), item.ndim >= 2 or id(item) in sparse, depth.get(name, 0)
+        scale = of_heads if of_head else config.layer_decay**down
+        group = groups.setdefault((of_head, -down, not decayed), {"params": [], "scale": scale})
+        group["params"].append(item)
+        group.update({key: getattr(config, key) if decayed else 0.0 for key in ("weight_decay", "l1", "l2")})
+    return [groups[key] for key in sorted(groups)]
+
+
+@torch.no_grad()
+def penalise(optimizer: torch.optim.Optimizer) -> None:
+    """Add to the gradients what the penalties l2/2 w^2 and l1 |w| have: l2 w + l1 sign(w); what has no gradient gets none."""
+    for group in optimizer.param_groups:
+        for value in group["params"] if group["l1"] or group["l2"] else ():
+            if value.grad is not None:
+                value.grad.add_(value, alpha=group["l2"]).add_(value.sign(), alpha=group["l1"])
 
 
 def forget(optimizer: torch.optim.Optimizer, value: torch.nn.Parameter, places: torch.Tensor) -> None:
