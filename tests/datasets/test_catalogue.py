@@ -102,12 +102,16 @@ def test_reviews_zh(tmp_path: Path) -> None:
     assert rejected == [{"row": 2, "reason": "the line is empty", "content": "\u3000\u3000"}]
 
 
-def test_zh_pos_is_plain_text(tmp_path: Path) -> None:
+def test_zh_pos_is_plain_text_and_its_words(tmp_path: Path) -> None:
     found = data_set("zh-pos")
     (member,) = found.resource.members
     put(tmp_path, member, "\u8fc8\u5411/v  \u5145\u6ee1/v  \uff11/m  \u3002/w \nA/B/nx  \u9662/Ng\n".encode())
     table, numbers, _ = read(found, tmp_path)
-    assert table.to_pylist() == [{"text": "\u8fc8\u5411\u5145\u6ee1\uff11\u3002"}, {"text": "A/B\u9662"}] and numbers.tolist() == [1, 2]
+    assert table.to_pylist() == [
+        {"text": "\u8fc8\u5411\u5145\u6ee1\uff11\u3002",
+         "words": "\u8fc8\u5411 \u5145\u6ee1 \uff11 \u3002", "tags": "v v m w", "places": "B E B E S S"},
+        {"text": "A/B\u9662", "words": "A/B \u9662", "tags": "nx Ng", "places": "B M E S"}]
+    assert numbers.tolist() == [1, 2]
 
 
 def test_reviews_en(tmp_path: Path) -> None:
