@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bessemer.app.rehearse import rehearse
+from bessemer.core.events import Events
 from bessemer.core.recipe import load_recipe
-from tests.conftest import Command
+from tests.conftest import Command, write_tiny
 
 
 @pytest.mark.slow
@@ -32,6 +34,20 @@ def test_a_finished_run_is_compressed_to_a_budget(copied: Path, bessemer: Comman
     assert (root / "export/checks.json").read_bytes() == (root / "compress/checks.json").read_bytes()
     asked = bessemer("predict", "runs/tiny", "The room number 7 was lovely today.")
     assert asked.code == 0 and chosen["form"] in asked.out
+
+
+@pytest.mark.slow
+def test_plan_of_a_search_tries_a_candidate_and_forecasts_its_minutes(here: Path) -> None:
+    search = {"minutes": 7, "students": ["ngrams"], "distil": False}
+    compress = {"budget": {"size_mb": 1}, "search": search, "methods": ["dynamic_int8"], "min_agreement": 0.95, "max_accuracy_drop": 0.01}
+    heard: list[str] = []
+    events = Events([lambda kind, data: heard.append(data["stage"]) if kind == "stage_start" else None])
+    found = rehearse(load_recipe(write_tiny(here, compress=compress, baseline=None, evaluate=None, export=None, report=None)), events)
+    assert found.problems == []
+    assert {"rung-1", "rung-2"} <= set(heard)
+    seconds = next(stage.seconds for stage in found.stages if stage.stage == "compress")
+    assert 420 <= seconds < 480
+    assert not (here / "runs").exists()
 
 
 def test_a_budget_without_a_limit_is_a_sentence_and_changes_nothing(copied: Path, bessemer: Command) -> None:
