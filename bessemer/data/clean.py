@@ -57,6 +57,7 @@ class Plan:
         rehearsal: read at most about this many bytes of each source; None reads everything.
         crosses: derived input column -> the input columns that it is made of.
         by: the column by whose values rows are divided, and what reads them; they are stored as `.by`.
+        unlabelled: keep rows that have no target at all.
         fits: target -> an input column, and (clean values, clean values of that column) -> why a value does not fit the other.
     """
 
@@ -68,6 +69,7 @@ class Plan:
     crosses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by: tuple[str, Clean] | None = None
     fits: Mapping[str, tuple[str, Callable[[pa.Array, pa.Array], pa.Array]]] = field(default_factory=dict)
+    unlabelled: bool = False
 
     def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the columns to read, in order, each once."""
@@ -179,7 +181,7 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
 
     table, numbers = chunk.table, chunk.numbers
     clean: dict[str, pa.Array] = {}
-    absent = pa.array([bool(plan.targets)] * len(table), pa.bool_())
+    absent = pa.array([bool(plan.targets) and not plan.unlabelled] * len(table), pa.bool_())
     for name, function in plan.targets.items():
         clean[name], why = function(types[name].open(table[name], numbers, source))
         nothing = pc.coalesce(pc.equal(why, literal("missing")), clean[name].is_null())

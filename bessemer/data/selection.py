@@ -36,6 +36,7 @@ class Rules:
         scratch: folder for temporary files.
         hashed: compare rows by a 64-bit hash instead of an MD5 of their text: for tables of many columns.
         digits: rows whose numbers are equal in this many significant digits, and words but for case, are duplicates; None: exact ones.
+        unlabelled: rows without any label are among them; they go to training.
         near: which texts nearly repeat one another; None: that is not asked.
     """
 
@@ -50,6 +51,7 @@ class Rules:
     values: tuple[str, ...] = ()
     hashed: bool = False
     digits: int | None = None
+    unlabelled: bool = False
     near: NearDuplicates | None = None
 
 
@@ -124,6 +126,8 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
         rest = ~np.isin(twins.duplicates["row_id"].to_numpy(), out["row_id"].to_numpy())
         out = pa.concat_tables([out, _duplicates(twins.duplicates.filter(pa.array(rest)))])
         kept_duplicates = twins.duplicates.slice(0, 0)
+    if rules.unlabelled:
+        out = pa.concat_tables([out, _repeats(twins.rows, out["row_id"].to_numpy())])
     _set_aside(file, out.sort_by("row_id"), names, quarantine, rules.inputs)
     rows = twins.rows.filter(pa.array(~np.isin(twins.rows["row_id"].to_numpy(), out["row_id"].to_numpy())))
     if not len(rows):
@@ -134,7 +138,7 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
         _set_aside(file, found.out, names, quarantine, rules.inputs)
         rows = rows.filter(pa.array(~np.isin(rows["row_id"].to_numpy(), found.out["row_id"].to_numpy())))
     rows, dropped = _sample(rows, rules)
-    splits, notes = rules.splitter.assign(_population(file, rows, twins, rules))
+    splits, notes = _divided(file, rows, twins, rules)
     overlap = None
     if given or len(kept_duplicates) or len(kept_conflicts) or rules.splitter.by is not None or (found and len(found.pairs)):
         overlap = _overlap(rows["key"].to_numpy(), splits)
@@ -155,6 +159,45 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
         unsampled=_per_source(sources, dropped, len(names)), labels=_labels(rows, splits, twins, rules),
         overlaps={} if overlap is None else {SPLITS[code]: int(overlap[splits == code].sum()) for code in (1, 2)},
         kept_duplicates=len(kept_duplicates), kept_conflicts=len(kept_conflicts))
+
+
+def _bare(rows: pa.Table) -> np.ndarray:
+    """Return which rows have no label at all, bool [N]."""
+    import numpy as np
+
+    found: np.ndarray = np.all([rows[name].to_numpy() < 0 for name in rows.column_names if name.startswith("code")], axis=0)
+    return found
+
+
+def _repeats(rows: pa.Table, gone: np.ndarray) -> pa.Table:
+    """Return the rows without a label, beside those gone already, whose inputs stand in a labelled row too."""
+    import numpy as np
+    import pyarrow as pa
+
+    bare_N, key_N, row_N = _bare(rows), rows["key"].to_numpy(), rows["row_id"].to_numpy()
+    again_N = bare_N & np.isin(key_N, key_N[~bare_N]) & ~np.isin(row_N, gone)
+    detail = ["the same input occurs with a label"] * int(again_N.sum())
+    return _because(pa.table({"row_id": row_N[again_N], "detail": pa.array(detail, pa.string())}), "duplicate")
+
+
+def _divided(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> tuple[np.ndarray, list[str]]:
+    """Return the split of each row, int8 [N], and notes; rows without a label are trained on, the others divided as ever."""
+    import numpy as np
+    import pyarrow as pa
+
+    bare_N = _bare(rows) if rules.unlabelled else np.zeros(len(rows), bool)
+    if not bare_N.any():
+        return rules.splitter.assign(_population(file, rows, twins, rules))
+    elsewhere = int((_given(rows)[bare_N] > 0).sum())
+    if elsewhere:
+        raise UserError(f"unlabelled: keep, but {elsewhere:,} rows of the given validation and test splits have no label; rows without one "
+                        "can only be learnt from: give them the split train, or leave them out by 'where'")
+    if bare_N.all():
+        raise UserError("unlabelled: keep, and not one row has a label; to learn from text alone leave the targets out and pretrain")
+    found, notes = rules.splitter.assign(_population(file, rows.filter(pa.array(~bare_N)), twins, rules))
+    splits = np.zeros(len(rows), np.int8)
+    splits[~bare_N] = found
+    return splits, [*notes, f"{int(bare_N.sum()):,} rows without a label are in training, for what learns from such rows"]
 
 
 def _because(table: pa.Table, reason: str) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
-from bessemer.core.schema import Role
+from bessemer.core.schema import Role, Schema
 from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import BuildSpec
 
@@ -103,6 +103,7 @@ def keep_replay(data: Path, out: Path, rows: int, seed: int) -> int:
 
     from bessemer.data.shards import ShardReader, ShardWriter
     from bessemer.stages._streams import STREAM, stream_tables
+    from bessemer.stages._tables import is_table
 
     writer = ShardWriter(out / REPLAY)
     if (data / "train" / STREAM).is_file():
@@ -115,6 +116,10 @@ def keep_replay(data: Path, out: Path, rows: int, seed: int) -> int:
         order = np.random.Generator(np.random.Philox(key=[seed, 2**33])).permutation(len(reader))
         if MADE in reader.columns:  # rows that are not of the data have no label to keep
             order = order[reader.stored(MADE)[order] == 0]
+        schema = Schema.load(data)
+        kinds = {column.name: column.modality["kind"] for column in schema.by_role(Role.TARGET)}
+        if set(kinds.values()) == {"category"} and not is_table(schema):  # texts without any label teach an update nothing
+            order = order[np.any([reader.stored(name)[order] >= 0 for name in kinds], axis=0)]
         writer.add(_plain(reader.take(np.sort(order[:rows]))))
     writer.close()
     return writer.total

@@ -62,6 +62,9 @@ class Prepare(StageConfig):
     Of text, settings: `{threshold: 0.85}`: texts of 20 characters or more are duplicates too whose shingles are alike to this part."""
     conflicts: Literal["remove", "keep"] | None = None
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
+    unlabelled: Literal["reject", "keep"] = "reject"
+    """Texts without a label: set aside, or kept in the training split for what learns from them too (the task consistency); those that
+    repeat a labelled text are set aside."""
     crosses: Literal["auto"] | Given = ()
     """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories. auto: the pairs,
     8 at most, that tell more of the first target on validation rows than its columns do one by one."""
@@ -94,10 +97,21 @@ class Prepare(StageConfig):
         if tagged and (len(self.targets) > 1 or [plugin_of("modalities", item).name for item in self.inputs.values()] != ["text"]):
             raise ValueError(f"the target '{tagged[0]}' has a tag for each unit of a text; it needs one input of kind text, and no other "
                              "target beside it")
+        if self.unlabelled == "keep":
+            self._check_unlabelled()
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise ValueError(f"the column '{both[0]}' is an input and a target; it would be learnt from itself")
         return self
+
+    def _check_unlabelled(self) -> None:
+        vector = any(modality(item).vector for item in self.inputs.values())
+        if vector or any(modality(item).answer != "label" for item in self.targets.values()):
+            raise ValueError("unlabelled: keep is for texts whose targets are labels; remove it")
+        if not self.targets:
+            raise ValueError("unlabelled: keep has no effect without targets: every row is without a label; remove it")
+        if self._splitter().by is not None:
+            raise ValueError("unlabelled: keep puts rows into training whatever their group or time; remove it, or divide at random")
 
     def _splitter(self) -> Splitter:
         made: Splitter = plugin_of("data/splits", self.split).function(self.split)
@@ -175,6 +189,7 @@ def _rules(config: Prepare, splitter: Splitter, run: RunContext) -> selection.Ru
         inputs=tuple(config.inputs), targets=tuple(name for name, kind in kinds.items() if kind == "label"),
         values=tuple(name for name, kind in kinds.items() if kind != "label"), splitter=splitter, seed=run.seed, limit=config.limit,
         duplicates=config.duplicates or policy, conflicts=config.conflicts or policy, scratch=run.scratch, hashed=table,
+        unlabelled=config.unlabelled == "keep",
         **_near(config))
 
 
@@ -233,6 +248,7 @@ def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quaranti
     plan = Plan(inputs={name: scrubbed.counted(name, modality(item).clean) for name, item in config.inputs.items()},
                 targets={name: modality(item).clean for name, item in config.targets.items()},
                 weight=config.weight, split=splitter.column, rehearsal=run.rehearsal, fits=_fits(config),
+                unlabelled=config.unlabelled == "keep",
                 by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column)) if by else None)
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
