@@ -64,7 +64,8 @@ def test_models_say_which_predictor_opens_them() -> None:
 def test_int8_of_a_table_answers_a_row_alone_as_among_others(tmp_path: Path) -> None:
     table_graph(tmp_path)
     config = make("compress", "dynamic_int8")
-    facts = plugin_of("compress", config).function(config)(tmp_path / "model.onnx", tmp_path / "small.onnx")
+    nothing = Calibration(0, lambda: iter(()))
+    facts = plugin_of("compress", config).function(config)(tmp_path / "model.onnx", tmp_path / "small.onnx", nothing)
     assert facts["matmuls"] > 0
     forms = []
     for name in ("model", "small"):

@@ -210,7 +210,7 @@ def test_classification_equals_torch(class_weights: str, label_smoothing: float)
 
 def test_row_weights() -> None:
     """A row of weight 3 counts as three rows, one of weight 0 as none; a batch without labels has a loss of 0."""
-    rows = table(6).append_column("trust", pa.array([3.0, 0, 1, 1, 1, 1]))
+    rows = table(6).append_column("weight", pa.array([3.0, 0, 1, 1, 1, 1]))
     rows = rows.set_column(4, "mood", pa.array([0, 1, 2, 0, 1, -1], pa.int32()))
     task, net = task_of("classification", spec_of(rows, weight=True)), network("classification")
     plain = task_of("classification", spec_of(rows))
