@@ -12,6 +12,7 @@ from bessemer.core.forms import open_form
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Role, Schema
+from bessemer.core.types import Calibration
 from bessemer.models import _table_rows as tables
 from bessemer.models.lightgbm import load, matrix
 from bessemer.models.linear import load_linear
