@@ -39,7 +39,11 @@ class Embedder:
         self.folder, self.schema = folder, Schema.load(folder)
         self.inputs = tuple(column.name for column in self.schema.by_role(Role.INPUT) if not column.of)
         self.normalised = normalised
-        texts = [column.modality["kind"] for column in self.schema.by_role(Role.INPUT)] == ["text"]
+        kinds = [column.modality["kind"] for column in self.schema.by_role(Role.INPUT)]
+        if kinds == ["text", "text"]:
+            raise UserError(f"the model reads pairs of texts ('{self.inputs[0]}' and '{self.inputs[1]}'), and vectors are of one text; "
+                            "take a model of one text column")
+        texts = kinds == ["text"]
         if not texts and pooling != "mean":
             raise UserError("--pooling goes with texts, whose tokens are pooled; a row of a table has one vector: leave it out")
         self._vectors = _of_text(folder, self.schema, pooling) if texts else _of_table(folder, self.schema)

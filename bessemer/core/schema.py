@@ -71,6 +71,11 @@ class Schema(BaseModel):
             raise UserError(f"expected one {role.value} column of kind '{kind}' in the data, found {len(found)} ({names})")
         return found[0]
 
+    def texts(self) -> tuple[Column, ...]:
+        """Return the input columns of running text: one, or the two of a sentence pair; none, or more, is a UserError."""
+        found = tuple(column for column in self.by_role(Role.INPUT) if column.modality["kind"] == "text")
+        return found if len(found) == 2 else (self.only(Role.INPUT, "text"),)
+
     def save(self, folder: Path) -> None:
         """Write `schema.json`."""
         (folder / "schema.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -27,9 +27,10 @@ class TaskSpec:
             (list<int32>: the index in `c.ids` at which each sentence begins, the first 0); `row_id` is int64.
         count: number of rows N.
         stored: (name of an integer column) -> the whole column, [N]; a target's codes, -1 where a row has no label.
-        lengths: int64 [N], tokens of each row without special tokens.
+        lengths: int64 [N], tokens of each row without special tokens (of a pair: with the one between its texts).
         codec: of the input column.
         column: name of the input column.
+        second: name of the column that is read after it (the second text of a pair); empty where there is none.
         seed: of the run.
         max_length: longest input in tokens, special tokens included.
         fitted_on: the training split's spec where this is another split: what a task fits (class weights, the guard of
@@ -52,6 +53,14 @@ class TaskSpec:
     teacher: Path | None = None
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learnt: Callable[[str, np.ndarray], np.ndarray] | None = None
+    second: str = ""
+
+    def inputs(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Return what a network reads of rows that `take` gave: input_ids, attention_mask, token_type_ids, int64 [B, L]."""
+        stored = {"ids": rows[f"{self.column}.ids"].combine_chunks()}
+        if self.second:
+            stored["second"] = rows[f"{self.second}.ids"].combine_chunks()
+        return self.codec.collate(stored, self.max_length)
 
 
 @dataclass(frozen=True)

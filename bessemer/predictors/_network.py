@@ -11,8 +11,8 @@ from bessemer.core.errors import UserError
 from bessemer.core.heads import answers
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Answer, Predictor
-from bessemer.predictors._rows import NetworkPredictor, heads_of, input_column
-from bessemer.predictors._tags import of_texts
+from bessemer.predictors._rows import NetworkPredictor, heads_of
+from bessemer.predictors._units import of_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def network_predictor(folder: Path, schema: Schema, form: str, graph: Graph, max
         return _table(folder, schema, form, graph)
     heads = heads_of(folder, schema)
     width = sum(head.width for head in heads)
-    codec = codec_of(input_column(schema), folder)
+    codec = codec_of(schema.texts()[0], folder)
     return of_texts(NetworkPredictor(schema, form, codec, max_length, lambda arrays: graph.score(arrays, width), heads))
 
 

@@ -78,18 +78,21 @@ class NetworkPredictor:
         """Return the answers of rows of token ids, in their order."""
         import numpy as np
 
-        from bessemer.modalities.tokens import collate_ids
-
         cost_N = np.array([self.cost(row) for row in ids], np.int64)
         logits_NC = np.zeros((len(ids), sum(head.width for head in self.heads)), np.float32)
         for chosen_B in batches(cost_N, self.rows_at_once):
-            arrays = collate_ids([ids[row] for row in chosen_B.tolist()], self.max_length, self.codec.info)
-            logits_NC[chosen_B] = self.predict_batch(arrays)
+            logits_NC[chosen_B] = self.predict_batch(self.collated([ids[row] for row in chosen_B.tolist()]))
         if not np.isfinite(logits_NC).all():
             broken = np.flatnonzero(~np.isfinite(logits_NC).all(axis=1))
             raise GuardError(f"the form '{self.form}' gives scores that are no finite numbers, first in row {broken[0] + 1}; its "
                              "weights are damaged: train or export it again")
         return answers(self.heads, logits_NC[:, None, :])
+
+    def collated(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """Return what the network reads of rows of token ids, int64 [B, L] each."""
+        from bessemer.modalities.tokens import collate_ids
+
+        return collate_ids(ids, self.max_length, self.codec.info)
 
     @cached_property
     def _input(self) -> Column:

@@ -14,7 +14,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor
-from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, heads_of, input_column
+from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, heads_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
     def open_folder(folder: Path, schema: Schema, form: str) -> Predictor:
         from bessemer.modalities import codec_of
-        from bessemer.predictors._tags import of_texts
+        from bessemer.predictors._units import of_texts
 
         file = folder / config.file
         session = open_session(file)
@@ -62,7 +62,7 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
             return result
 
         rows = int(session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, MAX_ROWS))
-        codec = codec_of(input_column(schema), folder)
+        codec = codec_of(schema.texts()[0], folder)
         return of_texts(NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads, rows))
 
     return open_folder

@@ -12,7 +12,7 @@ from bessemer.core.config import Config
 from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor
-from bessemer.predictors._rows import NetworkPredictor, heads_of, input_column
+from bessemer.predictors._rows import NetworkPredictor, heads_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
 
         from bessemer.modalities import codec_of
         from bessemer.nn.checkpoint import answering, load_network
-        from bessemer.predictors._tags import of_texts
+        from bessemer.predictors._units import of_texts
 
         heads = heads_of(folder, schema)
         # what is no single label is told apart by heads.json alone; its outputs' names are the folder's own
@@ -47,7 +47,7 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
             result: np.ndarray = logits_BC.numpy()
             return result
 
-        codec = codec_of(input_column(schema), folder)
+        codec = codec_of(schema.texts()[0], folder)
         return of_texts(NetworkPredictor(schema, form, codec, config.max_length, predict_batch, heads))
 
     return open_folder

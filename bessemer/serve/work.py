@@ -51,7 +51,8 @@ class Work(Protocol):
 
 def work_of(predictor: Predictor, max_chars: int) -> Work:
     """Return the way in which a predictor's rows are answered."""
-    if isinstance(predictor, NetworkPredictor) and predictor.codec.tidy is not None and predictor.codec.ids is not None:
+    if isinstance(predictor, NetworkPredictor) and predictor.codec.tidy is not None and (
+            predictor.codec.ids is not None and len(input_columns(predictor.schema)) == 1):
         return Texts(predictor, max_chars)
     return Tables(predictor, max_chars)
 

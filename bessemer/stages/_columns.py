@@ -79,7 +79,10 @@ def expand_patterns(inputs: Mapping[str, Config], names: Sequence[str], taken: C
 
 def fit(work: Work, chosen: Selection) -> Schema:
     """Fit every column on the training split alone."""
-    columns = [_column(work, name, Role.INPUT, arrays) for name, arrays in _training(work, chosen, tuple(work.inputs))]
+    pair = pair_of(work.inputs)
+    columns = [] if pair else [_column(work, name, Role.INPUT, arrays) for name, arrays in _training(work, chosen, tuple(work.inputs))]
+    if pair:
+        columns = _pair(work, chosen, pair)
     for name, arrays in _training(work, chosen, tuple(work.targets)):
         column = _column(work, name, Role.TARGET, arrays)
         if modality(work.targets[name]).answer == "label":
@@ -88,7 +91,7 @@ def fit(work: Work, chosen: Selection) -> Schema:
     if work.weight:
         columns.append(Column(name=work.weight, role=Role.WEIGHT, modality={"kind": "weight"}))
     found = sorted(work.out.glob("columns/*/tokenizer.json"))
-    if len(found) == 1:
+    if len(found) == 1 or pair:
         shutil.copyfile(found[0], work.out / "tokenizer.json")
     return Schema(columns=tuple(columns))
 
@@ -105,6 +108,30 @@ def _column(work: Work, name: str, role: Role, arrays: Iterator[pa.Array]) -> Co
         folder.rmdir()
     return Column(name=name, role=role, modality=dump_plugin("modalities", config) or {}, labels=labels, facts=facts,
                   aliases=work.aliases.get(name, ()), of=work.crosses.get(name, ()) if role == Role.INPUT else ())
+
+
+def pair_of(inputs: Mapping[str, Config]) -> tuple[str, ...]:
+    """Return the two columns of running text that are read together, or none; more than two, or two that differ, are a ValueError."""
+    texts = tuple(name for name, config in inputs.items() if plugin_of("modalities", config).name == "text")
+    if len(texts) > 2:
+        raise ValueError(f"{len(texts)} columns of running text ({', '.join(texts[:5])}): two at most are read together; join some in the "
+                         "source, or make all inputs columns of a table, the texts {kind: words}")
+    if len(texts) < 2:
+        return ()
+    if len(texts) < len(inputs):
+        raise ValueError("the inputs hold a pair of texts beside columns of a table, which this version does not learn together; make the "
+                         "texts {kind: words} columns")
+    if inputs[texts[0]] != inputs[texts[1]]:
+        raise ValueError(f"the texts of a pair are cut by one tokenizer; give '{texts[0]}' and '{texts[1]}' the same settings")
+    return texts
+
+
+def _pair(work: Work, chosen: Selection, pair: tuple[str, ...]) -> list[Column]:
+    """Fit one tokenizer on both texts of a pair."""
+    whole = (table[name].combine_chunks() for table, _ in batches(work, chosen, 0, list(pair)) for name in pair)
+    first = _column(work, pair[0], Role.INPUT, whole)
+    shutil.copytree(column_folder(work.out, pair[0]), column_folder(work.out, pair[1]))
+    return [first, first.model_copy(update={"name": pair[1], "aliases": work.aliases.get(pair[1], ())})]
 
 
 def _training(work: Work, chosen: Selection, names: tuple[str, ...]) -> Iterator[tuple[str, Iterator[pa.Array]]]:

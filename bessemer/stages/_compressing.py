@@ -89,7 +89,7 @@ def calibration_of(data: Path, rows: int, seed: int) -> Calibration:
         if isinstance(spec, TableSpec):
             found = spec.read(chosen)
             return {"numbers": np.asarray(found.numbers, np.float32), "codes": found.codes.astype(np.int64)}
-        return spec.codec.collate({"ids": spec.take(chosen)[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
+        return spec.inputs(spec.take(chosen))
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(positions), BATCH_ROWS):

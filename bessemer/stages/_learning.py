@@ -54,16 +54,18 @@ def open_split(data: Path, split: str, seed: int) -> TaskSpec | TableSpec:
     schema = Schema.load(data)
     if is_table(schema):
         return open_stream(data, seed) if (data / split / STREAM).is_file() else open_table(data, split, seed)
-    column = schema.only(Role.INPUT, "text")
+    column, *rest = schema.texts()
+    second = "".join(item.name for item in rest)
     reader, targets = ShardReader(data / split), target_info(schema, data)
 
     def learnt(name: str, positions: np.ndarray) -> np.ndarray:
         return reader.rows(f"{name}{SCALED}" if targets[name]["kind"] == "number" else name, positions)
 
+    lengths = reader.lengths(f"{column.name}.ids") + (reader.lengths(f"{second}.ids") + 1 if second else 0)
     return TaskSpec(
         schema=schema, take=reader.take, count=len(reader), stored=lambda name: reader.rows(name, np.arange(len(reader))),
-        lengths=reader.lengths(f"{column.name}.ids"), codec=codec_of(column, data), column=column.name, seed=seed,
-        max_length=int(column.modality["max_length"]), targets=targets, learnt=learnt)
+        lengths=lengths, codec=codec_of(column, data), column=column.name, seed=seed,
+        max_length=int(column.modality["max_length"]), targets=targets, learnt=learnt, second=second)
 
 
 def with_teacher(spec: Spec, teacher: Path | None, data: Path) -> Spec:
@@ -166,6 +168,10 @@ def build_network(config: Config, spec: BuildSpec, run: RunContext, data: Path) 
         spec = _text_weights(config, model, spec, run, data)
     torch.manual_seed(run.seed)
     network: torch.nn.Module = model.build(replace(spec, data=data))
+    describe = getattr(network, "describe", None)
+    if not model.table and len(spec.schema.texts()) == 2 and describe is not None and int(describe().get("type_vocab_size", 2)) < 2:
+        raise UserError(f"the model '{chosen.name}' cannot tell the two texts of a pair apart (its type_vocab_size is 1); take one of "
+                        "BERT's kind, or join the texts in the source")
     return network
 
 
@@ -178,7 +184,7 @@ def _text_weights(config: Config, model: Model, spec: BuildSpec, run: RunContext
     if name is not None and spec.weights is None:
         spec = replace(spec, weights=fetched(name, run))
     longest = model.max_length if spec.weights is None else longest_input(spec.weights)
-    column = spec.schema.only(Role.INPUT, "text")
+    column = spec.schema.texts()[0]
     if longest is not None and int(column.modality["max_length"]) > longest:
         raise UserError(f"the column '{column.name}' is prepared with max_length {column.modality['max_length']}, but the model reads "
                         f"{longest} tokens at most; lower max_length in prepare, or raise the model's max_position_embeddings")

@@ -73,8 +73,8 @@ class TextShrinking:
         spec, size = _text(self.work), self.start.vocab_size
         found = np.zeros(size, np.int64)
         for begin in range(0, spec.count, 65_536):
-            ids = spec.take(np.arange(begin, min(spec.count, begin + 65_536)))[f"{spec.column}.ids"]
-            for chunk in ids.chunks:
+            rows = spec.take(np.arange(begin, min(spec.count, begin + 65_536)))
+            for chunk in [chunk for name in (spec.column, spec.second) if name for chunk in rows[f"{name}.ids"].chunks]:
                 found += np.bincount(chunk.flatten().to_numpy(zero_copy_only=False), minlength=size)
         return found
 

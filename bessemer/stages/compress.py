@@ -153,11 +153,11 @@ def network_of(folder: Path, table: bool) -> torch.nn.Module:
 
 
 def _predictor(folder: Path, table: bool, file: str) -> Config:
-    from bessemer.core.schema import Role, Schema
+    from bessemer.core.schema import Schema
 
     if table:
         return make("predictors", {"kind": "table_onnx", "file": file})
-    length = int(Schema.load(folder).only(Role.INPUT, "text").modality["max_length"])
+    length = int(Schema.load(folder).texts()[0].modality["max_length"])
     return make("predictors", {"kind": "onnx", "file": file, "max_length": length})
 
 

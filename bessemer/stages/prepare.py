@@ -33,7 +33,7 @@ from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
-from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, with_lengths, with_years
+from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, pair_of, with_lengths, with_years
 from bessemer.stages._crosses import Given, crossed, searched
 from bessemer.stages._outliers import Outliers, without_outliers
 from bessemer.stages._scrubbing import Scrubbed
@@ -93,6 +93,7 @@ class Prepare(StageConfig):
             for name, config in columns.items():
                 if role not in modality(config).roles:
                     raise ValueError(f"the column '{name}' is of a kind that cannot be a{'n' * (role == 'input')} {role}")
+        pair_of(self.inputs)
         tagged = [name for name, item in self.targets.items() if modality(item).misfit is not None]
         if tagged and (len(self.targets) > 1 or [plugin_of("modalities", item).name for item in self.inputs.values()] != ["text"]):
             raise ValueError(f"the target '{tagged[0]}' has a tag for each unit of a text; it needs one input of kind text, and no other "

@@ -45,7 +45,7 @@ def classification(config: Classification, spec: TaskSpec) -> Task:
         import torch
 
         rows = spec.take(positions_B)
-        arrays = spec.codec.collate({"ids": rows[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
+        arrays = spec.inputs(rows)
         code_B = torch.tensor(rows[target.name].to_numpy(), dtype=torch.int64)
         weight_B = torch.ones(len(code_B)) if weight_column is None else torch.tensor(
             rows["weight"].to_numpy(), dtype=torch.float32)

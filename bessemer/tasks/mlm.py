@@ -50,7 +50,7 @@ def mlm(config: Mlm, spec: TaskSpec) -> Task:
         from bessemer.nn.masking import mask_tokens
 
         rows = spec.take(positions_B)
-        arrays = spec.codec.collate({"ids": rows[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
+        arrays = spec.inputs(rows)
         row_ids_B = rows["row_id"].to_numpy()
         arrays, hidden_N = mask_tokens(masking, arrays, row_ids_B, spec.seed, epoch)
         return Batch(

@@ -45,6 +45,9 @@ def mlm_nsp(config: MlmNsp, spec: TaskSpec) -> Task:
 
     from bessemer.nn.masking import Masking
 
+    if spec.second:
+        raise UserError(f"next-sentence prediction makes its own pairs and the data hold pairs ('{spec.column}', '{spec.second}'); take "
+                        "the task 'mlm'")
     masking = Masking.of(spec.codec.info, config.mask_probability, config.replaced, config.randomised)
     multi_M = _multi(spec)
 

@@ -160,7 +160,7 @@ def _text_batch(spec: TaskSpec, positions_B: np.ndarray, heads: tuple[Head, ...]
     if spec.learnt is None:
         raise GuardError("this split has no targets to learn; this is a fault of Bessemer, please report it")
     rows = spec.take(positions_B)
-    arrays = spec.codec.collate({"ids": rows[f"{spec.column}.ids"].combine_chunks()}, spec.max_length)
+    arrays = spec.inputs(rows)
     weight = next((column.name for column in spec.schema.by_role(Role.WEIGHT)), None)
     weight_B = np.ones(len(positions_B), np.float32) if weight is None else rows["weight"].to_numpy().astype(np.float32)
     targets = {head.target: spec.learnt(head.target, positions_B) for head in heads}

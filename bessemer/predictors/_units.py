@@ -1,4 +1,4 @@
-"""Predictors of tags: an answer for each unit of a text; a long text is read in windows that overlap.
+"""Predictors of texts that are more than one text with one answer: pairs; and tags, an answer for each unit of a text.
 
 Legend: N rows, B rows in a batch, W windows of these, L tokens, U units, C tags.
 """
@@ -12,17 +12,46 @@ from typing import TYPE_CHECKING, Any
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.heads import tag_answers
 from bessemer.core.types import Answer
-from bessemer.predictors._rows import NetworkPredictor, batches
+from bessemer.predictors._rows import NetworkPredictor, batches, clean_texts
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 
 def of_texts(plain: NetworkPredictor) -> NetworkPredictor:
-    """Return a network's predictor as its heads need it: the one of tags, or itself."""
-    if [head.kind for head in plain.heads] != ["tags"]:
+    """Return a network's predictor as its heads and columns need it: the one of tags or of pairs, or itself."""
+    tags = [head.kind for head in plain.heads] == ["tags"]
+    if not tags and len(plain.schema.texts()) == 1:
         return plain
-    return TagPredictor(plain.schema, plain.form, plain.codec, plain.max_length, plain.predict_batch, plain.heads, plain.rows_at_once)
+    made = TagPredictor if tags else PairPredictor
+    return made(plain.schema, plain.form, plain.codec, plain.max_length, plain.predict_batch, plain.heads, plain.rows_at_once)
+
+
+@dataclass(eq=False)
+class PairPredictor(NetworkPredictor):
+    """A network that reads `[CLS] first [SEP] second [SEP]`."""
+
+    def clean(self, rows: pa.Table) -> list[Any]:
+        """Return the clean texts of raw rows, (first, second) each."""
+        first, second = (clean_texts(rows, column).to_pylist() for column in self.schema.texts())
+        return list(zip(first, second, strict=True))
+
+    def encode(self, texts: Sequence[Any]) -> list[Any]:
+        """Return the token ids of both texts of each row."""
+        assert self.codec.ids is not None
+        both = self.codec.ids([text for side in (0, 1) for text in (row[side] for row in texts)])
+        return list(zip(both[:len(texts)], both[len(texts):], strict=True))
+
+    def cost(self, ids: Any) -> int:
+        """Return how many tokens the network reads of a row."""
+        return min(len(ids[0]) + len(ids[1]) + 3, self.max_length)
+
+    def collated(self, ids: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Return what the network reads of rows of token ids, int64 [B, L] each."""
+        from bessemer.modalities.pairs import framed
+
+        return framed([row[0] for row in ids], [row[1] for row in ids], self.max_length, self.codec.info)
 
 
 @dataclass(eq=False)
