@@ -83,7 +83,34 @@ def _vectors(network: TextRnn, graph: _Graph) -> str:
         rows, kind = graph.node("Gather", [graph.weight("token_map", token_map.numpy()), rows], "rows"), np.int32
     padding = graph.weight("padding", np.array(network.rows.padding, kind))
     kept = graph.node("Where", ["mask", rows, padding], "kept_rows")
-    return graph.node("Gather", [graph.weight("words", network.words.weight.detach().numpy()), kept], "vectors")
+    found = graph.node("Gather", [graph.weight("words", network.words.weight.detach().numpy()), kept], "vectors")
+    return _with_pairs(network, graph, kept, found) if network.config.bigrams else found
+
+
+def _with_pairs(network: TextRnn, graph: _Graph, kept: str, vectors: str) -> str:
+    """Add the vectors of hashed pairs of neighbours, as `TextRnn` does: [B, L, I]."""
+    import numpy as np
+    import onnx
+
+    from bessemer.nn.ngrams import MODULUS, MULTIPLIER
+
+    def number(name: str, value: int | list[int]) -> str:
+        return graph.weight(name, np.array(value, np.int64))
+
+    ids = graph.node("Cast", [kept], "pair_ids", to=onnx.TensorProto.INT64)
+    ends = (number("pair_start", [0]), number("pair_last", [-1]), number("pair_axis", [1]))
+    first = graph.node("Slice", [ids, *ends], "pair_firsts")
+    shift = number("pair_shift", [0, 1, 0, 0])
+    before = graph.node("Pad", [first, shift, number("pair_padding", network.rows.padding)], "pair_before")
+    product = graph.node("Mul", [graph.node("Add", [before, number("pair_one", 1)], "pair_next"), number("pair_multiplier", MULTIPLIER)],
+                         "pair_product")
+    code = graph.node("Mod", [graph.node("Add", [product, ids], "pair_sum"), number("pair_modulus", MODULUS)], "pair_code")
+    bucket = graph.node("Mod", [code, number("pair_buckets", network.config.bigrams)], "pair_bucket")
+    rest = graph.node("Slice", [bucket, number("pair_second", [1]), number("pair_beyond", [2**31 - 1]), "pair_axis"], "pair_rest")
+    behind = graph.node("Pad", [rest, number("pair_shift_back", [0, 0, 0, 1]), number("pair_zero", 0)], "pair_behind")
+    weights = graph.weight("pairs", network.pairs.weight.detach().numpy())
+    parts = [graph.node("Gather", [weights, place], f"{place}_vectors") for place in (bucket, behind)]
+    return graph.node("Concat", [vectors, *parts], "vectors_and_pairs", axis=2)
 
 
 def _layer(network: TextRnn, graph: _Graph, layer: torch.nn.Module, given: str, index: int) -> str:

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bessemer.nn import words
 from bessemer.nn.network import Network
+from bessemer.nn.ngrams import MODULUS, MULTIPLIER
 from bessemer.nn.words import TokenRows, WordsConfig
 
 
@@ -33,6 +34,9 @@ class TextRnnConfig(WordsConfig):
         bidirectional: whether it reads from both ends.
         pooling: `"max"`, `"mean"` over the text's own tokens, `"last"`: the state at the end of each direction.
         recurrent_dropout: share of the state that is hidden, the same at every step, in training.
+        bigrams: K, buckets of hashed pairs of neighbouring tokens; a token's vector is followed by those of its pairs with the token before
+            and the one behind it. 0 for none.
+        bigram_size: E of these.
     """
 
     cell: str = "lstm"
@@ -41,6 +45,8 @@ class TextRnnConfig(WordsConfig):
     bidirectional: bool = True
     pooling: tuple[str, ...] = ("max",)
     recurrent_dropout: float = 0.0
+    bigrams: int = 0
+    bigram_size: int = 32
 
 
 class TextRnn(Network):
@@ -54,7 +60,11 @@ class TextRnn(Network):
         self.words = words.table(config)
         made = nn.LSTM if config.cell == "lstm" else nn.GRU
         ways = 2 if config.bidirectional else 1
-        sizes = [config.embedding_size, *[ways * config.hidden_size] * (config.num_layers - 1)]
+        if config.bigrams:
+            self.pairs = nn.Embedding(config.bigrams, config.bigram_size)
+            nn.init.normal_(self.pairs.weight, 0.0, config.bigram_size ** -0.5)
+        given = config.embedding_size + (2 * config.bigram_size if config.bigrams else 0)
+        sizes = [given, *[ways * config.hidden_size] * (config.num_layers - 1)]
         self.layers = nn.ModuleList(made(size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional) for size in sizes)
         if heads:
             summaries = 1 if "tags" in heads else len(config.pooling)
@@ -62,11 +72,20 @@ class TextRnn(Network):
 
     def encode(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
         """Return one summary of each row [B, 1, D]: what is pooled has no state for each token. With the head `tags` those, [B, L, D]."""
-        x_BLI = self.words(self.rows(input_ids_BL, attention_mask_BL))
+        rows_BL = self.rows(input_ids_BL, attention_mask_BL)
+        x_BLI = self.words(rows_BL)
+        if self.config.bigrams:
+            before_BL = self._buckets(rows_BL.long())
+            x_BLI = torch.cat([x_BLI, self.pairs(before_BL), self.pairs(F.pad(before_BL[:, 1:], (0, 1)))], dim=-1)
         length_B = attention_mask_BL.sum(1)
         for layer in self.layers:
             x_BLI = self._layer(layer, x_BLI * self._mask(x_BLI, self.config.dropout), length_B)
         return x_BLI if "tags" in self.heads else self._pooled(x_BLI, attention_mask_BL, length_B)[:, None]
+
+    def _buckets(self, rows_BL: Tensor) -> Tensor:
+        """Return the bucket [B, L] of each token and the one before it; padding stands before the first."""
+        before_BL = F.pad(rows_BL[:, :-1], (1, 0), value=self.rows.padding)
+        return ((before_BL + 1) * MULTIPLIER + rows_BL) % MODULUS % self.config.bigrams
 
     def _mask(self, like_BLI: Tensor, share: float) -> Tensor | float:
         """Return a mask [B, 1, I], kept through time, scaled so that the mean stays; 1 outside training."""
@@ -146,7 +165,10 @@ class TextRnn(Network):
 
     def describe(self) -> dict[str, Any]:
         """Return config.json's content."""
-        return words.describe("text_rnn", "TextRnnForTokenClassification" if "tags" in self.heads else "TextRnn", self.config, self.labels)
+        name = "TextRnnForTokenClassification" if "tags" in self.heads else "TextRnn"
+        found = words.describe("text_rnn", name, self.config, self.labels)
+        unused = () if self.config.bigrams else ("bigrams", "bigram_size")
+        return {key: value for key, value in found.items() if key not in unused}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every parameter and the token map."""

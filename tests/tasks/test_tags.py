@@ -49,7 +49,7 @@ def recipe(folder, model, unit="character", tokenizer="characters", **more):
         "compress": {}, "evaluate": {"models": ["finetune", "compress"], "resamples": 100}}}
 
 
-@pytest.mark.parametrize("model", [RNN, BERT])
+@pytest.mark.parametrize("model", [{**RNN, "bigrams": 500, "bigram_size": 8}, BERT])
 def test_words_are_found_in_texts_longer_than_the_network_reads(tmp_path, model, capsys):
     table = segmented(240, longest=24)
     parquet.write_table(table, tmp_path / "rows.parquet")
