@@ -92,6 +92,7 @@ def _tag_weights(config: SequenceLabelling, target: Column) -> np.ndarray | None
 def _batch(spec: TaskSpec, target: str, weight: str | None, positions_B: np.ndarray) -> Batch:
     """Return the windows of some rows, and the code of each of their units."""
     import numpy as np
+    import pyarrow.compute as pc
     import torch
 
     from bessemer.data.windows import windows
@@ -99,16 +100,18 @@ def _batch(spec: TaskSpec, target: str, weight: str | None, positions_B: np.ndar
     rows = spec.take(positions_B)
     found = windows(rows[f"{spec.column}.ids"].to_pylist(), rows[f"{target}.firsts"].to_pylist(), spec.max_length, spec.codec.info)
     codes = rows[target].combine_chunks()
-    units_B = np.diff(found.offsets)
-    code_U = codes.flatten().to_numpy().astype(np.int64)
-    if len(code_U) != len(found.window):
-        raise GuardError(f"{len(found.window)} units of text have {len(code_U)} tags; this is a fault of Bessemer, please report it")
+    units_B, given_B = np.diff(found.offsets), pc.list_value_length(codes).to_numpy(zero_copy_only=False)
+    labelled_B = given_B > 0  # a row without tags may be kept in training
+    if not np.array_equal(given_B[labelled_B], units_B[labelled_B]):
+        raise GuardError("a row has not as many tags as units of text; this is a fault of Bessemer, please report it")
+    code_U = np.full(len(found.window), -1, np.int64)
+    code_U[np.repeat(labelled_B, units_B)] = codes.flatten().to_numpy()
     weight_B = np.ones(len(units_B), np.float32) if weight is None else rows["weight"].to_numpy().astype(np.float32)
-    code_U = torch.from_numpy(code_U)
+    tag_U = torch.from_numpy(code_U)
     units = {"window": found.window, "place": found.place, "offsets": found.offsets, "row": np.repeat(np.arange(len(units_B)), units_B)}
     return Batch(inputs={spec.column: {name: torch.from_numpy(array) for name, array in found.arrays.items()},
                          UNITS: {name: torch.from_numpy(array) for name, array in units.items()}},
-                 targets={target: code_U}, present={target: code_U >= 0}, weights=torch.tensor(weight_B),
+                 targets={target: tag_U}, present={target: tag_U >= 0}, weights=torch.tensor(weight_B),
                  row_ids=torch.tensor(rows["row_id"].to_numpy()), task_ids=None)
 
 
