@@ -62,7 +62,7 @@ class Unfreezing:
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
         """Freeze, while a gradient is computed, what is not yet trained at a step (counted from 0)."""
-        frozen = [value for value, depth in self._parameters if depth > self._first + step // self._every]
+        frozen = self._frozen(step)
         for value in frozen:
             value.requires_grad_(False)
         try:
@@ -70,6 +70,17 @@ class Unfreezing:
         finally:
             for value in frozen:
                 value.requires_grad_(True)
+
+    def untrained(self, total: int) -> str | None:
+        """Return what to tell people where some tensors stay frozen through all of `total` steps."""
+        left = len(self._frozen(total - 1))
+        if not left:
+            return None
+        return (f"gradual_unfreezing: {left} of {len(self._parameters)} tensors, the lowest ones, are never trained, because the training "
+                "is too short for so many layers; lower gradual_unfreezing, or keep it so to spare them")
+
+    def _frozen(self, step: int) -> list[nn.Parameter]:
+        return [value for value, depth in self._parameters if depth > self._first + step // self._every]
 
 
 def _stack(network: nn.Module) -> tuple[str, int] | None:

@@ -162,7 +162,7 @@ class _Session:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        with self.unfreezing.at(state.step):
+        with self.unfreezing.at(self.plan.total if job.context.rehearsal else state.step):  # a rehearsal measures what costs most
             losses = job.gradients(job, batches, state.step)
         penalise(self.optimizer)
         limit = job.config.max_grad_norm
@@ -238,6 +238,9 @@ def fit(job: Job) -> Fit:
         return _rehearse(job)
     session = _Session(job)
     plan, state, context = session.plan, session.state, job.context
+    untrained = session.unfreezing.untrained(plan.total)
+    if untrained:
+        context.note(untrained)
     check_after = min(plan.total, math.ceil(job.config.warmup_ratio * plan.total) + 2)
     job.network.train()
     with closing(session.curves), closing(session.checkpoints), context.progress("train", plan.total, "steps") as progress:

@@ -91,6 +91,9 @@ def test_layers_thaw_from_the_top_down() -> None:
             trained = {name for name, value in network.named_parameters() if value.requires_grad}
         assert trained == {name for name, depth in deep.items() if depth <= step // 4}
         assert all(value.requires_grad for value in network.parameters())
+    assert unfreezing.untrained(17) is None
+    low = sum(depth == 4 for depth in deep.values())
+    assert str(unfreezing.untrained(16)).startswith(f"gradual_unfreezing: {low} of {len(deep)} tensors, the lowest ones, are never trained")
 
 
 def text_job(folder: Path, **settings: Any) -> Job:
