@@ -229,8 +229,8 @@ def report(measured: dict[str, list[dict[str, Any]]], memory: str) -> None:
            f"A closed loop of {CLIENTS} clients, one text a request, in turn, {ROUNDS} rounds of {SECONDS:g} s; the load's own process "
            f"shares the cores with the servers, and ONNX Runtime alone has them to itself. minilm is 6 x 384, small "
            f"{SMALL['num_hidden_layers']} x {SMALL['hidden_size']}. Targets: 3 times the pipeline, more than LitServe at a p99 no worse, "
-           f"0.9 of ONNX Runtime alone for minilm at {LENGTH} tokens, 0.7 for a small model, memory flat. Memory of the small model's server: "
-           f"{memory}.")
+           f"0.9 of ONNX Runtime alone for minilm at {LENGTH} tokens, 0.7 for a small model, memory flat. Memory of the small "
+           f"model's server: {memory}.")
 
 
 if __name__ == "__main__":

@@ -110,8 +110,9 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks.sparse", "large"], capture_output=True, text=True, check=True)
     wide = json.loads(done.stdout)
     notes = (f"{INPUTS} -> {NEURONS}, batch {BATCH}, row-major inputs and gradients, {ROUNDS} rounds in turn after 20 to warm up, first by "
-             f"one thread (as each of `gradient_threads` computes), then by {THREADS} within every operator; gradients of inputs, weights and "
-             f"biases. Sparse layers return outputs and gradients of inputs as "
+             f"one thread (as each of `gradient_threads` computes), then by {THREADS} within every operator; gradients of inputs, "
+             f"weights "
+             f"and biases. Sparse layers return outputs and gradients of inputs as "
              f"transposed views, which cost a copy where the next operator needs them row-major. Targets: 95% ≥ 2.5 times and 99% ≥ 6 "
              f"times faster than dense.\n\n"
              f"A layer of {WIDE} -> {WIDE} with {wide['weights']} weights (99.99% sparse), batch 8, fused Adam, {THREADS} threads, in a "
