@@ -58,6 +58,12 @@ def facts(run: Path, stage: str) -> dict[str, Any]:
     return manifest.facts
 
 
+def test_fine(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = facts(run_here(tmp_path, small("fine")), "finetune")
+    assert found["steps"] == found["total_steps"] == 12 and found["best_step"] > 3  # of the averages, which begin after 30%
+
+
 def test_pseudo_labels(tmp_path: Path) -> None:
     write(tmp_path)
     run = run_here(tmp_path, small("pseudo-labels"))
