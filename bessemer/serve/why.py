@@ -119,6 +119,9 @@ def why(predictor: Predictor, row: Mapping[str, Any], target: str | None = None)
     inputs = [column for column in predictor.schema.by_role(Role.INPUT) if not column.of]
     given = table_of([dict(row)], [column.name for column in inputs])
     whole = predictor.predict(given)
+    tags = next((name for name, answer in whole.items() if answer.offsets is not None), None)
+    if tags is not None:
+        raise UserError(f"'{tags}' has a tag for each unit of a text, and reasons are told of one answer a row; ask without reasons")
     if [column.modality["kind"] for column in inputs] == ["text"]:
         text = _text(given, inputs[0])
         question, tell = _of_text(predictor, given, inputs[0], text)
@@ -284,6 +287,8 @@ def typical(column: Column, kind: pa.DataType) -> pa.Array:
         found = [str(np.datetime64(math.floor(day), "D")) for day in spread]
     elif modality == "vector":
         found = [[0.0] * int(facts["width"])] * TYPICAL
+    elif modality == "text":  # one of a pair; a full stop is the least that can be said
+        found = ["."] * TYPICAL
     return pa.array(found, kind)
 
 

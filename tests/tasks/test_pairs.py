@@ -17,6 +17,8 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import plugin
 from bessemer.modalities import tokens
 from bessemer.modalities.pairs import collated, framed
+from bessemer.serve.versions import shape
+from bessemer.serve.why import why
 from bessemer.serve.work import work_of
 
 BERT = {"kind": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
@@ -75,6 +77,12 @@ def test_a_server_takes_both_fields(learnt):
     work = work_of(Model.load(result.stages["compress"].folder, "onnx-float32")._predictor, 1000)
     taken = [work.take({"hypothesis": "rome", "premise": "rome 7"}), work.take({"premise": "rome 7", "hypothesis": "oslo"})]
     assert [item["label"]["label"] for item in work.answer(work.prepare(taken))] == ["yes", "no"]
+
+
+def test_either_text_may_be_the_reason(learnt):
+    predictor = Model.load(learnt[0].stages["compress"].folder, "onnx-float32")._predictor
+    found = why(predictor, {"premise": "rome 7", "hypothesis": "rome"})
+    assert {reason.column for reason in found} <= {"premise", "hypothesis"} and shape(predictor.schema)["reads"] == "table"
 
 
 def test_vectors_of_pairs_are_one_sentence(learnt):

@@ -22,6 +22,7 @@ from bessemer.evaluate.score import measure, named, score
 from bessemer.modalities._units import firsts
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.serve.answers import plain_rows
+from bessemer.serve.why import why
 
 WORDS = ["北京", "天气", "好", "今天", "我们", "去", "公园", "散步", "图书馆", "看", "书", "大学生"]
 RNN = {"kind": "text_rnn", "embedding_size": 24, "hidden_size": 24}
@@ -69,6 +70,8 @@ def test_words_are_found_in_texts_longer_than_the_network_reads(tmp_path, model,
     np.testing.assert_allclose(proba[3].sum(1), 1, atol=1e-5)
     served = plain_rows(small.answers(rows))[0]["tags"]
     assert served["kind"] == "tags" and served["tags"] == said[0] and len(served["probabilities"]) == len(said[0])
+    with pytest.raises(UserError, match="'tags' has a tag for each unit of a text, and reasons are told of one answer a row"):
+        why(small._predictor, {"text": "北京好"})
     predict_file(result.stages["compress"].folder, tmp_path / "rows.parquet", tmp_path / "out.csv", "onnx-float32")
     out = csv.read_csv(tmp_path / "out.csv")
     assert out["tags"].to_pylist()[:30] == [" ".join(row) for row in said]
