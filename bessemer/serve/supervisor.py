@@ -213,7 +213,7 @@ class Supervisor:
 
     def _first(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Say that the server answers, the first time that a process does; a model that was named and cannot be served ends it."""
-        if self._told:
+        if self._told or self.stopping:  # the socket, whose address would be told, is closed then
             return
         named = {source.name for source in self.settings.sources}
         for model in models:
