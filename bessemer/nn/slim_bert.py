@@ -21,6 +21,7 @@ from torch.nn.functional import embedding
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.keyed import uniform
+from bessemer.nn import words
 from bessemer.nn.bert import ACTIVATIONS, HEADS, Bert, Dense, Encoder, LayerWidths, Predictions
 from bessemer.nn.checkpoint import adopt, saved_labels
 from bessemer.nn.low_rank import LowRank
@@ -178,6 +179,7 @@ class SlimBert(Network):
         super().__init__()
         if not set(heads) <= set(HEADS):
             raise ValueError(f"heads {heads}: known are {HEADS}")
+        words.check_heads("slim_bert", heads, ("mlm", "nsp", "classification"))
         self.config, self.heads, self.labels = config, heads, labels
         self.bert = SlimTrunk(config)
         if "mlm" in heads or "nsp" in heads:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.core.errors import UserError
+from bessemer.nn import words
 from bessemer.nn.bert import BertConfig, Encoder, LayerWidths, Predictions
 from bessemer.nn.network import Network
 
@@ -65,6 +66,7 @@ class Transformer(Network):
 
     def __init__(self, config: BertConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
+        words.check_heads("transformer", heads, ("mlm", "nsp", "classification"))
         self.config, self.heads, self.labels = config, heads, labels
         self.embeddings = Embeddings(config)
         widths = LayerWidths(config.num_attention_heads, config.hidden_size // config.num_attention_heads, config.intermediate_size)

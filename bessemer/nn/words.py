@@ -86,7 +86,7 @@ def table(config: WordsConfig, more: int = 0) -> nn.Embedding:
 def check_heads(kind: str, heads: tuple[str, ...], known: tuple[str, ...] = ("classification",)) -> None:
     """Refuse heads that a student does not have."""
     other = [head for head in heads if head not in known]
-    if other == ["tags"]:
+    if "tags" in other:
         raise UserError(f"the model '{kind}' has one answer for a text and none for each unit; for tags take 'bert', 'text_rnn' or "
                         "'pretrained' (BERT)")
     if other:
