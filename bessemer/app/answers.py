@@ -321,7 +321,7 @@ def exported_to(recipe: Recipe, stage: str, to: str) -> tuple[Recipe, str]:
 
     known = ("onnx", "openvino", "torch")
     if to not in known:
-        raise UserError(f"--to: there is no export to '{to}'{nearest(to, known)}; known are {', '.join(known)}")
+        raise UserError(f"--to: there is no export to '{to}'{nearest(to, known)}")
     plain = recipe.plain()
     kinds = {name: registry.plugin_of("stages", item).name for name, item in recipe.stages.items()}
     found = [name for name, kind in kinds.items() if kind == "export" and plain["stages"][name]["to"] == to]

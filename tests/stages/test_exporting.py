@@ -41,4 +41,5 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
     assert (run / "export" / "manifest.json").read_bytes() == before
     assert bessemer("export", run, "--to", "onnx").code == 0 and (run / "export" / "manifest.json").read_bytes() == before
     assert bessemer("export", run, "--to", "onyx").error == (
-        "--to: there is no export to 'onyx'; did you mean 'onnx'?; known are onnx, openvino, torch")
+        "--to: there is no export to 'onyx'; did you mean 'onnx'?")
+    assert bessemer("export", run, "--to", "tflite").error == "--to: there is no export to 'tflite'; known are: onnx, openvino, torch"
