@@ -95,7 +95,7 @@ def _task(folder: Path, scores: Mapping[str, Any] | None) -> dict[str, str]:
     texts = any(column.modality["kind"] == "text" for column in Schema.load(folder).by_role(Role.INPUT))
     kind = next(iter(scores["forms"].values())).get("kind", "label") if scores else "label"
     if texts:
-        return {"reads": "text", "task": "text-classification"}
+        return {"reads": "text", "task": "token-classification" if kind == "tags" else "text-classification"}
     return {"reads": "table", "task": "tabular-regression" if kind == "number" else "tabular-classification"}
 
 
