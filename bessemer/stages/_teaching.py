@@ -66,6 +66,8 @@ class Teachers:
             raise UserError("the data have no target, so there is nothing that a teacher could answer; name one under targets in prepare")
         self.inputs = [column.name for column in schema.by_role(Role.INPUT) if not column.of]
         self.kinds = {column.name: modality_of(column).answer for column in self.targets}
+        if "tags" in self.kinds.values():
+            raise UserError("the target has a tag for each unit of a text, and teachers give one answer a row; leave the teachers out")
         self.codecs = {column.name: codec_of(column, data) for column in self.targets}
         self.predictors: list[Predictor] = [open_form(folder) for folder in folders]
         for name, predictor in zip(names, self.predictors, strict=True):
