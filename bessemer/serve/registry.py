@@ -16,9 +16,11 @@ from bessemer.serve.logs import Log
 from bessemer.serve.problems import Problem
 from bessemer.serve.routing import Route, chosen_version
 from bessemer.serve.settings import Settings, Source
-from bessemer.serve.versions import Place, Version, load_version, stamp_of
+from bessemer.serve.versions import Place, Version, asked, load_version, stamp_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+OTHER = "it reads"
 
 
 @dataclass(eq=False)
@@ -204,14 +206,29 @@ class Registry:
         elif hosted.route.use is not None and hosted.current is not None:
             chosen = hosted.current.name
         else:
-            chosen = next((name for name in reversed(hosted.loaded) if name not in hosted.route.unloaded), None)
+            chosen = next((name for name in reversed(hosted.loaded) if name not in hosted.route.unloaded and self._follows(hosted, name)),
+                          hosted.current.name if hosted.current else None)
         before = hosted.current.name if hosted.current else None
         if chosen is not None and chosen != before:
             hosted.current, hosted.previous = hosted.loaded[chosen], before
+            if hosted.faults.get(chosen, "").startswith(OTHER):
+                del hosted.faults[chosen]
             self.log.event("switched", model=hosted.name, version=chosen, before=before)
         keep = {chosen, hosted.previous, *wanted, *hosted.route.named()} - (set(hosted.route.unloaded) - {chosen})
         for name in [name for name in hosted.loaded if name not in keep]:
             self._retire(hosted.loaded.pop(name))
+
+    def _follows(self, hosted: Hosted, name: str) -> bool:
+        """Tell whether a version may take over unasked: it reads the columns that clients send now, and answers the same targets."""
+        if hosted.current is None or hosted.loaded[name] is hosted.current:
+            return True
+        before, after = (asked(version.predictor.schema) for version in (hosted.current, hosted.loaded[name]))
+        if before == after:
+            return True
+        self._fault(hosted, name, f"{OTHER} {', '.join(after[0])} and answers {', '.join(after[1])}, where the version that answers now "
+                    f"reads {', '.join(before[0])} and answers {', '.join(before[1])}; it does not take over by itself: switch to it on "
+                    "purpose when clients are ready")
+        return False
 
     def _forget(self, hosted: Hosted, name: str) -> None:
         """Let go of a version whose folder has gone, unless it is the only one that answers."""

@@ -173,6 +173,14 @@ def _value(column: Column) -> Any:
     return max(counts, key=counts.__getitem__) if counts else "a"
 
 
+def asked(schema: Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the columns that are read, and those of the targets with the kinds of their answers, sorted."""
+    from bessemer.modalities import modality_of
+
+    targets = (f"{column.name} ({modality_of(column).answer})" for column in schema.by_role(Role.TARGET))
+    return tuple(sorted(column.name for column in input_columns(schema))), tuple(sorted(targets))
+
+
 def shape(schema: Schema) -> dict[str, Any]:
     """Return what a page needs to know of a model: `reads`, `inputs` and `targets`."""
     from bessemer.modalities import modality_of

@@ -243,3 +243,18 @@ def test_a_run_that_is_run_again_is_a_new_version(tmp_path: Path, graph: bytes) 
 
 def test_versions_are_sorted_as_people_count() -> None:
     assert sorted(["10", "9", "v10", "v9", "1.10", "1.9"], key=natural) == ["1.9", "1.10", "9", "10", "v9", "v10"]
+
+
+def test_a_version_that_reads_other_columns_does_not_take_over_unasked(store: Path) -> None:
+    async def scenario() -> None:
+        async with process(models_folder=str(store)) as server:
+            write_table_model(store / "mood" / "2")
+            await server.registry.refresh()
+            assert await answered_by(server) == "1"
+            told = {item["version"]: item for item in (await state(server))["versions"]}
+            assert told["2"]["state"] == "ready" and "it does not take over by itself" in told["2"]["problem"]
+            assert (await server.post("/admin/models/mood/use", {"version": "2"})).status_code == 200
+            found = await state(server)
+            assert found["current"] == "2" and "problem" not in found["versions"][1]
+
+    run(scenario())
