@@ -131,18 +131,19 @@ class Prediction:
             self.metrics.shadow(shadow.place.model, shadow.name, False)
             return
         shadow.users += 1
+        waiting = {ticket.future, other.future}
 
-        def compare(_: Any) -> None:
-            if other.future.done() and ticket.future.done() and not ticket.gone and shadow.users:
+        def ended(future: Any) -> None:
+            waiting.discard(future)
+            if waiting:  # whichever of the two comes last compares
+                return
+            if not ticket.gone and not ticket.future.cancelled() and not other.future.cancelled():
                 first, second = (_said(item.future.result()[0]) if not item.future.exception() else None for item in (ticket, other))
                 self.metrics.shadow(shadow.place.model, shadow.name, first == second)
-
-        def ended(_: Any) -> None:
             shadow.leave()
 
-        other.future.add_done_callback(compare)
-        other.future.add_done_callback(ended)
-        ticket.future.add_done_callback(lambda _: compare(_) if other.future.done() else None)
+        for future in tuple(waiting):
+            future.add_done_callback(ended)
 
     async def explain(self, call: Call) -> Reply:
         """Answer one row, and say why."""
