@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 FLOAT, INT8 = "onnx-float32", "onnx-int8"
 COPIED = ("schema.json", "tokenizer.json", "tokenizer_config.json", "heads.json")
 REHEARSED_ROWS = 32
+CHANCE = 1.645
+"""Standard errors that a limit may be missed by on so few rows: the one-sided 95% bound."""
 
 
 class Compress(StageConfig):
@@ -51,7 +54,8 @@ class Compress(StageConfig):
     calibration_rows: Annotated[int, Field(ge=1)] = 256
     """Training rows at most that show a method what the activations look like."""
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """What a lossy form may lose on the validation split against the trained network: accuracy of labels, R² of numbers."""
+    """What a lossy form may lose on the validation split against the trained network: accuracy of labels, R² of numbers. Of labels it must
+    lose more than chance explains: the lower end of the one-sided 95% interval is held against this limit and the next."""
     min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
     """Part of the validation rows on which a lossy form must give the trained network's label."""
     rows: Annotated[int, Field(ge=1)] = 2000
@@ -235,8 +239,11 @@ def check(form: Form, reference: Mapping[str, Answer], found: Mapping[str, Answe
         name = f"{target} " if len(reference) > 1 else ""
         parity.update({f"{name}agreement": same, f"{name}{metric}_drop": drop,
                        f"{name}largest_difference": float(np.abs(answer.values - found[target].values).max())})
-        if limits is not None and (same < limits.min_agreement or drop > limits.max_accuracy_drop):
+        # of few rows a single label is more than the limits: what chance alone explains is let pass
+        chance = CHANCE * math.sqrt(max(0.0, 1 - same) / max(1, len(truths[target]))) if answer.kind == "label" else 0.0
+        if limits is not None and (same < limits.min_agreement - chance or drop > limits.max_accuracy_drop + chance):
             raise GuardError(f"the form {form.name} answers otherwise than the trained network: the same label on {same:.1%} of "
                              f"{len(truths[target])} validation rows (min_agreement {limits.min_agreement:.1%}), {metric} worse by "
-                             f"{drop:.4f} (max_accuracy_drop {limits.max_accuracy_drop}); leave this method out, or allow more")
+                             f"{drop:.4f} (max_accuracy_drop {limits.max_accuracy_drop}); leave this method out of compress.methods, or "
+                             "allow more")
     return parity
