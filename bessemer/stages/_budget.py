@@ -34,7 +34,7 @@ DEAR = ({"kind": "mixed_int8"},)
 """Tried where static_int8 loses half of what is allowed or more and half of the time is left: it measures each product alone, which takes
 a minute or two of a large network."""
 KEPT_METHODS = 3
-TEACHING = 0.25
+TEACHING = 0.4
 ENDING = 25.0
 REPEATS = 6
 
@@ -191,7 +191,7 @@ def taught(hunt: Hunt) -> Training:
     def work() -> dict[str, Any]:
         if affordable < 0 and not hunt.rehearsal:
             return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
-                    f"than a quarter of the {search.minutes:g} minutes"}
+                    f"than {TEACHING:.0%} of the {search.minutes:g} minutes"}
         recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
             "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies}}}
         facts = hunt.execute(recipe)["teach"]

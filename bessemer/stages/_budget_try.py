@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.core.artifact import MANIFEST
 from bessemer.core.errors import UserError
+from bessemer.core.events import Events
 from bessemer.core.recipe import make_recipe
+from bessemer.core.run import Options, execute
 from bessemer.search.front import SLACK, Limits, Point, dominates
 from bessemer.search.journal import Journal
 from bessemer.stages._budget_measure import Place
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 FULL_DISK = 50_000_000
 LEAST_GAIN = 0.01
 FORECAST = 1.2
-FIRST_PACE = 0.003  # seconds of training a row, for each millisecond of its graph: of BERTs on two cores, until there is a better guess
+REHEARSED = 1 << 20
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
 
 
@@ -65,12 +67,6 @@ class Hunt:
         """Return how much the last rung won over the first, of those of a family that finished."""
         return [record["rungs"][0]["drop"]["value"] - record["rungs"][-1]["drop"]["value"] for record in self.journal.records.values()
                 if record.get("rungs") and record["status"] == "finished" and record["settings"]["family"] == family]
-
-    @property
-    def pace(self) -> list[float]:
-        """Return the seconds that training took a row, over the milliseconds of the untrained graph, of all rungs that took some time."""
-        return sorted(rung["seconds"] / (rung["rows"] * record["before"]["latency_ms"]) for record in self.journal.records.values()
-                      for rung in record.get("rungs") or () if rung["seconds"] > LEAST_SECONDS and record.get("before"))
 
     @property
     def rehearsal(self) -> bool:
@@ -127,7 +123,7 @@ def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
         return {"status": "dropped", **before}
     rungs: list[dict[str, Any]] = []
     for rung in range(1, RUNGS + 1):
-        reason = _no_time(hunt, settings, rung, rungs, before)
+        reason = _no_time(hunt, settings, rung, rungs)
         if reason:
             return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
         recipe = recipe_of(settings, rung, hunt.origin, hunt.training)
@@ -181,21 +177,32 @@ def _rows(hunt: Hunt, settings: Settings, rung: int) -> float:
     return float(recipe["stages"][f"rung-{rung}"]["num_train_epochs"]) / hunt.training.passes * float(counts.get("train", 1))
 
 
-def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str, Any]], before: dict[str, Any]) -> str:
+def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str, Any]]) -> str:
     """Return why a rung is not started: its forecast does not fit into the time that is left; nothing where it may start."""
     done = hunt.folder(recipe_of(settings, rung, hunt.origin, hunt.training)) / f"rung-{rung}" / MANIFEST
     if hunt.rehearsal or done.is_file():  # trained before a kill, or by another search
         return ""
     rows = [_rows(hunt, settings, number) for number in range(1, RUNGS + 1)]
-    pace = hunt.pace
     if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:
         seconds = rungs[-1]["seconds"] * rows[rung - 1] / rows[rung - 2]
     else:
-        usual = pace[len(pace) // 2] if pace else FIRST_PACE
-        seconds = usual * before["latency_ms"] * (sum(rows) if rung == 1 else rows[rung - 1])
+        seconds = _rehearsed(hunt, settings) * (sum(rows) if rung == 1 else rows[rung - 1]) / rows[0]
     if FORECAST * seconds <= hunt.left:
         return ""
     return f"no time: its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"
+
+
+def _rehearsed(hunt: Hunt, settings: Settings) -> float:
+    """Return the seconds that the first rung will take, from a few of its steps on batches of the real shape and one validation."""
+    first = recipe_of(settings, 1, hunt.origin, hunt.training)
+    stage = dict(first["stages"]["rung-1"])
+    if "init" in stage:
+        stage["init"] = str(hunt.folder(recipe_of(settings, 0, hunt.origin, hunt.training)) / stage["init"])
+    folder = hunt.run.scratch / "forecast"
+    shutil.rmtree(folder, ignore_errors=True)
+    recipe = make_recipe({**first, "stages": {"rung-1": stage}}, f"the search of stage {hunt.run.name}")
+    done = execute(recipe, Events(), Options(root=folder, rehearsal=REHEARSED), hunt.run.stop).stages["rung-1"]
+    return sum(cost.seconds * cost.total / cost.done for cost in done.costs if cost.done)
 
 
 def _hopeless(hunt: Hunt, settings: Settings, rung: dict[str, Any], before: dict[str, Any]) -> str:
