@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		(timeout 300 apt-get update -q && timeout 600 apt-get install -q -y --no-install-recommends chromium) >/dev/null 2>&1; } || \
+		(timeout 60 apt-get update -q && timeout 120 apt-get install -q -y --no-install-recommends chromium) >/dev/null 2>&1; } || \
 		echo "no Chromium here: the tests of the page are skipped (as root: apt-get install chromium)"
 
 check: setup
