@@ -5,14 +5,13 @@ Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from bessemer.compress import _graph as graphs
 from bessemer.core.config import Config
+from bessemer.core.quiet import quiet
 from bessemer.core.registry import register
 from bessemer.core.types import Calibration
 
@@ -68,16 +67,9 @@ def _quantize(model: Any, config: DynamicInt8) -> Any:
     # A product with a matrix for each feature would get zero points that the runtime does not take: it stays float.
     deep = {item.name for item in model.graph.initializer if len(item.dims) > 2}
     left = [node.name for node in model.graph.node if node.op_type == "MatMul" and deep & set(node.input)]
-    before = logging.root.manager.disable
     # It advises shape inference and fusion beforehand; fused operators of its own are not quantized, so this is no loss.
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-            warnings.simplefilter("ignore")
-            file = Path(folder) / "model.onnx"
-            quantize_dynamic(model, file, per_channel=config.per_channel, reduce_range=config.reduce_range,
-                             weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"],
-                             nodes_to_exclude=left)
-            return onnx.load(str(file))
-    finally:
-        logging.disable(before)
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        quantize_dynamic(model, file, per_channel=config.per_channel, reduce_range=config.reduce_range, weight_type=QuantType.QInt8,
+                         op_types_to_quantize=["MatMul", "Gemm"], nodes_to_exclude=left)
+        return onnx.load(str(file))

@@ -7,13 +7,13 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from bessemer.compress import _graph as graphs
 from bessemer.core.config import Config
+from bessemer.core.quiet import quiet
 from bessemer.core.registry import register
 from bessemer.core.types import Calibration
 
@@ -64,13 +64,9 @@ def _quantized(model: Any, config: WeightOnly, lookups: set[str]) -> Any:
     settings = DefaultWeightOnlyQuantConfig(
         block_size=config.block_size, is_symmetric=True, accuracy_level=4 if config.compute == "int8" else 1, bits=config.bits,
         op_types_to_quantize=kinds, quant_axes=(("MatMul", 0), ("Gather", 1)))
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it tells each node that it looks at
-    try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a block of zeros has no scale, and needs none
-            quantizer = MatMulNBitsQuantizer(model, bits=config.bits, block_size=config.block_size, is_symmetric=True,
-                                             nodes_to_exclude=left, algo_config=settings)
-            quantizer.process()
-        return quantizer.model.model
-    finally:
-        logging.disable(before)
+    # it tells each node that it looks at; a block of zeros has no scale, and needs none
+    with quiet(), np.errstate(divide="ignore", invalid="ignore"):
+        quantizer = MatMulNBitsQuantizer(model, bits=config.bits, block_size=config.block_size, is_symmetric=True, nodes_to_exclude=left,
+                                         algo_config=settings)
+        quantizer.process()
+    return quantizer.model.model

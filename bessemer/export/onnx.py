@@ -5,10 +5,7 @@ Legend: B rows, L tokens, H heads, K width of a head, C classes.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +13,7 @@ from pydantic import Field
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
+from bessemer.core.quiet import quiet
 from bessemer.core.registry import register
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
 
         return recurrent_graph(network, opset)
     inputs, free, output = example(network)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():  # it remarks on packages that are not needed and on its own deprecations
         program = torch.export.export(network, (), kwargs=inputs, dynamic_shapes=free)
         program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: _plain_attention})
         traced: Any = torch.onnx.export(program, input_names=list(inputs), output_names=[output], opset_version=opset, dynamo=True,
@@ -124,16 +122,3 @@ def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
             if axis.HasField("dim_param"):
                 axis.dim_param = name
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks about packages that are not needed and its own deprecations; errors still raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

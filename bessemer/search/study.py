@@ -4,11 +4,10 @@ lead to the same questions.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from bessemer.core.quiet import quiet
 
 Space = Mapping[str, Mapping[str, Sequence[Any]]]
 """Family -> its parameters -> their values."""
@@ -59,16 +58,3 @@ def _flat(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """Return settings as the study names them: values by their place, so that any value can stand in a space."""
     family = settings["family"]
     return {"family": family, **{f"{family}.{name}": list(values).index(settings[name]) for name, values in space[family].items()}}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the library's remarks about its own experimental parts and its log of trials; errors still raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
