@@ -104,9 +104,10 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
     if output is not None and output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
     model = Model.load(run, form)
+    sure = _sure(run, model, coverage)
     with Bars() as bars:
         nested = output is not None and output.suffix != ".csv"
-        found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, _sure(run, model, coverage)))
+        found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, sure))
     _write(found, output)
     problems = found.column("problem").drop_null().length()
     err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem')"
@@ -176,8 +177,7 @@ def _sure(run: Path, model: Model, coverage: float | None) -> dict[str, float]:
     return {} if coverage is None else thresholds_of(run, model, coverage)
 
 
-def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, sure: Mapping[str, float] = {}  # noqa: B006
-                   ) -> dict[str, pa.Array]:
+def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, sure: Mapping[str, float]) -> dict[str, pa.Array]:
     """Return the columns that predictions are written as.
 
     One target: `label` and `probability`; `prediction`, its quantiles (`prediction_p05`); `labels`. Several: `<target>`,
