@@ -20,6 +20,7 @@ class Point:
         size_bytes: every file that it needs.
         latency_ms: of one row.
         memory_bytes: peak of a process that serves it; None where it was not measured.
+        error: standard error of the drop.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Point:
     size_bytes: int
     latency_ms: float
     memory_bytes: int | None = None
+    error: float = 0.0
 
     @property
     def costs(self) -> tuple[float, float, float]:
@@ -111,9 +113,11 @@ class Choice:
 def choose(points: Sequence[Point], limits: Limits, alike: Callable[[int, int], bool]) -> Choice:
     """Choose one of several candidates (at least one).
 
-    The rule: of those that meet every limit the one that loses least; and of those that lose no more than it within one standard error
-    of their difference, the fastest (the smallest, where the budget limits only the size), as Breiman et al. 1984 choose the simplest
-    tree. Where none meets every limit: the one whose excesses, each relative to its limit, add up to least.
+    The rule: among those that meet every limit, and whose drop stays within its limit with one standard error added, the one that loses
+    least is found; of those of them that lose no more than it within one standard error of their difference, the fastest is chosen (the
+    smallest, where the budget limits only the size), as Breiman et al. 1984 choose the simplest tree. Where the rows are too few to be
+    so sure of any, the one that loses least: whoever chooses the fastest of many by their luck on few rows loses more on others. Where
+    none meets every limit: the one whose excesses, each relative to its limit, add up to least.
 
     Args:
         points: the candidates.
@@ -131,15 +135,19 @@ def choose(points: Sequence[Point], limits: Limits, alike: Callable[[int, int], 
         point = points[index]
         return (point.size_bytes, point.latency_ms) if by_size else (point.latency_ms, point.size_bytes)
 
-    best = min(fitting, key=lambda index: (points[index].drop, *cost(index)))
-    near = [index for index in fitting if index == best or alike(best, index)]
+    sure = [index for index in fitting if points[index].drop + points[index].error <= limits.accuracy_drop + 1e-12]
+    best = min(sure or fitting, key=lambda index: (points[index].drop, *cost(index)))
+    near = [index for index in sure if index == best or alike(best, index)] or [best]
     index = min(near, key=cost)
-    what = "smallest" if by_size else "fastest"
-    if index == best and len(near) == 1:
+    if len(near) == 1:
         why = f"{points[index].name} loses least of the {counted(len(fitting))} within the budget"
     else:
+        what = "smallest" if by_size else "fastest"
         why = (f"{points[index].name} is the {what} of the {counted(len(near))} that lose no more, within one standard error, than the "
                f"best of the {len(fitting)} within the budget")
+    if not sure:
+        why += (f" (whether it loses more than {limits.accuracy_drop:g} only more validation rows could tell: one standard error is "
+                f"{points[index].error:.4f})")
     return Choice(index, True, why)
 
 

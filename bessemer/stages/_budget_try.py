@@ -16,7 +16,7 @@ from bessemer.core.recipe import make_recipe
 from bessemer.core.run import Options, execute
 from bessemer.search.front import SLACK, Limits, Point, dominates
 from bessemer.search.journal import Journal
-from bessemer.stages._budget_measure import Place
+from bessemer.stages._budget_measure import Z95, Place
 from bessemer.stages._budget_space import RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
 
 if TYPE_CHECKING:
@@ -268,4 +268,6 @@ def described(chain: Sequence[Any]) -> str:
 
 def point_of(item: dict[str, Any], name: str = "") -> Point:
     """Return a form's record as a point of the front."""
-    return Point(name, item["drop"]["value"], item["size_bytes"], item["latency_ms"], item.get("memory_bytes"))
+    drop = item["drop"]
+    error = ((drop["high"] or 0.0) - (drop["low"] or 0.0)) / (2 * Z95)
+    return Point(name, drop["value"], item["size_bytes"], item["latency_ms"], item.get("memory_bytes"), error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,17 @@ def test_the_smallest_is_chosen_where_the_budget_limits_only_the_size() -> None:
     points = [Point("small and slow", 0.002, 1_000_000, 9.0), Point("large and fast", 0.001, 5_000_000, 1.0)]
     assert choose(points, Limits(0.01, size_mb=10), lambda _best, _other: True).index == 0
     assert choose(points, Limits(0.01, size_mb=10, latency_ms=20), lambda _best, _other: True).index == 1
+
+
+def test_what_is_not_sure_to_keep_to_the_drop_is_not_chosen_for_its_speed() -> None:
+    slow = Point("slow", 0.001, 1_000_000, 9.0, error=0.002)
+    fast = Point("fast", 0.004, 1_000_000, 1.0, error=0.003)
+    limits = Limits(0.005, latency_ms=10)
+    assert choose([slow, fast], limits, lambda _best, _other: True).index == 0  # 0.004 + 0.003 is over 0.005
+    assert choose([slow, replace(fast, error=0.0005)], limits, lambda _best, _other: True).index == 1
+    unsure = choose([replace(slow, error=0.01), fast], limits, lambda _best, _other: True)
+    assert unsure.index == 0 and unsure.why.endswith(
+        "(whether it loses more than 0.005 only more validation rows could tell: one standard error is 0.0100)")
 
 
 @pytest.mark.parametrize(("point", "expected"), [
