@@ -102,6 +102,8 @@ def text(config: Text) -> Modality:
         if not file.is_file():
             raise UserError(f"'{folder}' has no tokenizer.json for the column '{column.name}'; run the recipe again to make it")
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        tokenizer.no_truncation()  # a file that others wrote may pad every text to one length, as words that count
+        tokenizer.no_padding()
         info = tokens.info_of(tokenizer, f"column '{column.name}'", config.max_length)
 
         def encode(values: pa.Array) -> dict[str, pa.Array]:

@@ -108,6 +108,21 @@ def test_a_pretrained_folder_is_read_without_its_truncation(tmp_path):
         fitted(tmp_path / "y", {"kind": "text", "tokenizer": {"kind": "pretrained", "path": str(tmp_path / "hf")}}, [])
 
 
+def test_a_folder_whose_tokenizer_file_pads_is_read_without_padding(tmp_path):
+    from tokenizers import Tokenizer
+
+    settings = {"kind": "text", "tokenizer": {"kind": "wordpiece", "vocab_size": 500}}
+    codec, facts = fitted(tmp_path, settings, corpus())
+    file = column_folder(tmp_path, "t") / "tokenizer.json"
+    other = Tokenizer.from_file(str(file))
+    other.enable_padding(length=128)
+    other.enable_truncation(16)
+    other.save(str(file))
+    padded = codec_of(Column(name="t", role=Role.INPUT, modality=settings, facts=facts), tmp_path)
+    text = " ".join(corpus(5))
+    assert padded.ids([text, "abc"]) == codec.ids([text, "abc"])
+
+
 def test_categories_of_every_type(tmp_path):
     assert words_of(pa.array([1.0, 2.5, float("nan"), None])).to_pylist() == ["1", "2.5", None, None]
     assert words_of(pa.array([1, -3], pa.int8())).to_pylist() == ["1", "-3"]
