@@ -15,7 +15,7 @@ from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
 from bessemer.data.scrub import Kind, scrub
-from bessemer.modalities import _washing, pairs, tokens
+from bessemer.modalities import _memo, _washing, pairs, tokens
 from bessemer.modalities._plain import tidied
 from bessemer.modalities.tokens import Tokens
 
@@ -127,7 +127,7 @@ def text(config: Text) -> Modality:
 
         return Codec(encode=encode, collate=lambda stored, limit: pairs.collated(stored, limit or config.max_length, info),
                      length="ids", info=info, tidy=slow if washes else lambda texts: tidied(texts, config.unicode_form, slow),
-                     ids=lambda texts: tokens.ids_of(tokenizer, texts), firsts=firsts)
+                     ids=_memo.remembered(tokenizer, lambda texts: tokens.ids_of(tokenizer, texts)), firsts=firsts)
 
     return Modality(clean=clean, fit=fit, load=load, roles=("input",))
 

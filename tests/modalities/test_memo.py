@@ -1,0 +1,68 @@
+"""A tokenizer that remembers words gives what the library gives, for every text."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from bessemer.modalities import _memo
+from bessemer.modalities.tokens import ids_of
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PIECES = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'-_$+<>=^`|~[]",
+          *(f"##{sign}" for sign in "abcdefgxyzABC0123456789"), "the", "film", "##ing", "##ed", "good", "cls", "mask", "很", "é"]
+SIGNS = [*"abcxyzABCZ019", *" \t\n\r  ", *".,!?'-_$+<>=^`|~[]{}@#%&*()/\\\"", "the", "film", " good ", "ing", "é", "很好", "\u0130", "\x7f",
+         "\x00", "\x0b", "\u200b", "[CLS]", "[mask]", "[MASK]", "x" * 40, "9" * 120]
+
+
+def bert(lowercase: bool = True) -> Tokenizer:
+    found = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(PIECES)}, unk_token="[UNK]"))
+    found.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    found.add_special_tokens(SPECIAL)
+    return found
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_ids_are_those_of_the_library(lowercase: bool) -> None:
+    tokenizer, generator = bert(lowercase), random.Random(0)
+    texts = ["", " ", "".join(map(chr, range(128)))] + ["".join(generator.choices(SIGNS, k=generator.randrange(1, 30))) for _ in range(5000)]
+    ascii_only = ["".join(generator.choices(SIGNS[:45], k=generator.randrange(1, 60))) for _ in range(5000)]
+    quick = _memo.remembered(tokenizer, lambda found: ids_of(tokenizer, found))
+    assert quick(texts) == ids_of(tokenizer, texts)
+    assert quick(ascii_only) == ids_of(tokenizer, ascii_only)
+    assert quick(ascii_only[:100]) == ids_of(tokenizer, ascii_only[:100])  # from memory
+
+
+def test_words_are_remembered_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = bert()
+    asked: list[str] = []
+
+    def ids(texts: list[str]) -> list[list[int]]:
+        asked.extend(texts)
+        return ids_of(tokenizer, texts)
+
+    quick = _memo.remembered(tokenizer, ids)
+    assert quick(["good film", "Film good"]) == ids_of(tokenizer, ["good film", "film good"])
+    assert sorted(asked) == ["film", "good"]
+    monkeypatch.setattr(_memo, "MOST_WORDS", 3)
+    assert quick(["a b"]) == ids_of(tokenizer, ["a b"])
+    asked.clear()
+    assert quick(["good", "x" * 33]) == ids_of(tokenizer, ["good", "x" * 33])
+    assert asked == ["good", "x" * 33]  # good was forgotten; a long word is never kept
+    assert quick(["x" * 33]) and asked[2:] == ["x" * 33]
+
+
+def test_other_tokenizers_are_left_alone() -> None:
+    tokenizer = bert()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+
+    def ids(texts: list[str]) -> list[list[int]]:
+        return ids_of(tokenizer, texts)
+
+    assert _memo.remembered(tokenizer, ids) is ids
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_tokens(["film"])  # found in the text before words are cut
+    assert _memo.remembered(tokenizer, ids) is ids
