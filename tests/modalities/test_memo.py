@@ -28,7 +28,8 @@ def bert(lowercase: bool = True) -> Tokenizer:
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_ids_are_those_of_the_library(lowercase: bool) -> None:
     tokenizer, generator = bert(lowercase), random.Random(0)
-    texts = ["", " ", "".join(map(chr, range(128)))] + ["".join(generator.choices(SIGNS, k=generator.randrange(1, 30))) for _ in range(5000)]
+    texts = ["", " ", "".join(map(chr, range(128)))]
+    texts += ["".join(generator.choices(SIGNS, k=generator.randrange(1, 30))) for _ in range(4000)]
     ascii_only = ["".join(generator.choices(SIGNS[:45], k=generator.randrange(1, 60))) for _ in range(5000)]
     quick = _memo.remembered(tokenizer, lambda found: ids_of(tokenizer, found))
     assert quick(texts) == ids_of(tokenizer, texts)
