@@ -152,7 +152,7 @@ def load(port: int, given: bytes, seconds: float) -> dict[str, Any]:
 
 def bare(folder: Path, given: bytes, seconds: float) -> dict[str, Any]:
     """Run ONNX Runtime alone on the same batches, a process a core."""
-    command = [sys.executable, "-m", "benchmarks.peers.bare", str(folder), str(seconds), str(os.cpu_count() or 1)]
+    command = [sys.executable, "-m", "benchmarks.peers.bare", str(folder), str(seconds), str(os.cpu_count() or 1), str(CLIENTS)]
     found: dict[str, Any] = json.loads(subprocess.run(command, input=given, capture_output=True, check=True, cwd=ROOT).stdout)
     return found
 

@@ -1,7 +1,9 @@
-"""Dynamic batching: rows of many requests wait in one bounded queue; a thread answers those of like length together.
+"""Dynamic batching: rows of many requests wait in one bounded queue; those of like length are answered together.
 
-The thread never waits while there is work (unless `max_wait` asks it to); the row that has waited longest is always in the next batch,
-with the rows nearest to it in length. Rows whose request is gone or too late are dropped before they cost anything.
+A thread computes them, so that the event loop goes on; what takes hardly longer than handing it to a thread and back (a small network,
+short texts) is computed within the event loop, for a few milliseconds between two looks at the connections. The thread never waits while
+there is work (unless `max_wait` asks it to); the row that has waited longest is always in the next batch, with the rows nearest to it in
+length. Rows whose request is gone or too late are dropped before they cost anything.
 """
 
 from __future__ import annotations
@@ -17,8 +19,13 @@ from typing import Any
 from bessemer.serve.problems import Problem
 from bessemer.serve.work import Prepared, Work
 
+Results = list[tuple["Ticket", int, Any]]
 MOST_PREPARED = 256
 """Rows that are prepared at once, so that batches are not held up by it."""
+TURN = 0.005
+"""Seconds that the event loop computes before it looks at the connections again."""
+HEAVY = 0.02
+"""Seconds a row (smoothed) from which the thread computes what was thought to be light: a busy machine is slower than it was at first."""
 LEAST_FILL = 0.75
 """Share of a padded batch that must be tokens."""
 
@@ -59,6 +66,9 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._light: list[Ticket] = []  # what the event loop computes itself
+        self._light_waiting: list[Waiting] = []
+        self._turning = False
 
     def submit(self, taken: Sequence[Any], patient: bool = False) -> Ticket:
         """Put rows into the queue; a full one is a Problem 429, except for a `patient` caller, who waits with the rest of his rows."""
@@ -66,7 +76,10 @@ class Batcher:
             wait = max(1, math.ceil(self.depth * self.pace))
             raise Problem("busy", f"{self.depth:,} rows wait and this server lets {self.max_queue:,} wait; ask again in {wait} s, or send "
                           "fewer rows at a time", ((b"retry-after", str(wait).encode()),))
-        return self._enter(Ticket(taken, self._started().create_future()))
+        ticket = Ticket(taken, self._started().create_future())
+        if not self.max_wait and self.pace < HEAVY and self.work.light(taken):
+            return self._enter_light(ticket)
+        return self._enter(ticket)
 
     def run(self, call: Callable[[], Any]) -> Ticket:
         """Let the thread make one call between two batches; its value is the one result."""
@@ -88,6 +101,31 @@ class Batcher:
         self._inbox.put(ticket)
         return ticket
 
+    # ---- the event loop ----------------------------------------------------------------------------------------------
+
+    def _enter_light(self, ticket: Ticket) -> Ticket:
+        self.depth += ticket.left
+        self._light.append(ticket)
+        self._turn_soon()
+        return ticket
+
+    def _turn_soon(self) -> None:
+        if not self._turning and self._loop is not None:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Answer what there is, for TURN seconds; what is left has its turn when the connections were looked at."""
+        self._turning, until = False, time.perf_counter() + TURN
+        fresh, self._light = self._light, []
+        self._prepare(fresh, self._light_waiting, self._deliver)
+        while self._light_waiting:
+            self._batch(self._light_waiting, self._deliver)
+            if time.perf_counter() > until:
+                break
+        if self._light_waiting or self._light:
+            self._turn_soon()
+
     # ---- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -95,15 +133,11 @@ class Batcher:
         fresh: list[Ticket] = []
         while True:
             ended = self._collect(fresh, wait=not waiting)
-            self._prepare(fresh, waiting)
+            self._prepare(fresh, waiting, self._tell)
             if waiting and self.max_wait:
                 ended |= self._linger(fresh, waiting)
             if waiting:
-                group = chosen(waiting, self.work)
-                live = [item for item in group if not item.ticket.gone]
-                self._tell([(item.ticket, item.place, None) for item in group if item.ticket.gone], 0.0)
-                if live:
-                    self._answer(live)
+                self._batch(waiting, self._tell)
             if ended and not waiting and not fresh:
                 return
 
@@ -129,17 +163,23 @@ class Batcher:
             if rest <= 0:
                 break
             ended = self._collect(fresh, wait=True, timeout=rest)
-            self._prepare(fresh, waiting)
+            self._prepare(fresh, waiting, self._tell)
         return ended
 
-    def _prepare(self, fresh: list[Ticket], waiting: list[Waiting]) -> None:
+    def _tell(self, results: Results, seconds: float) -> None:
+        if results and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, results, seconds)
+
+    # ---- both --------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, fresh: list[Ticket], waiting: list[Waiting], tell: Callable[[Results, float], None]) -> None:
         """Make waiting rows of fresh tickets."""
         entries = []
         for ticket in fresh:
             if ticket.gone:
-                self._tell([(ticket, place, None) for place in range(len(ticket.taken))], 0.0)
+                tell([(ticket, place, None) for place in range(len(ticket.taken))], 0.0)
             elif ticket.call is not None:
-                self._tell([(ticket, 0, _caught(ticket.call))], 0.0)
+                tell([(ticket, 0, _caught(ticket.call))], 0.0)
             else:
                 entries += [(ticket, place) for place in range(len(ticket.taken))]
         fresh.clear()
@@ -147,25 +187,27 @@ class Batcher:
             return
         made = _caught(lambda: self.work.prepare([ticket.taken[place] for ticket, place in entries]))
         if isinstance(made, BaseException):
-            self._tell([(ticket, place, made) for ticket, place in entries], 0.0)
+            tell([(ticket, place, made) for ticket, place in entries], 0.0)
             return
         failed = [(ticket, place, row) for (ticket, place), row in zip(entries, made, strict=True) if not isinstance(row, Prepared)]
         waiting += [Waiting(ticket, place, row) for (ticket, place), row in zip(entries, made, strict=True) if isinstance(row, Prepared)]
         if failed:
-            self._tell(failed, 0.0)
+            tell(failed, 0.0)
 
-    def _answer(self, group: list[Waiting]) -> None:
+    def _batch(self, waiting: list[Waiting], tell: Callable[[Results, float], None]) -> None:
+        """Answer the next batch of those that wait."""
+        group = chosen(waiting, self.work)
+        live = [item for item in group if not item.ticket.gone]
+        if len(live) < len(group):
+            tell([(item.ticket, item.place, None) for item in group if item.ticket.gone], 0.0)
+        if not live:
+            return
         started = time.perf_counter()
-        found = _caught(lambda: self.work.answer([item.row for item in group]))
-        results = [found] * len(group) if isinstance(found, BaseException) else found
-        self._tell([(item.ticket, item.place, result) for item, result in zip(group, results, strict=True)],
-                   time.perf_counter() - started)
+        found = _caught(lambda: self.work.answer([item.row for item in live]))
+        results = [found] * len(live) if isinstance(found, BaseException) else found
+        tell([(item.ticket, item.place, result) for item, result in zip(live, results, strict=True)], time.perf_counter() - started)
 
-    def _tell(self, results: list[tuple[Ticket, int, Any]], seconds: float) -> None:
-        if results and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver, results, seconds)
-
-    def _deliver(self, results: list[tuple[Ticket, int, Any]], seconds: float) -> None:
+    def _deliver(self, results: Results, seconds: float) -> None:
         self.depth -= len(results)
         if seconds:
             self.pace += 0.2 * (seconds / len(results) - self.pace)

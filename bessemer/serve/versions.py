@@ -104,6 +104,7 @@ def load_version(place: Place, settings: Settings) -> Version:
     predictor = open_form(place.folder, settings.form)
     examples = _replayed(place.folder, predictor, forms[predictor.form].lossy)
     work = work_of(predictor, settings.max_chars)
+    work.rehearse()
     if not examples:
         examples = (example(predictor.schema),)
     return Version(place, predictor, Batcher(work, settings.max_queue, settings.max_wait_ms), examples)

@@ -5,12 +5,14 @@ Two ways: a network of texts, whose rows have a length; and any other predictor,
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.predictors._rows import MAX_TOKENS, NetworkPredictor
+from bessemer.predictors._rows import NetworkPredictor
 from bessemer.serve.answers import plain_rows
 from bessemer.serve.problems import Problem
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 MOST_ROWS = 64
 """Rows of a table that are answered at once."""
 INT64 = 2**63
+MOST_TOKENS = 1024
+"""Tokens of texts that are answered at once, padding included: more of them leave a processor's caches, and take longer a row."""
+LIGHT, LIGHT_BATCH, LIGHT_ROWS, LIGHT_CHARS = 0.004, 0.010, 8, 4096
+"""Seconds of a row and of a batch, rows and characters of a request, up to which the event loop answers by itself."""
+REHEARSALS, GIVE_UP = 5, 0.05
+"""How often a row is tried, and the seconds of one after which it is not tried again."""
 
 
 class Prepared(NamedTuple):
@@ -38,6 +46,14 @@ class Work(Protocol):
 
     def take(self, row: Mapping[str, Any]) -> Any:
         """Return what is kept of a request's row; a Problem where it cannot be read. No heavy work: the event loop calls it."""
+        ...
+
+    def rehearse(self) -> None:
+        """Find out how long a row takes, where that decides something; before the first row is asked."""
+        ...
+
+    def light(self, taken: Sequence[Any]) -> bool:
+        """Tell whether rows are answered in no more time than a thread is worth: the event loop does it then."""
         ...
 
     def prepare(self, taken: Sequence[Any]) -> list[Prepared | Problem]:
@@ -83,7 +99,26 @@ class Texts:
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
         self.column = input_columns(predictor.schema)[0]
-        self.most_rows, self.most_cost = predictor.rows_at_once, MAX_TOKENS
+        self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS
+        self.light_chars = 0
+
+    def rehearse(self) -> None:
+        """Measure a longest row, so that `light` knows how long one takes."""
+        codes = [0] * self.predictor.max_length
+        best = math.inf
+        for _ in range(REHEARSALS):
+            started = time.perf_counter()
+            self.predictor.answer([codes])
+            best = min(best, time.perf_counter() - started)
+            if best > GIVE_UP:
+                return
+        if best < LIGHT:
+            self.light_chars = LIGHT_CHARS
+            self.most_cost = min(MOST_TOKENS, self.predictor.max_length * max(1, int(LIGHT_BATCH / best)))
+
+    def light(self, taken: Sequence[str]) -> bool:
+        """Tell whether rows are answered in no more time than a thread is worth."""
+        return len(taken) <= LIGHT_ROWS and sum(map(len, taken)) <= self.light_chars
 
     def take(self, row: Mapping[str, Any]) -> str:
         """Return the text."""
@@ -158,6 +193,13 @@ class Tables:
                 raise _nested(column, value)
             values.append(value)
         return tuple(values)
+
+    def rehearse(self) -> None:
+        """Nothing depends on it."""
+
+    def light(self, taken: Sequence[tuple[Any, ...]]) -> bool:
+        """Leave it to the thread: a table is read in milliseconds, however small the model is."""
+        return False
 
     def prepare(self, taken: Sequence[tuple[Any, ...]]) -> list[Prepared | Problem]:
         """Return the rows under the types of their values."""

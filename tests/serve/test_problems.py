@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -162,13 +164,12 @@ def test_a_request_past_its_deadline_is_503_and_its_rows_are_dropped(texts: Path
             slow, real, asked = asyncio.Event(), version.batcher.work.answer, []
 
             def answer(rows: Any) -> Any:
-                import time
-
                 asked.extend(rows)
                 time.sleep(0.5)
                 return real(rows)
 
             version.batcher.work.answer = answer  # type: ignore[method-assign]
+            version.batcher.work.light = lambda taken: False  # type: ignore[method-assign]
             answers = await asyncio.gather(*(server.post("/predict", {"review": "good " * (n + 1) * 3}) for n in range(4)))
             assert not slow.is_set()
             for found in answers:
@@ -177,6 +178,27 @@ def test_a_request_past_its_deadline_is_503_and_its_rows_are_dropped(texts: Path
             while version.batcher.depth:
                 await asyncio.sleep(0.02)
             assert len(asked) < 4, "rows that nobody waits for were computed"
+
+    run(scenario())
+
+
+def test_rows_that_turn_out_to_be_slow_leave_the_event_loop_to_the_thread(texts: Path) -> None:
+    async def scenario() -> None:
+        async with process(texts) as server:
+            version = server.registry.models["mood"].current
+            assert version is not None
+            real, where = version.batcher.work.answer, []
+            assert version.batcher.work.light(["good"]) and not version.batcher.work.light(["x" * 5000])
+
+            def answer(rows: Any) -> Any:
+                where.append(threading.current_thread() is threading.main_thread())
+                time.sleep(0.15)
+                return real(rows)
+
+            version.batcher.work.answer = answer  # type: ignore[method-assign]
+            for _ in range(3):
+                assert (await server.post("/predict", ROW)).status_code == 200
+            assert where == [True, False, False]
 
     run(scenario())
 
