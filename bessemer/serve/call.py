@@ -64,6 +64,10 @@ class Call:
 
     def accepts(self, *kinds: bytes) -> None:
         """Check the body's media type: one of these, in UTF-8."""
+        coding = self.headers.get(b"content-encoding", b"identity").strip().lower()
+        if coding not in (b"", b"identity"):
+            raise Problem("media-type", f"the body's Content-Encoding is '{coding[:40].decode('latin-1')}'; this server reads bodies as "
+                          "they are: send it uncompressed, without that header", ((b"accept-encoding", b"identity"),))
         given = self.headers.get(b"content-type", b"")
         if given in kinds:
             return
@@ -82,6 +86,9 @@ class Call:
         if announced is not None and int(announced) > self.limit:
             await self._discard()
             raise self._too_large()
+        connection = self.connection
+        if connection is not None and not connection.inner.cycle.more_body:
+            return await self._whole()  # all of it is there
         try:
             async with asyncio.timeout(self.deadline - time.monotonic()):
                 return await self._whole()

@@ -21,6 +21,7 @@ from bessemer.serve.versions import Version
 from bessemer.serve.work import input_columns
 
 TYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES")
+FLOATS = ("FP16", "FP32", "FP64")
 
 
 class KServe:
@@ -60,12 +61,13 @@ class KServe:
         call.accepts(*JSON_KINDS)
         value = parsed(await call.body())
         version = self.prediction.version(call)
-        columns, rows = _rows(value, self.prediction.max_items)
+        wanted = {item["name"]: item["datatype"] for item in _inputs(version)}
+        columns, rows = _rows(value, self.prediction.max_items, wanted)
         results = await self.prediction.answered(call, version, [dict(zip(columns, row, strict=True)) for row in rows])
         outputs = _tensors(results, version)
-        wanted = _wanted(value, [item["name"] for item in outputs])
+        chosen = _wanted(value, [item["name"] for item in outputs])
         found: dict[str, Any] = {"model_name": call.model, "model_version": call.version, "id": str(value.get("id") or call.id),
-                                 "outputs": [item for item in outputs if item["name"] in wanted]}
+                                 "outputs": [item for item in outputs if item["name"] in chosen]}
         return Reply(orjson.dumps(found))
 
 
@@ -75,7 +77,7 @@ def _inputs(version: Version) -> list[dict[str, Any]]:
 
 
 def _type(kind: str) -> str:
-    return {"number": "FP64", "boolean": "BOOL"}.get(kind, "BYTES")
+    return {"number": "FP64", "vector": "FP64", "boolean": "BOOL"}.get(kind, "BYTES")
 
 
 def _outputs(version: Version) -> list[dict[str, Any]]:
@@ -91,7 +93,7 @@ def _outputs(version: Version) -> list[dict[str, Any]]:
     return found
 
 
-def _rows(value: Any, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+def _rows(value: Any, most: int, wanted: Mapping[str, str]) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the columns of a request's tensors, and its rows."""
     inputs = value.get("inputs") if isinstance(value, dict) else None
     if not isinstance(inputs, list) or not inputs:
@@ -104,6 +106,8 @@ def _rows(value: Any, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         if name in columns:
             raise Problem("malformed", f"two inputs are named '{name:.100}'; give each column once")
         columns[name] = _column(name, item)
+        if name in wanted:
+            _check(name, str(item["datatype"]), wanted[name], columns[name])
     lengths = {name: len(data) for name, data in columns.items()}
     if len(set(lengths.values())) > 1:
         low, high = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
@@ -129,6 +133,18 @@ def _column(name: str, item: Mapping[str, Any]) -> list[Any]:
         raise Problem("malformed", f"the input '{name:.100}' has the shape {str(shape):.40} and {len(data)} elements; expected the shape "
                       f"[{len(data)}]: one element a row")
     return data
+
+
+def _check(name: str, kind: str, wanted: str, data: Sequence[Any]) -> None:
+    """Check that a tensor is of the datatype that the model reads (of numbers any), and its elements of the one that it names."""
+    fits = {"BYTES": kind == "BYTES", "FP64": kind not in ("BYTES", "BOOL"), "BOOL": kind not in ("BYTES", *FLOATS)}
+    if not fits[wanted]:
+        raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind}; the model reads {wanted}: /v2/models/NAME lists it")
+    expected: tuple[type, ...] = (str,) if kind == "BYTES" else (bool,) if kind == "BOOL" else (int, float)
+    for number, element in enumerate(data, 1):
+        for part in element if isinstance(element, list) else (element,):
+            if part is not None and (not isinstance(part, expected) or (isinstance(part, bool) and kind != "BOOL")):
+                raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind}, and element {number} is {named(part)}")
 
 
 def _wanted(value: Mapping[str, Any], names: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from bessemer.core.config import Config
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Budget(Config):

@@ -180,6 +180,11 @@ def test_kserve_answers_tensors(texts: Path, table: Path) -> None:
             wrong = {"name": "review", "shape": [2], "datatype": "BYTES", "data": ["a"]}
             bad = await server.post("/v2/models/mood/infer", {"inputs": [wrong]})
             assert bad.status_code == 400 and "has the shape [2] and 1 elements; expected the shape [1]" in bad.json()["detail"]
+            for kind, data, detail in (("FP32", [1.5], "the input 'review' has the datatype FP32; the model reads BYTES: "),
+                                       ("BYTES", [1.5], "the input 'review' has the datatype BYTES, and element 1 is a number")):
+                wrong = {"name": "review", "shape": [1], "datatype": kind, "data": data}
+                bad = await server.post("/v2/models/mood/infer", {"inputs": [wrong]})
+                assert bad.status_code == 400 and detail in bad.json()["detail"]
 
     run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -136,6 +137,19 @@ def test_rows_of_a_table_name_the_column(table: Path) -> None:
             is_problem(await server.post("/predict", {**row, name: 1e300}), 422, f"the column '{name}' holds a value that the model can")
             is_problem(await server.post("/predict", {**row, name: [1]}), 422, f"the column '{name}' holds a list")
             is_problem(await server.post("/predict_batch", {"rows": [row, 5]}), 400, "row 2: the row is a number; expected a JSON object")
+
+    run(scenario())
+
+
+def test_a_compressed_body_is_refused_and_the_connection_goes_on(texts: Path) -> None:
+    async def scenario() -> None:
+        async with process(texts) as server:
+            packed = gzip.compress(b'{"review": "a good film"}')
+            for path in ("/predict", "/predict_batch", "/predict_lines", "/explain", "/v2/models/mood/infer"):
+                answer = await server.client.post(path, content=packed, headers={**JSON, "content-encoding": "gzip"})
+                is_problem(answer, 415, "the body's Content-Encoding is 'gzip'; this server reads bodies as they are: send it uncompressed")
+            identity = await server.client.post("/predict", json=ROW, headers={"content-encoding": "identity"})
+            assert identity.status_code == 200
 
     run(scenario())
 

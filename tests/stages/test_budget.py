@@ -129,6 +129,7 @@ def test_a_bad_candidate_is_a_record(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"budget": {"accuracy_drop": 0.1}}, "a budget limits size_mb, latency_ms or memory_mb"),
+    ({"budget": {"latency_ms": float("inf")}}, "budget.latency_ms.*finite number"),
     ({"budget": {"size_mb": 1}, "min_agreement": 0.5}, "min_agreement has no effect with a budget"),
     ({"search": {"minutes": 1}}, "search has no effect without a budget"),
     ({"budget": {"size_mb": 1}, "search": {"students": ["text_cn"]}}, "cannot become 'text_cn'; did you mean 'text_cnn'")])
