@@ -192,6 +192,7 @@ class Batch:
         weights: float [B].
         row_ids: int64 [B].
         task_ids: int64 [B], which task a row belongs to when several are mixed.
+        parts: batches that hold its rows, where several threads compute it (`engine/parts.py`); then it holds nothing else but row_ids.
     """
 
     inputs: dict[str, dict[str, torch.Tensor]]
@@ -200,6 +201,7 @@ class Batch:
     weights: torch.Tensor | None = None
     row_ids: torch.Tensor | None = None
     task_ids: torch.Tensor | None = None
+    parts: tuple[Batch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,8 @@ class Task:
         predict: (network, Batch) -> target -> Answer for B rows; None where the task has no prediction.
         outputs: what of the network's raw outputs belongs to which target; empty where the network has named heads instead.
         naive: () -> the loss, on these rows, of a predictor that knows no input; None where there is none.
+        mass: (Batch) -> what its loss is a mean over, known before anything is computed (the weight of its rows, its masked tokens): the
+            loss of two batches together is the mean of theirs, weighed by it. None where that does not hold.
     """
 
     name: str
@@ -242,6 +246,7 @@ class Task:
     predict: Callable[[torch.nn.Module, Batch], dict[str, Answer]] | None = None
     outputs: tuple[Head, ...] = ()
     naive: Callable[[], float] | None = None
+    mass: Callable[[Batch], float] | None = None
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,9 @@ class TrainingConfig(StageConfig):
     gradient_accumulation_steps: Positive = 1
     """Batches whose gradients are added up before one optimiser step."""
     gradient_threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Threads that each compute a part of a batch's rows, for networks of tables without dropout and batch normalisation; beside it set the
-    recipe's `threads: 1`, which are the threads within an operator."""
+    """Threads that each compute a part of a batch's rows, beside which the recipe's `threads`, those within an operator, are set to 1: for
+    networks of tables without dropout and batch normalisation, and for BERT with the tasks classification and mlm. With dropout its number
+    decides which values are dropped."""
     optim: Literal["adamw", "adam", "sgd"] = "adamw"
     """Optimiser: AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015) or SGD with momentum."""
     learning_rate: Annotated[float, Field(ge=0)] = 5e-5
@@ -110,7 +111,7 @@ class TrainingConfig(StageConfig):
         if self.optim != "sgd" and self.momentum is not None:
             raise ValueError(f"momentum has no effect with optim: {self.optim}; remove it or set optim: sgd")
         if self.gradual_unfreezing is not None and self.gradient_threads > 1:
-            raise ValueError("gradual_unfreezing is for networks of text, gradient_threads for those of tables; remove one of them")
+            raise ValueError("gradual_unfreezing and gradient_threads do not go together in this version; remove one of them")
         if self.head_learning_rate is not None and not self.learning_rate:
             raise ValueError("head_learning_rate needs a learning_rate above 0; to train the head alone set adaptation: head")
         return self

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from bessemer.core.run import RunContext
 from bessemer.core.types import Batch, Loss, Task
 from bessemer.engine import guards
 from bessemer.engine.config import TrainingConfig
+from bessemer.engine.parts import Parts
 from bessemer.engine.sampler import BatchShape, Order, by_length, padded_costs, shuffled
 from bessemer.engine.split import Split
 
@@ -26,10 +28,18 @@ def step_seed(seed: int, step: int, part: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}:{step}:{part}".encode(), digest_size=8).digest(), "big") >> 1
 
 
+def part_seed(seed: int, step: int, batch: int, part: int) -> int:
+    """Return the seed of dropout for what one thread computes of one batch of a step."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{step}:{batch}:{part}".encode(), digest_size=8).digest(), "big") >> 1
+
+
 def backpropagate(job: Job, batches: list[Batch], step: int) -> list[Loss]:
     """Add up the gradients of the mean loss over `batches`: the default gradient function."""
     losses = []
     for index, batch in enumerate(batches):
+        if job.parts:
+            losses.append(job.parts.gradients(batch, 1 / len(batches), partial(part_seed, job.context.seed, step, index), step))
+            continue
         # torch.manual_seed also seeds devices that are not used, and takes a stack trace to do so lazily: up to a millisecond a step
         torch.default_generator.manual_seed(step_seed(job.context.seed, step, index))
         loss = job.task.loss(job.split or job.network, batch)
@@ -63,7 +73,9 @@ class Job:
         ahead: batches assembled in a second thread before they are needed; 0 assembles each where it is used.
         settled: (steps in all) -> the step from which weights may be kept as the best and training may stop early, where `before_step`
             changes what the network is; None: from the first.
-        split: the network computed in parts by several threads, which `backpropagate` uses; the loop sets it where the config asks for it.
+        split: the network of a table computed in parts by several threads, which `backpropagate` uses; the loop sets it where the config
+            asks for it.
+        parts: the same for a network of text.
     """
 
     network: torch.nn.Module
@@ -82,6 +94,7 @@ class Job:
     ahead: int = AHEAD
     settled: Callable[[int], int] | None = None
     split: Split | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ from bessemer.engine.curves import Curves
 from bessemer.engine.job import Job, batches_of, make_plan, positions_of
 from bessemer.engine.layers import Unfreezing
 from bessemer.engine.optim import forget, make_optimizer, make_schedule, penalise
+from bessemer.engine.parts import Parts
 from bessemer.engine.sampler import padded_costs
 from bessemer.engine.split import Split
+from bessemer.nn.network import Network
 
 REHEARSED_STEPS = 8
 
@@ -231,7 +233,10 @@ class _Session:
 def fit(job: Job) -> Fit:
     """Train until the plan ends or patience runs out; the network is left with the best weights."""
     job.config.model_dump()  # every key counts as read, those too that matter only if validation worsens or a run resumes
-    if job.config.gradient_threads > 1 and job.split is None:
+    if job.config.gradient_threads > 1 and isinstance(job.network, Network) and job.parts is None:
+        with closing(Parts(job.network, job.task, job.config.gradient_threads)) as parts:
+            return fit(replace(job, parts=parts, task=parts.cut()))
+    if job.config.gradient_threads > 1 and job.split is None and job.parts is None:
         with closing(Split(job.network, job.config.gradient_threads)) as split:
             return fit(replace(job, split=split))
     if job.context.rehearsal:

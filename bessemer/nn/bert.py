@@ -10,13 +10,15 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bessemer.core.errors import UserError, nearest
+from bessemer.nn.attention import attend
+from bessemer.nn.dropout import Dropout
 from bessemer.nn.network import Network
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -99,7 +101,7 @@ class Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -123,9 +125,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BLD: Tensor, mask_B11L: Tensor) -> Tensor:
         """Return [B, L, H K]; the mask is True where a token may be attended to."""
-        q_BHLK, k_BHLK, v_BHLK = (
-            part(x_BLD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value))
+        q_BLE, k_BLE, v_BLE = self.query(x_BLD), self.key(x_BLD), self.value(x_BLD)
+        if self.training and self.dropout_prob and x_BLD.device.type == "cpu":
+            return attend((q_BLE, k_BLE, v_BLE), mask_B11L[:, 0, 0], self.num_heads, self.dropout_prob)
+        q_BHLK, k_BHLK, v_BHLK = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (q_BLE, k_BLE, v_BLE))
         out_BHLK = F.scaled_dot_product_attention(
             q_BHLK, k_BHLK, v_BHLK, attn_mask=mask_B11L, dropout_p=self.dropout_prob if self.training else 0.0)
         return out_BHLK.transpose(1, 2).flatten(2)
@@ -138,7 +141,7 @@ class Residual(nn.Module):
         super().__init__()
         self.dense = nn.Linear(in_features, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x_BLI: Tensor, residual_BLD: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -282,7 +285,7 @@ class Bert(Network):
                 self.cls["seq_relationship"] = nn.Linear(config.hidden_size, 2)
         if "classification" in heads or "tags" in heads:
             chosen = config.classifier_dropout
-            self.dropout = nn.Dropout(config.hidden_dropout_prob if chosen is None else chosen)
+            self.dropout = Dropout(config.hidden_dropout_prob if chosen is None else chosen)
             self.classifier = nn.Linear(config.hidden_size, len(self.labels))
         self.apply(self._initialise)
 
@@ -310,6 +313,11 @@ class Bert(Network):
         """Return vocabulary logits [N, V] of selected positions."""
         result: Tensor = self.cls["predictions"](hidden_ND, self.bert.embeddings.word_embeddings.weight)
         return result
+
+    def mlm_projection(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the logits of selected positions are made of: x [N, D], weight [V, D] and bias [V] of x weight' + bias."""
+        head = cast(Predictions, self.cls["predictions"])
+        return head.transform(hidden_ND), self.bert.embeddings.word_embeddings.weight, head.bias
 
     def nsp_logits(self, pooled_BD: Tensor) -> Tensor:
         """Return next-sentence logits [B, 2]."""

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bessemer.nn.dropout import Dropout
+
 
 class LoraLinear(nn.Module):
     """A frozen linear layer with a trained low-rank update; B = 0 at first, so step 0 is the layer itself.
@@ -26,7 +28,7 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = lora_alpha / r
-        self.dropout = nn.Dropout(lora_dropout)
+        self.dropout = Dropout(lora_dropout)
         self.lora_A = nn.Parameter(base.weight.new_empty(r, base.in_features))
         self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, r))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bessemer.core.keyed import uniform
+from bessemer.nn.bert import Bert
 from bessemer.nn.network import Network
+from bessemer.nn.vocabulary import vocabulary_loss
 
 _STREAM_SELECT, _STREAM_ACTION, _STREAM_TOKEN = 101, 102, 103
 
@@ -86,13 +88,20 @@ def masked_loss(network: Network, hidden_BLD: Tensor, positions_N: Tensor, targe
         mean loss of each row [B].
     """
     num_rows, length = hidden_BLD.shape[:2]
-    logits_NV = network.mlm_logits(hidden_BLD.flatten(0, 1)[positions_N])
-    losses_N = F.cross_entropy(logits_NV, targets_N, reduction="none")
+    total, losses_N, correct_N = _masked(network, hidden_BLD.flatten(0, 1)[positions_N], targets_N)
     count = positions_N.shape[0]
     with torch.no_grad():
-        correct = (logits_NV.argmax(-1) == targets_N).sum()
         row_N = positions_N // length
         sum_B = torch.zeros(num_rows, device=hidden_BLD.device).index_add_(0, row_N, losses_N.detach().float())
         per_row_B = sum_B / torch.bincount(row_N, minlength=num_rows).clamp(min=1)
-    sums = {"mlm_loss": (losses_N.detach().sum(), count), "mlm_accuracy": (correct, count)}
-    return losses_N.sum() / max(count, 1), sums, per_row_B
+    sums = {"mlm_loss": (losses_N.detach().sum(), count), "mlm_accuracy": (correct_N.sum(), count)}
+    return total, sums, per_row_B
+
+
+def _masked(network: Network, hidden_ND: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean loss, that of each position, and which are right."""
+    if isinstance(network, Bert):
+        return vocabulary_loss(*network.mlm_projection(hidden_ND), targets_N)
+    logits_NV = network.mlm_logits(hidden_ND)
+    losses_N = F.cross_entropy(logits_NV, targets_N, reduction="none")
+    return losses_N.sum() / max(len(targets_N), 1), losses_N, logits_NV.argmax(-1) == targets_N

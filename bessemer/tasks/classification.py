@@ -66,7 +66,7 @@ def classification(config: Classification, spec: TaskSpec) -> Task:
 
     costs = np.minimum(spec.lengths.astype(np.int64) + 2, spec.max_length)
     return Task(name="classification", heads=("classification",), batch=batch, loss=loss, costs=costs,
-                count=spec.count, predict=predict)
+                count=spec.count, predict=predict, mass=lambda batch: _mass(batch, target.name, weight_C))
 
 
 def _target(config: Classification, spec: TaskSpec) -> Column:
@@ -99,6 +99,14 @@ def _logits(spec: TaskSpec, network: torch.nn.Module, batch: Batch) -> torch.Ten
     inputs = batch.inputs[spec.column]
     logits_BC: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
     return logits_BC
+
+
+def _mass(batch: Batch, target: str, weight_C: np.ndarray | None) -> float:
+    """Return the weight of the labelled rows, which the loss is a mean over."""
+    present_B = batch.present[target].numpy()
+    assert batch.weights is not None
+    weight_P, code_P = batch.weights.numpy()[present_B], batch.targets[target].numpy()[present_B]
+    return float((weight_P if weight_C is None else weight_P * weight_C[code_P]).sum(dtype="float64"))
 
 
 def _loss(logits_BC: torch.Tensor, batch: Batch, target: str, weight_C: np.ndarray | None,

@@ -68,4 +68,5 @@ def mlm(config: Mlm, spec: TaskSpec) -> Task:
         return Loss(total, sums, per_row_B)
 
     costs = np.minimum(spec.lengths.astype(np.int64) + 2, spec.max_length)
-    return Task(name="mlm", heads=("mlm",), batch=batch, loss=loss, costs=costs, count=spec.count)
+    return Task(name="mlm", heads=("mlm",), batch=batch, loss=loss, costs=costs, count=spec.count,
+                mass=lambda batch: len(batch.targets["mlm"]))
