@@ -40,7 +40,7 @@ def bert(task: Task, dropout: float = 0.0) -> Bert:
         if isinstance(module, Dropout):
             module.p = dropout
         if hasattr(module, "dropout_prob"):
-            module.dropout_prob = dropout
+            setattr(module, "dropout_prob", dropout)  # noqa: B010
     return network.train()
 
 
@@ -118,7 +118,8 @@ def test_what_is_frozen_stays_so(tmp_path: Path) -> None:
 
 
 def with_layer(network: Bert, make_layer: Callable[[nn.Linear], nn.Module]) -> Bert:
-    network.bert.encoder.layer[0].attention.self.query = make_layer(network.bert.encoder.layer[0].attention.self.query)
+    layer: Any = network.bert.encoder.layer[0]
+    layer.attention.self.query = make_layer(layer.attention.self.query)
     return network
 
 
