@@ -93,6 +93,19 @@ class Example(Part):
     """Whether they are the same; None where that says nothing, as of numbers."""
 
 
+class Suspects(Part):
+    """Rows whose label looks wrong."""
+
+    sentence: str
+    """How many there are, and so how much is left to gain."""
+    note: str = ""
+    """How they were found."""
+    total: int
+    """How many there are."""
+    rows: tuple[Example, ...] = ()
+    """The surest; `predicted` is what the row looks to be, `truth` its label."""
+
+
 class Stage(Part):
     """What one stage cost."""
 
@@ -189,6 +202,8 @@ class ReportData(Part):
     """Predictions."""
     errors: tuple[Example, ...] = ()
     """The most confident errors, the worst first."""
+    suspects: tuple[Suspects, ...] = ()
+    """Labels that look wrong."""
     stages: tuple[Stage, ...] = ()
     """Costs."""
     host: dict[str, str] = {}

@@ -24,7 +24,8 @@ SECTIONS = (
     ("forms", "Forms of the model"), ("fronts", "Compressed to a budget"),
     ("comparisons", "Paired comparisons"), ("evaluation", "Evaluation"),
     ("errors", "Most confident errors"), ("examples", "Predictions"), ("others", "Further targets"), ("overlaps", "Overlap with training"),
-    ("updates", "Update"), ("curves", "Training"), ("funnel", "Data"), ("columns", "Columns"), ("quarantine", "Quarantine"),
+    ("updates", "Update"), ("curves", "Training"), ("funnel", "Data"), ("columns", "Columns"), ("suspects", "Labels that look wrong"),
+    ("quarantine", "Quarantine"),
     ("stages", "Cost"),
     ("recipe", "Recipe and environment"), ("commands", "Next"),
 )

@@ -13,6 +13,7 @@ from bessemer.core.artifact import TIMINGS, Manifest
 from bessemer.core.errors import UserError
 from bessemer.stages._gather_columns import profiled, updated
 from bessemer.stages._gather_front import fronted
+from bessemer.stages._gather_noise import suspected
 
 if TYPE_CHECKING:
     from bessemer.report import data as shown
@@ -49,6 +50,7 @@ def gather(root: Path, stages: Mapping[str, Path], *, timings: bool) -> shown.Re
                              if (update := updated(name, stages[name] / "update.json")) is not None)
     parts["curves"] = tuple(_curve(name, stages[name], item) for name, item in manifests.items()
                             if (stages[name] / "curves.jsonl").is_file() and "best_step" in item.facts)
+    parts["suspects"] = tuple(suspected(stages[name] / "noise.json") for name, item in manifests.items() if item.kind == "noise")
     recipe = root / "recipe.yaml"
     if timings:
         parts["fronts"] = tuple(front for folder in stages.values() if (front := fronted(folder / "front.json")) is not None)

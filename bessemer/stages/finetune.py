@@ -14,7 +14,6 @@ from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.run import Cost, RunContext
 from bessemer.core.task_spec import TableSpec
-from bessemer.core.types import FitSpec
 from bessemer.engine.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from bessemer.core.adaptation import Adaptation
-    from bessemer.core.schema import Schema
-    from bessemer.core.types import Codec, Model, Task
+    from bessemer.core.types import Model, Task
     from bessemer.stages._learning import Spec
 
     Regrow = Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]]
@@ -63,28 +61,20 @@ class Finetune(TrainingConfig):
 def finetune(config: Finetune, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Train and write a folder that predicts: weights, preprocessing, `predictor.json`, curves."""
     if config.model is not None:
-        chosen = plugin_of("models", config.model)
-        model: Model = chosen.function(config.model)
+        model: Model = plugin_of("models", config.model).function(config.model)
         if model.fit is not None:
-            return _fit_own(chosen.name, model, inputs, out, run)
+            return _fit_own(config.model, inputs, out, run)
     return _fit_network(config, inputs, out, run)
 
 
-def _fit_own(kind: str, model: Model, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
+def _fit_own(config: Config, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Fit a model that is no network."""
     import time
 
-    from bessemer.core.forms import Form, write_forms
-    from bessemer.core.schema import Schema
+    from bessemer.stages._fitting import fit_folder
     from bessemer.stages._streams import STREAM, stream_tables
-    from bessemer.stages._tables import copy_columns, is_table
 
-    assert model.fit is not None
     data = inputs["data"]
-    schema = Schema.load(data)
-    if model.table != is_table(schema):
-        kinds = ("a table", "text") if model.table else ("text", "a table")
-        raise UserError(f"the model '{kind}' reads {kinds[0]}, the data are {kinds[1]}; choose another model")
 
     def tables(split: str) -> Iterator[pa.Table]:
         from bessemer.data.shards import ShardReader
@@ -93,27 +83,10 @@ def _fit_own(kind: str, model: Model, inputs: Mapping[str, Path], out: Path, run
 
     started = time.perf_counter()
     with run.progress("fit", None, "candidates"):
-        facts = model.fit(FitSpec(schema, lambda: tables("train"), lambda: tables("validation"), run.seed, out,
-                                  _info(schema, data, model), data, run.threads, _codec(schema, data, model)))
+        facts = fit_folder(config, data, (lambda: tables("train"), lambda: tables("validation")), out, run)
     part = float(run.input_manifests["data"].facts.get("rehearsal_part", 1.0))
     run.cost(Cost("fit", time.perf_counter() - started, part, 1.0))
-    files = tuple(sorted(path.name for path in out.iterdir()))
-    copy_columns(data, out)
-    write_forms(out, (Form(name=kind, predictor=make("predictors", model.predictor), files=files),))
-    return {**facts, "model": kind}
-
-
-def _codec(schema: Schema, data: Path, model: Model) -> Codec | None:
-    from bessemer.core.schema import Role
-    from bessemer.modalities import codec_of
-
-    return None if model.table else codec_of(schema.only(Role.INPUT, "text"), data)
-
-
-def _info(schema: Schema, data: Path, model: Model) -> dict[str, Any]:
-    from bessemer.modalities.vectors import open_vectors
-
-    return dict(open_vectors(schema, data).info) if model.table else {}
+    return {**facts, "model": plugin_of("models", config).name}
 
 
 def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:

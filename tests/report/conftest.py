@@ -84,6 +84,9 @@ def make_sample() -> ReportData:
                    {"source": "评论.jsonl", "rows_in": 3000, "rows_out": 2950, "rejected": {HOSTILE: 50}}],
         "splits": [{"name": name, "rows": rows, "labels": {"negative": rows // 2, "positive": rows - rows // 2}}
                    for name, rows in (("train", 10_000), ("validation", 1200), ("test", 1500))],
+        "suspects": [{"sentence": "4.1% [3.6%, 4.7%] of the labels of 'label' look wrong or open to dispute", "note": "Judged by 5 parts.",
+                      "total": 88, "rows": [{"text": HOSTILE, "predicted": "positive", "truth": "negative", "right": False,
+                                             "confidence": 0.98}]}],
         "quarantine": [{"source": "posts.csv", "row": 17, "reason": "exact duplicate", "content": "great movie"},
                        {"source": "posts.csv", "row": 40_112, "reason": "too long", "content": "word " * 200},
                        {"source": "评论.jsonl", "row": 3, "reason": "undecodable", "content": HOSTILE}],

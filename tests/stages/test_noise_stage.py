@@ -1,0 +1,76 @@
+"""The stage `noise` judges every row by a model that has not seen it, and finds the labels that were turned, in texts and tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bessemer.api import run
+from bessemer.core.errors import UserError
+from bessemer.stages.noise import folds_of, ranks
+from tests.conftest import sentences, write_csv
+
+
+def text_recipe(name: str, **noise: Any) -> dict[str, Any]:
+    return {"name": name, "threads": 1, "stages": {
+        "prepare": {"sources": [{"kind": "csv", "path": "rows.csv"}], "targets": {"label": {"kind": "category"}},
+                    "inputs": {"text": {"kind": "text", "max_length": 24, "tokenizer": {"kind": "wordpiece", "vocab_size": 300}}},
+                    "split": {"kind": "stratified", "validation": 60, "test": 60}},
+        "noise": {"folds": 4, **noise}, "report": {"stages": ["prepare", "noise"]}}}
+
+
+def test_turned_labels_of_texts_are_found(here: Path) -> None:
+    rows = [(f"{text} {place}", label) for place, (text, label) in enumerate(sentences(400))]  # no two are equal
+    turned = set(range(0, 400, 20))
+    names = sorted({label for _, label in rows})
+    other = {names[0]: names[1], names[1]: names[0]}
+    write_csv(here / "rows.csv", [(text, other[label] if place in turned else label) for place, (text, label) in enumerate(rows)])
+    found = run(text_recipe("texts", model={"kind": "tfidf_linear", "analyzers": ["word"], "c": [10.0]}))
+    facts = found.stages["noise"].manifest.facts
+    with (found.root / "suspects.csv").open(encoding="utf-8") as file:
+        suspects = list(csv.DictReader(file))
+    judged = found.stages["prepare"].manifest.facts["rows"]
+    assert facts["rows"] == judged["train"] + judged["validation"] and facts["suspects"] == len(suspects)
+    wrong = [int(item["row_read"]) - 1 in turned for item in suspects]
+    assert sum(wrong) >= 0.9 * len(wrong) and len(wrong) >= 0.4 * len(turned) * facts["rows"] / 400
+    assert 0.015 < facts["noise"]["value"] < 0.07 and facts["accuracy"]["value"] > 0.9
+    assert all(rows[int(item["row_read"]) - 1][0] == item["text"] and item["likely"] == other[item["label"]] for item in suspects)
+    sure = [float(item["probability_of_label"]) - float(item["probability_of_likely"]) for item in suspects]
+    assert sure == sorted(sure)
+    report = (found.root / "report.html").read_text(encoding="utf-8")
+    assert "Labels that look wrong" in report and suspects[0]["text"] in report and "of the labels of &#39;label&#39; look wrong" in report
+
+
+def test_tables_are_judged_by_trees(here: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    label = np.where(x[:, 0] + x[:, 1] > 0, "yes", "no")
+    label[::25] = np.where(label[::25] == "yes", "no", "yes")
+    write_csv(here / "rows.csv", [(*row, str(name)) for row, name in zip(x.tolist(), label, strict=True)], ("a", "b", "c", "y"))
+    prepare = {"sources": [{"kind": "csv", "path": "rows.csv"}], "inputs": {name: {"kind": "number"} for name in "abc"},
+               "targets": {"y": {"kind": "category"}}, "split": {"kind": "random", "validation": 50, "test": 50}}
+    facts = run({"name": "table", "threads": 1, "stages": {"prepare": prepare, "noise": {"folds": 3}}}).stages["noise"].manifest.facts
+    assert facts["model"] == "lightgbm" and facts["accuracy"]["value"] > 0.8 and facts["rows"] == 350
+
+
+def test_folds_are_dealt_out_by_label() -> None:
+    code = np.array([0] * 10 + [1] * 7 + [2] * 2 + [-1] * 3)
+    fold = folds_of(code, 3, 0)
+    assert sorted(np.bincount(fold[:10]).tolist()) == [3, 3, 4] and sorted(np.bincount(fold[10:17]).tolist()) == [2, 2, 3]
+    assert fold[17:].tolist() == [-1, -1, -2, -2, -2]
+    assert sorted(ranks(code, 1)[:10].tolist()) == list(range(10)) and (folds_of(code, 3, 0) == fold).all()
+
+
+def test_mistakes_are_sentences(here: Path) -> None:
+    write_csv(here / "rows.csv", sentences(80))
+    recipe = text_recipe("texts", model={"kind": "text_cnn"})
+    recipe["stages"]["prepare"]["split"] = {"kind": "stratified", "validation": 20, "test": 20}
+    with pytest.raises(UserError, match="the model 'text_cnn' is a network, which is not fitted here"):
+        run(recipe)
+    recipe["stages"]["noise"] = {"target": "labels"}
+    with pytest.raises(UserError, match="target: 'labels' is no target with one label a row; there are label"):
+        run(recipe)
