@@ -27,6 +27,8 @@ MOST_HEAD = 64_000
 SWEEP = 0.5
 QUIET = 0.5
 """Seconds that an open connection has to ask once more when the server stops."""
+HURRY = 5.0
+"""Seconds after which a stopping server leaves clients that have not sent their whole request, or do not read their answer."""
 SLOWEST = 1000
 """Bytes that a body must bring in each `head_timeout` while the server reads."""
 ABSENT = -1
@@ -158,6 +160,12 @@ class Connection(asyncio.Protocol):
         cycle = self.inner.cycle
         return (cycle is None or cycle.response_complete) and not self.head and not self.inner.pipeline
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether a whole request, or a stream that has begun, waits for its answer."""
+        cycle = self.inner.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
+
     def refuse(self, problem: Problem) -> None:
         """Answer a problem without a request and close."""
         body = json.dumps(problem.plain()).encode()
@@ -284,10 +292,12 @@ class Listener:
         self.socket.close()
         self.desk.draining = True
         started = time.monotonic()
-        while self.open and time.monotonic() < started + seconds:
+        while self.open and (now := time.monotonic()) < started + seconds:
             for connection in list(self.open):
-                if connection.idle and time.monotonic() > max(connection.moved, started) + QUIET:
+                if connection.idle and now > max(connection.moved, started) + QUIET:
                     connection.transport.close()
+                elif not connection.waits and now > started + HURRY:
+                    connection.transport.abort()
             await asyncio.sleep(0.02)
         left = bool(self.open)
         for connection in list(self.open):

@@ -193,6 +193,22 @@ def test_sigterm_under_load_answers_everything_that_was_accepted(texts: Path) ->
         assert not any(Path(f"/proc/{number}").exists() for number in workers)
 
 
+def test_a_server_that_stops_does_not_wait_for_half_a_request(texts: Path) -> None:
+    with Server(texts, "--workers", "1", "--head-timeout", "60") as server:
+        halves = [b"POST /predict HTTP/1.1\r\nHost: x\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: 90\r\n\r\n{"]
+        slow = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in halves]
+        for connection, half in zip(slow, halves, strict=True):
+            connection.sendall(half)
+        assert post(server.url + "/predict", ROW)["model"] == "mood"
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - started < 20, "it waited for what never comes"
+        for connection in slow:
+            connection.close()
+
+
 def test_reload_and_kill_under_load_lose_nothing(tmp_path: Path, graph: bytes) -> None:
     store = tmp_path / "store"
     write_text_model(store / "mood" / "1", graph, "one")
