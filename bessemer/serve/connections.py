@@ -57,11 +57,15 @@ class Counts:
         """Set the number of this process; ABSENT takes it out."""
         struct.pack_into("i", self._memory, 4 * self.slot, count)
 
+    def others(self) -> list[int]:
+        """Return the numbers of the other processes that accept connections."""
+        found = struct.unpack(f"{len(self._memory) // 4}i", self._memory[:])
+        return [count for slot, count in enumerate(found) if count != ABSENT and slot != self.slot]
+
     def excess(self) -> int:
         """Return how many connections more than the process with fewest this one has."""
-        found = struct.unpack(f"{len(self._memory) // 4}i", self._memory[:])
-        others = [count for slot, count in enumerate(found) if count != ABSENT and slot != self.slot]
-        return max(0, found[self.slot] - min(others)) if others else 0
+        others = self.others()
+        return max(0, struct.unpack_from("i", self._memory, 4 * self.slot)[0] - min(others)) if others else 0
 
 
 class Joined:
@@ -207,6 +211,9 @@ class Listener:
         desk: of the process.
         shared: the listening socket, which other processes hold too.
         counts: connections of each process; None where there is one.
+
+    Attributes:
+        loading: whether models are being loaded for the first time; then connections are left to processes that are further.
     """
 
     def __init__(self, app: Any, desk: Desk, shared: socket.socket, counts: Counts | None) -> None:
@@ -216,6 +223,7 @@ class Listener:
         self.config.load()
         self.state = ServerState()
         self.open: set[Connection] = set()
+        self.loading = False
         self._tasks: list[asyncio.Task[None]] = []
         self.loop = asyncio.get_running_loop()
 
@@ -245,6 +253,9 @@ class Listener:
             while len(self.open) >= self.desk.settings.max_connections:
                 await asyncio.sleep(0.02)
             await self._readable(loop)
+            if self.loading and self.counts is not None and self.counts.others():
+                await asyncio.sleep(0.02)
+                continue
             excess = self.counts.excess() if self.counts is not None else 0
             if excess:  # let one that has fewer take it
                 await asyncio.sleep(0.001 * min(8, excess))

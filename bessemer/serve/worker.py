@@ -96,8 +96,10 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
     loading = asyncio.create_task(registry.refresh())
     if start["early"]:
         await asyncio.wait([loading], timeout=EARLY)
+        listener.loading = not loading.done()
         listener.start()
     await loading
+    listener.loading = False
     line.send({"loaded": registry.plain()})
     if not start["early"]:
         listener.start()
