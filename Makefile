@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup browser check test test-all bench demo reference clean
+.PHONY: setup browser check test test-all bench bench-text demo reference clean
 
 setup: $(READY)
 
@@ -39,6 +39,9 @@ test-all: check browser
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+bench-text: setup
+	$(BIN)/python -m benchmarks.text
 
 # To a file of its own first, so that a failure leaves the page as it was.
 reference: setup
