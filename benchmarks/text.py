@@ -37,7 +37,8 @@ def minilm(source: Mapping[str, Any], length: int, split: Mapping[str, Any], epo
 
 def newsgroups() -> dict[str, Any]:
     return {"prepare": {"sources": [{"kind": "catalogue", "name": "newsgroups"}], "targets": {"label": {"kind": "category"}},
-                        "split": GIVEN, "inputs": {"text": {"kind": "text", "max_length": 512, "tokenizer": {"kind": "words", "vocab_size": 60000}}}},
+                        "split": GIVEN, "inputs": {"text": {"kind": "text", "max_length": 512,
+                                                            "tokenizer": {"kind": "words", "vocab_size": 60000}}}},
             "finetune": {"model": {"kind": "ngrams", "buckets": 200000, "hidden_size": 0, "dropout": 0.3, "word_dropout": 0.2},
                          "num_train_epochs": 8, "learning_rate": 3e-3, "weight_decay": 0, "replay_rows": 0},
             "baseline": BASELINE, "blend": {"models": ["finetune", "baseline"]}}
@@ -107,9 +108,9 @@ def report(folder: Path) -> None:
     """Write results/text.md from what is there."""
     machine = host()
     lines = ["# Texts: quality beside the classical baseline", "", "Test rows, scored once; 95% intervals from 1,000 bootstrap resamples, "
-             "differences paired on the same rows (the first form of a set against TF-IDF with a linear model). r8, r52 and newsgroups have "
-             "their published splits, a tenth of the training rows validates. Minutes: of the stage that trained it, on a machine that other "
-             "work shared.", "",
+             "differences paired on the same rows (the first form of a set against TF-IDF with a linear model). r8, r52 and newsgroups "
+             "have their published splits, a tenth of the training rows validates. Minutes: of the stage that trained it, on a machine "
+             "that other work shared.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}. Date: "
              f"{datetime.date.today()}. Command: `make bench-text`.", "",
              "| set | model and form | score | value | to be reached | against the baseline | rows | seed | minutes |",
