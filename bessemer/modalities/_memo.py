@@ -24,36 +24,42 @@ MOST_WORDS, LONGEST = 20_000, 32
 Ids = Callable[[Sequence[str]], list[list[int]]]
 
 
-def remembered(tokenizer: Tokenizer, ids: Ids) -> Ids:
-    """Return a function equal to `ids` (texts -> token ids without special tokens), which remembers words where that is exact."""
+def word_for_word(tokenizer: Tokenizer) -> Callable[[str], bool] | None:
+    """Return what tells of a text whether the tokenizer cuts each of its words by itself; None: that is never known."""
     added = tokenizer.get_added_tokens_decoder().values()
-    lowercase = _lowercase(tokenizer)
-    if lowercase is None or any(token.normalized for token in added):
-        return ids
+    if _lowercase(tokenizer) is None or any(token.normalized for token in added):
+        return None
     special = re.compile("|".join(re.escape(token.content) for token in added) or r"(?!)")
+    return lambda text: text.isascii() and not special.search(text) and not CONTROL.search(text)
+
+
+def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
+    """Return a function equal to `ids` (texts -> token ids without special tokens), which remembers `most` words where that is exact."""
+    simple, lowercase = word_for_word(tokenizer), _lowercase(tokenizer)
+    if simple is None:
+        return ids
     memory: list[dict[str, list[int]]] = [{}]
 
-    def of_words(words: list[str]) -> list[int] | None:
-        known = memory[0]
-        try:
-            return list(chain.from_iterable(map(known.__getitem__, words)))
-        except KeyError:
-            new = list(dict.fromkeys(word for word in words if word not in known))
-        if max(map(len, new)) > LONGEST or len(new) > MOST_WORDS:
-            return None
-        if len(known) + len(new) > MOST_WORDS:
-            known = memory[0] = {}
-            new = list(dict.fromkeys(words))
-        known.update(zip(new, ids(new), strict=True))
-        return list(chain.from_iterable(map(known.__getitem__, words)))
-
-    def of_text(text: str) -> list[int] | None:
-        if not text.isascii() or special.search(text) or CONTROL.search(text):
-            return None
-        return of_words(WORD.findall(text.lower() if lowercase else text))
+    def known(rows: list[list[str]]) -> dict[str, list[int]]:
+        """Return a memory that holds the words of texts, but for those that are too long, or too many, for it."""
+        found, room = memory[0], most or MOST_WORDS
+        new = {word for word in set().union(*rows) - found.keys() if len(word) <= LONGEST}
+        if len(found) + len(new) > room:
+            found = memory[0] = {}
+            new = {word for word in set().union(*rows) if len(word) <= LONGEST}
+        names = sorted(new)[:room]
+        found.update(zip(names, ids(names) if names else (), strict=True))
+        return found
 
     def quick(texts: Sequence[str]) -> list[list[int]]:
-        found = [of_text(text) for text in texts]
+        rows = [WORD.findall(text.lower() if lowercase else text) if simple(text) else None for text in texts]
+        of_word = known([row for row in rows if row is not None]).__getitem__
+        found: list[list[int] | None] = []
+        for row in rows:
+            try:
+                found.append(None if row is None else list(chain.from_iterable(map(of_word, row))))
+            except KeyError:  # a word that is not remembered: the library reads the whole text
+                found.append(None)
         left = [place for place, row in enumerate(found) if row is None]
         for place, row in zip(left, ids([texts[place] for place in left]) if left else (), strict=True):
             found[place] = row

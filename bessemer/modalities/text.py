@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CONTROL = r"[\x{0}-\x{8}\x{E}-\x{1F}\x{7F}-\x{84}\x{86}-\x{9F}\x{AD}\x{200B}\x{2060}\x{FEFF}\x{FFFE}]"
 SPACE = r"\t\n\v\f\r \x{85}\pZ"
 LINES = rf"[{SPACE}]*[\n\r\x{{85}}\x{{2028}}\x{{2029}}][{SPACE}]*"
+UNTIDY = r"[^ -~]|  |^ | $"
+"""What every text holds that `tidy` changes, and some that it does not: ASCII without line ends and double spaces stays as it is."""
 SPACES = r"[\t\v\f \pZ]+"
 
 
@@ -106,10 +108,12 @@ def text(config: Text) -> Modality:
         tokenizer.no_padding()
         info = tokens.info_of(tokenizer, f"column '{column.name}'", config.max_length)
 
+        cut = tokens.encoder(tokenizer)
+
         def encode(values: pa.Array) -> dict[str, pa.Array]:
             import pyarrow.compute as pc
 
-            ids, starts = tokens.encode(tokenizer, pc.fill_null(tidy(values, config.unicode_form), "").to_pylist())
+            ids, starts = cut(pc.fill_null(tidy(values, config.unicode_form), "").to_pylist())
             return {"ids": ids, "starts": starts}
 
         def slow(texts: Sequence[str]) -> list[str]:
@@ -137,9 +141,22 @@ def tidy(values: pa.Array, form: str) -> pa.Array:
 
     Each run of spaces becomes one space, or one line end where it holds one. Null stays null; doing it twice changes nothing.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     found = as_text(values)
+    if isinstance(found, pa.ChunkedArray):
+        return pa.chunked_array([tidy(chunk, form) for chunk in found.chunks], pa.string())
+    moved = pc.fill_null(pc.match_substring_regex(found, UNTIDY), False)
+    if not pc.any(moved).as_py():
+        return found
+    return pc.replace_with_mask(found, moved, _tidied(found.filter(moved), form))
+
+
+def _tidied(found: pa.Array, form: str) -> pa.Array:
+    """Return `tidy` of texts of which any may change."""
+    import pyarrow.compute as pc
+
     found = pc.replace_substring_regex(found, CONTROL, "")
     if form != "none":
         found = pc.utf8_normalize(found, form)

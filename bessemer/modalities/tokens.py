@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
+from bessemer.modalities._memo import remembered, word_for_word
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 NAMES = {"pad": ("[PAD]", "<pad>"), "unk": ("[UNK]", "<unk>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"),
          "mask": ("[MASK]", "<mask>")}
 SENTENCE_END = re.compile(r"[。！？…；\n]+[\"'”’」』）)\]]*\s*|[.!?;]+[\"'”’)\]]*\s+")
+WORDS = 200_000
+"""Words that are remembered while prepared rows are written: some tens of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,51 @@ def info_of(tokenizer: Tokenizer, where: str, max_length: int) -> dict[str, Any]
     added = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     return {"vocab_size": size, **ids, "special_token_ids": sorted({*ids.values(), *added}), "max_length": max_length}
+
+
+def encoder(tokenizer: Tokenizer) -> Callable[[list[str]], tuple[pa.Array, pa.Array]]:
+    """Return `encode` of a tokenizer, which remembers words where that is exact: most texts take a fraction of its time."""
+    simple = word_for_word(tokenizer)
+    if simple is None:
+        return lambda texts: encode(tokenizer, texts)
+    quick = remembered(tokenizer, lambda texts: ids_of(tokenizer, texts), WORDS)
+
+    def found(texts: list[str]) -> tuple[pa.Array, pa.Array]:
+        import pyarrow as pa
+
+        plain = [simple(text) for text in texts]
+        rest = encode(tokenizer, [text for text, one in zip(texts, plain, strict=True) if not one])
+        others = zip(*(part.to_pylist() for part in rest), strict=True)
+        cuts = [sentences(text) if one else [] for text, one in zip(texts, plain, strict=True)]
+        # a sentence ends behind a sign that is a token, so no token lies across its end and each can be cut by itself
+        pieces = iter(quick([text[start:end] for text, places in zip(texts, cuts, strict=True) for start, end in pairwise(places)]))
+        ids, starts = [], []
+        for one, places in zip(plain, cuts, strict=True):
+            if not one:
+                row, firsts = next(others)
+            elif len(places) == 2:
+                row = next(pieces)
+                firsts = [0] if row else []
+            else:
+                parts = [next(pieces) for _ in places[1:]]
+                row = list(chain.from_iterable(parts))
+                firsts = sorted({first for first in accumulate(map(len, parts), initial=0) if first < len(row)})
+            ids.append(row)
+            starts.append(firsts)
+        return pa.array(ids, pa.list_(pa.int32())), pa.array(starts, pa.list_(pa.int32()))
+
+    return found
+
+
+def sentences(text: str) -> list[int]:
+    """Return where a text begins, where each of its sentences ends, and where it ends: rising, at least two places.
+
+    >>> sentences("One. Two")
+    [0, 5, 8]
+    """
+    if not any(sign in text for sign in ".!?;\n\u3002\uff01\uff1f\u2026\uff1b"):
+        return [0, len(text)]
+    return [0, *(end for match in SENTENCE_END.finditer(text) if (end := match.end()) < len(text)), len(text)]
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[pa.Array, pa.Array]:
