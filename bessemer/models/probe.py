@@ -102,13 +102,13 @@ def _fit(config: Probe, spec: FitSpec) -> dict[str, Any]:
         coef_CD = embed(_array(words))
         facts["rows_learnt"] = 0
     else:
-        train_ND, train_N = _rows(spec.train, text.name, target.name, embed)
-        chosen = few(train_N, len(target.labels), config.shots, spec.seed)
-        if len(np.unique(train_N[chosen])) < len(target.labels):
-            missing = next(label for code, label in enumerate(target.labels) if not (train_N[chosen] == code).any())
+        code_N = np.concatenate([np.zeros(0, np.int64), *(table[target.name].to_numpy() for table in spec.train())])
+        chosen = np.flatnonzero(code_N >= 0)[few(code_N[code_N >= 0], len(target.labels), config.shots, spec.seed)]
+        if len(np.unique(code_N[chosen])) < len(target.labels):
+            missing = next(label for code, label in enumerate(target.labels) if not (code_N[chosen] == code).any())
             raise UserError(f"the label '{missing}' of '{target.name}' never occurs in the training data; remove it or give rows that have "
                             "it")
-        train_ND, train_N = train_ND[chosen], train_N[chosen]
+        train_ND, train_N = _rows(spec.train, text.name, target.name, embed, chosen)
         facts["rows_learnt"] = len(train_N)
         if config.method == "linear":
             coef_CD, intercept_C, facts["c"] = _regression(config, (train_ND, train_N), (valid_ND, valid_N), spec.seed)
@@ -173,16 +173,19 @@ def embedder(folder: Path, codec: Codec) -> Callable[[pa.Array], np.ndarray]:
     return embed
 
 
-def _rows(read: Callable[[], Any], text: str, target: str, embed: Callable[[pa.Array], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors and codes of the labelled rows."""
+def _rows(read: Callable[[], Any], text: str, target: str, embed: Callable[[pa.Array], np.ndarray],
+          chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors and codes of the labelled rows, or of those of them whose positions are chosen, rising."""
     import numpy as np
 
-    parts, codes = [], [np.zeros(0, np.int64)]
+    parts, codes, start = [], [np.zeros(0, np.int64)], 0
     for table in read():
         code_N = table[target].to_numpy().astype(np.int64)
-        if (code_N >= 0).any():
-            parts.append(embed(table[text].filter(_array(code_N >= 0)).combine_chunks()))
-            codes.append(code_N[code_N >= 0])
+        here = np.flatnonzero(code_N >= 0) if chosen is None else chosen[(chosen >= start) & (chosen < start + len(code_N))] - start
+        start += len(code_N)
+        if len(here):
+            parts.append(embed(table[text].take(_array(here)).combine_chunks()))
+            codes.append(code_N[here])
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32), np.concatenate(codes)
 
 
