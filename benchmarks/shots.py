@@ -1,7 +1,7 @@
 """python -m benchmarks.shots [--folder f]: what a network that is not trained further knows of a label by its name, and by 1 to 20 rows.
 
-Zero shots: the vector of a label's name. Prototypes: the mean of its rows' vectors. Linear: logistic regression over them. Five draws of the
-rows; validation rows choose the scale and the penalty. Some ten minutes on two cores.
+Zero shots: the vector of a label's name. Prototypes: the mean of its rows' vectors. Linear: logistic regression over them. Several draws of
+the rows; validation rows choose the scale and the penalty. Some ten minutes on two cores.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from bessemer.api import run
 from bessemer.core.run import host
 
 SHOTS = (1, 2, 5, 10, 20)
-SETS = {"tweets, two classes": {"name": "tweets", "where": {"label": ["positive", "negative"]}},
+SETS: dict[str, dict[str, Any]] = {"tweets, two classes": {"name": "tweets", "where": {"label": ["positive", "negative"]}},
         "reviews-en, sentences": {"name": "reviews-en"}}
 NAMES = {"positive": "I love it, this is great", "negative": "I hate it, this is awful"}
 
@@ -28,7 +28,8 @@ def stages(source: dict[str, Any]) -> dict[str, Any]:
         "names": {"kind": "finetune", "model": {"kind": "probe", "name": "minilm", "method": "zero_shot", "names": NAMES}}}
     for method in ("prototypes", "linear"):
         for shots in SHOTS:
-            found[f"{method}-{shots}"] = {"kind": "finetune", "model": {"kind": "probe", "name": "minilm", "method": method, "shots": shots}}
+            probe = {"kind": "probe", "name": "minilm", "method": method, "shots": shots}
+            found[f"{method}-{shots}"] = {"kind": "finetune", "model": probe}
     return {**found, "evaluate": {"models": list(found)[1:], "abstention_rows": 0}}
 
 
@@ -40,8 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     machine = host()
     lines = ["# Accuracy by the number of shots", "", "minilm, not trained further; 1,000 test rows; mean and range over "
              f"{options.seeds} draws of splits and shots; 200 validation rows choose scale and penalty.", "",
-             f"Machine: {machine['processor']}, {machine['cores']} cores. Date: {datetime.date.today()}. Command: `python -m benchmarks.shots`.",
-             "", f"| set | way | 0 | {' | '.join(map(str, SHOTS))} |", "|---|---|---" + "|---" * len(SHOTS) + "|"]
+             f"Machine: {machine['processor']}, {machine['cores']} cores. Date: {datetime.date.today()}. Command: "
+             "`python -m benchmarks.shots`.", "", f"| set | way | 0 | {' | '.join(map(str, SHOTS))} |", "|---|---|---" + "|---" * len(SHOTS) + "|"]
     for name, source in SETS.items():
         values: dict[str, list[float]] = {}
         for seed in range(options.seeds):
