@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     lines = ["# Accuracy by the number of shots", "", "minilm, not trained further; 1,000 test rows; mean and range over "
              f"{options.seeds} draws of splits and shots; 200 validation rows choose scale and penalty.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores. Date: {datetime.date.today()}. Command: "
-             "`python -m benchmarks.shots`.", "", f"| set | way | 0 | {' | '.join(map(str, SHOTS))} |", "|---|---|---" + "|---" * len(SHOTS) + "|"]
+             "`python -m benchmarks.shots`.", "", f"| set | way | 0 | {' | '.join(map(str, SHOTS))} |",
+             "|---|---|---" + "|---" * len(SHOTS) + "|"]
     for name, source in SETS.items():
         values: dict[str, list[float]] = {}
         for seed in range(options.seeds):
