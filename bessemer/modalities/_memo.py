@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,8 +28,9 @@ def word_for_word(tokenizer: Tokenizer) -> Callable[[str], bool] | None:
     added = tokenizer.get_added_tokens_decoder().values()
     if _lowercase(tokenizer) is None or any(token.normalized for token in added):
         return None
-    special = re.compile("|".join(re.escape(token.content) for token in added) or r"(?!)")
-    return lambda text: text.isascii() and not special.search(text) and not CONTROL.search(text)
+    special = [token.content for token in added]
+    return lambda text: (text.isascii() and not any(map(text.__contains__, special))
+                         and (text.isprintable() or not CONTROL.search(text)))
 
 
 def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
@@ -38,9 +38,10 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
     simple, lowercase = word_for_word(tokenizer), _lowercase(tokenizer)
     if simple is None:
         return ids
-    memory: list[dict[str, list[int]]] = [{}]
+    # A word of one piece has its id, one of several its ids: fewer objects, as each costs a miss of the processor's caches.
+    memory: list[dict[str, Any]] = [{}]
 
-    def known(rows: list[list[str]]) -> dict[str, list[int]]:
+    def known(rows: list[list[str]]) -> dict[str, Any]:
         """Return a memory that holds the words of texts, but for those that are too long, or too many, for it."""
         found, room = memory[0], most or MOST_WORDS
         new = {word for word in set().union(*rows) - found.keys() if len(word) <= LONGEST}
@@ -48,19 +49,28 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
             found = memory[0] = {}
             new = {word for word in set().union(*rows) if len(word) <= LONGEST}
         names = sorted(new)[:room]
-        found.update(zip(names, ids(names) if names else (), strict=True))
+        found.update((name, row[0] if len(row) == 1 else row) for name, row in zip(names, ids(names) if names else (), strict=True))
+        return found
+
+    def recalled(words: list[str] | None, of_word: Callable[[str], Any]) -> list[int] | None:
+        """Return the ids of words; None: one of them is not remembered."""
+        if words is None:
+            return None
+        try:
+            found = list(map(of_word, words))
+        except KeyError:
+            return None
+        if list in set(map(type, found)):
+            return [code for part in found for code in (part if isinstance(part, list) else (part,))]
         return found
 
     def quick(texts: Sequence[str]) -> list[list[int]]:
         rows = [WORD.findall(text.lower() if lowercase else text) if simple(text) else None for text in texts]
-        of_word = known([row for row in rows if row is not None]).__getitem__
-        found: list[list[int] | None] = []
-        for row in rows:
-            try:
-                found.append(None if row is None else list(chain.from_iterable(map(of_word, row))))
-            except KeyError:  # a word that is not remembered: the library reads the whole text
-                found.append(None)
-        left = [place for place, row in enumerate(found) if row is None]
+        found = [recalled(row, memory[0].__getitem__) for row in rows]
+        if new := [row for row, ready in zip(rows, found, strict=True) if row is not None and ready is None]:
+            of_word = known(new).__getitem__
+            found = [ready or recalled(row, of_word) for row, ready in zip(rows, found, strict=True)]
+        left = [place for place, row in enumerate(found) if row is None]  # no plain text, or with a word that is not remembered
         for place, row in zip(left, ids([texts[place] for place in left]) if left else (), strict=True):
             found[place] = row
         return [row for row in found if row is not None]

@@ -6,6 +6,7 @@ Two ways: a network of texts, whose rows have a length; and any other predictor,
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.predictors._rows import NetworkPredictor
+from bessemer.predictors.onnx_form import THREADS
 from bessemer.serve.answers import plain_rows
 from bessemer.serve.problems import Problem
 
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 64
 """Rows of a table that are answered at once."""
 INT64 = 2**63
-MOST_TOKENS = 1024
-"""Tokens of texts that are answered at once, padding included: more of them leave a processor's caches, and take longer a row."""
-LIGHT, LIGHT_BATCH, LIGHT_ROWS, LIGHT_CHARS = 0.004, 0.010, 8, 4096
-"""Seconds of a row and of a batch, rows and characters of a request, up to which the event loop answers by itself."""
+MOST_TOKENS = 512
+"""Tokens of texts that a thread answers at once, padding included: more of them leave a processor's caches and take longer a row."""
+LIGHT, LIGHT_ROWS, LIGHT_CHARS = 0.004, 8, 4096
+"""Seconds of the longest row, rows and characters of a request, up to which the event loop answers by itself."""
 REHEARSALS, GIVE_UP = 5, 0.05
 """How often a row is tried, and the seconds of one after which it is not tried again."""
 
@@ -99,7 +101,7 @@ class Texts:
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
         self.column = input_columns(predictor.schema)[0]
-        self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS
+        self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS * int(os.environ.get(THREADS, "1"))
         self.light_chars = 0
 
     def rehearse(self) -> None:
@@ -114,7 +116,6 @@ class Texts:
                 return
         if best < LIGHT:
             self.light_chars = LIGHT_CHARS
-            self.most_cost = min(MOST_TOKENS, self.predictor.max_length * max(1, int(LIGHT_BATCH / best)))
 
     def light(self, taken: Sequence[str]) -> bool:
         """Tell whether rows are answered in no more time than a thread is worth."""
