@@ -37,7 +37,9 @@ class Split(nn.Module):
         super().__init__()
         _check(network, threads)
         self.network, self.threads = network, threads
-        self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="gradients")
+        # the framework's number of threads holds for the thread that set it: in another one, products of small batches would start more
+        self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="gradients", initializer=torch.set_num_threads,
+                                        initargs=(torch.get_num_threads(),))
         self._trained = [value for value in network.parameters() if value.requires_grad]
         self._outputs: list[Tensor] = []
         self._whole = torch.empty(0)

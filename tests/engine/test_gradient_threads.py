@@ -1,6 +1,9 @@
 """A batch computed in parts: the whole batch's gradients, the same bytes after a kill, refused where a row is not alone."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,3 +120,23 @@ def test_networks_whose_rows_are_not_alone_are_refused(tmp_path: Path, network: 
     with pytest.raises(UserError) as error:
         fit(job_of(tmp_path, network, gradient_threads=2))
     assert str(error.value) == said
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the process's threads by Linux's /proc")
+def test_threads_start_no_threads_of_the_framework() -> None:
+    code = """
+import os, torch
+from bessemer.engine.split import Split
+from bessemer.nn.table import TableConfig, TableNetwork
+torch.set_num_threads(1)
+network = TableNetwork(TableConfig(num_numbers=1000, cardinalities=(), num_outputs=1, hidden_sizes=(100,), dropout=0.0))
+before = len(os.listdir('/proc/self/task'))
+split = Split(network, 2)
+split(numbers=torch.randn(200, 1000), codes=torch.zeros(200, 0, dtype=torch.int64)).sum().backward()
+split.collect()
+print(len(os.listdir('/proc/self/task')) - before)
+split.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "2"})
+    assert done.stdout.strip() == "1"
