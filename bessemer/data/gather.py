@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bessemer.core.task_spec import TableRows
+from bessemer.data.memory import Memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +31,16 @@ class Piece:
     ids: np.ndarray
 
 
-def gathered(pieces: Sequence[Piece]) -> TableRows:
-    """Return the rows of all pieces, in order; neighbouring rows of a single piece are views, and nothing is copied."""
+def gathered(pieces: Sequence[Piece], memory: Memory | None = None) -> TableRows:
+    """Return the rows of all pieces, in order; neighbouring rows of a single piece are views, and nothing is copied.
+
+    Args:
+        pieces: one or more.
+        memory: lends that of the rows; None: it is new.
+    """
     import numpy as np
+
+    empty = np.empty if memory is None else memory.array
 
     if len(pieces) == 1:
         places = pieces[0].places
@@ -42,7 +50,7 @@ def gathered(pieces: Sequence[Piece]) -> TableRows:
     spans = [slice(int(end) - len(piece.places), int(end)) for piece, end in zip(pieces, ends, strict=True)]
 
     def take(parts: list[np.ndarray]) -> np.ndarray:
-        found = np.empty((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype)
+        found: np.ndarray = empty((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype)
         for part, piece, span in zip(parts, pieces, spans, strict=True):
             # the places are checked: numpy's own check would copy everything once more
             part.take(piece.places, axis=0, out=found[span], mode="clip")

@@ -28,6 +28,7 @@ from bessemer.core.keyed import uniform
 from bessemer.core.task_spec import TableRows
 from bessemer.core.types import Chunk, RowStream
 from bessemer.data.gather import Piece, gathered, reordered
+from bessemer.data.memory import Memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,6 +151,7 @@ class StreamReader:
         self._room = 2 * reading.window + AHEAD if reading.shuffle == "window" else 2 * AHEAD
         self._lock = threading.Lock()
         self.left_out = 0
+        self._memory = Memory()
         self._pool = ThreadPoolExecutor(reading.threads, thread_name_prefix="stream")
         self._epoch = 0
         self._order = lru_cache(2)(self._make_order)
@@ -171,7 +173,8 @@ class StreamReader:
             back, positions = np.argsort(order, kind="stable"), positions[order]
         blocks, parts = self._split(positions)
         waiting = self._ask(blocks)
-        found = gathered([self._piece(block, part, waiting[block].result()) for block, part in zip(blocks.tolist(), parts, strict=True)])
+        found = gathered([self._piece(block, part, waiting[block].result()) for block, part in zip(blocks.tolist(), parts, strict=True)],
+                         self._memory)
         if len(found.weights) < len(positions):
             self.left_out += len(positions) - len(found.weights)
             if not len(found.weights):

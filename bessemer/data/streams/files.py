@@ -24,6 +24,7 @@ from bessemer.core.registry import register
 from bessemer.core.types import Chunk, RowStream
 from bessemer.data.rows import expand
 from bessemer.data.streams import Place
+from bessemer.data.streams._batches import batch_rows
 from bessemer.data.streams._copy import make_copy, read_batch, read_copy
 
 if TYPE_CHECKING:
@@ -308,9 +309,7 @@ def _arrow(file: _File) -> _Opened:
     stamp = file.stamp()
     with file.open() as source:
         opened = pa.ipc.open_file(source)
-        schema, count = opened.schema, opened.num_record_batches
-        first = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
-        rows = [first.get_batch(number).num_rows for number in range(count)]
+        schema, rows = opened.schema, batch_rows(source)
 
     def sizes(columns: list[str]) -> list[int]:
         return [rows_ * sum(_width(schema.field(name).type) for name in columns) for rows_ in rows]

@@ -1,0 +1,56 @@
+"""Large arrays over memory that is used again.
+
+An array of some megabytes that is freed goes back to the system, and the next one is made of pages that the system clears first: of
+blocks that come and go this takes as long as reading them. Here memory that no array holds any more is kept for the next one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEAST = 1 << 20
+STEP = 1 << 21
+ALIGNED = 64
+
+
+class Memory:
+    """Lends arrays; what is freed is lent again.
+
+    Args:
+        kept: blocks of memory of one size that are kept at most while nobody holds them.
+    """
+
+    def __init__(self, kept: int = 8) -> None:
+        self.kept = kept
+        self._free: dict[int, deque[np.ndarray]] = {}
+
+    def array(self, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+        """Return an array with any content, as numpy.empty does; views of it hold its memory too."""
+        import numpy as np
+
+        kind = np.dtype(kind)
+        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        if size < LEAST:
+            return np.empty(shape, kind)
+        free = self._free.setdefault(-(-size // STEP), deque(maxlen=self.kept))
+        try:
+            memory = free.pop()
+        except IndexError:
+            memory = np.empty(-(-size // STEP) * STEP + ALIGNED, np.uint8)
+        start = -memory.ctypes.data % ALIGNED
+        return np.asarray(_Lent(memory, free, start, size)).view(kind).reshape(shape)
+
+
+class _Lent:
+    """The owner of an array's memory: when the last view of it is gone, the memory is free."""
+
+    def __init__(self, memory: np.ndarray, free: deque[np.ndarray], start: int, size: int) -> None:
+        self.memory, self.free = memory, free
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (size,), "data": (memory.ctypes.data + start, False)}
+
+    def __del__(self) -> None:
+        self.free.append(self.memory)
