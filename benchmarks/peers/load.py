@@ -12,7 +12,7 @@ import time
 import uvloop
 
 WARM = 0.2
-"""Share of the seconds whose requests are not counted."""
+"""Share of the seconds whose answers are not counted."""
 
 
 class Client(asyncio.Protocol):
@@ -58,7 +58,7 @@ class Client(asyncio.Protocol):
 
 
 class Tally:
-    """Counts answers between two moments."""
+    """Counts answers that come between two moments; those that were asked for before and come after balance each other."""
 
     def __init__(self, seconds: float) -> None:
         self.begin = time.perf_counter() + WARM * seconds
@@ -70,7 +70,7 @@ class Tally:
     def add(self, started: float, good: bool) -> None:
         now = time.perf_counter()
         self.over = now > self.end
-        if self.begin < started and not self.over:
+        if self.begin < now and not self.over:
             self.taken.append(now - started)
             self.bad += not good
 

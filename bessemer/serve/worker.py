@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -25,6 +26,8 @@ from bessemer.serve.settings import Settings
 EARLY = 1.0
 """Seconds after which a first process answers (that it is not ready) though its models are still being loaded."""
 GAUGES = 1.0
+GARBAGE = (20_000, 20, 50)
+"""Thresholds of the collector of garbage; a request leaves little in circles."""
 
 
 class Control:
@@ -100,6 +103,9 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
         listener.start()
     await loading
     listener.loading = False
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look it through again and again for garbage costs time and empties the processor's caches
+    gc.set_threshold(*GARBAGE)
     line.send({"loaded": registry.plain()})
     if not start["early"]:
         listener.start()
