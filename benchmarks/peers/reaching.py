@@ -1,4 +1,4 @@
-"""Seconds until a validation accuracy of .97 on r8, from minilm's weights: the engine's stage finetune, and Trainer with evaluations as often.
+"""Seconds until a validation accuracy of .97 on r8, from minilm's weights: the engine's stage finetune; Trainer, evaluating as often.
 
 python -m benchmarks.peers.reaching DATA WEIGHTS trains by Trainer and prints one line of JSON.
 """
