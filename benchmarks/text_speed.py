@@ -2,7 +2,8 @@
 
 Parts: finetune, grouped, mlm, tokenise, prepare, memory, reach (which takes an hour). Each goes on for --minutes (3) and adds its rounds to
 those in --cache, so several short runs make a long one; results/text_speed.md is written from what is there, by each run or by `report`.
-The peers run in the interpreter of BENCH_PEERS (default: this one), which has this environment's packages and accelerate and datasets.
+BENCH_THREADS (2) are the threads of each. The peers run in the interpreter of BENCH_PEERS (default: this one), which has this
+environment's packages and accelerate and datasets.
 """
 
 import argparse
@@ -26,8 +27,8 @@ from bessemer.core.recipe import make_recipe
 from bessemer.core.run import Options, execute
 
 PEERS = os.environ.get("BENCH_PEERS", sys.executable)
-THREADS = 2
-ENGINE, PLAIN = "engine, gradient_threads: 2, threads: 1", "engine, threads: 2"
+THREADS = int(os.environ.get("BENCH_THREADS", "2"))
+ENGINE, PLAIN = f"engine, gradient_threads: {THREADS}, threads: 1", f"engine, threads: {THREADS}"
 SETS: dict[str, dict[str, Any]] = {
     "r8": {"targets": {"label": {"kind": "category"}}, "split": {"kind": "given", "column": "split"}},
     "newsgroups": {"targets": {"label": {"kind": "category"}}, "split": {"kind": "given", "column": "split"}},
@@ -82,6 +83,8 @@ def training(kind: str, strategy: str, cache: Path, minutes: float, seed: int) -
     data = prepared("r8" if kind == "finetune" else "wiki-en", cache / kind)
     children = {ENGINE: engine(kind, data, THREADS, seed), PLAIN: engine(kind, data, 1, seed),
                 "Trainer": trainer(kind, data, strategy, seed)}
+    if THREADS == 1:  # then the two ways of the engine are one
+        del children[PLAIN]
     steps = dict.fromkeys(children, 6)
     if kind == "mlm":
         children["products"] = lambda: Child(sys.executable, "benchmarks.peers.gemm", threads=THREADS)
@@ -230,9 +233,10 @@ def against(rounds: Rounds, unit: str, what: str, name: str, peers: list[str]) -
 
 def lines_of(cache: Path) -> Iterator[tuple[str, ...]]:
     for part, what in (("finetune", "minilm on r8, batches in random order"), ("grouped", "minilm on r8, Trainer groups by length")):
-        yield from against(rounds_of(cache, part), "rows", f"{what}: samples/s", ENGINE, [PLAIN, "Trainer"])
+        yield from against(rounds_of(cache, part), "rows", f"{what}: samples/s", ENGINE, [PLAIN, "Trainer"][THREADS == 1:])
     rounds = rounds_of(cache, "mlm")
-    yield from against(rounds, "tokens", "masked language model, BERT 4 x 256 on wiki-en: tokens/s", ENGINE, [PLAIN, "Trainer"])
+    yield from against(rounds, "tokens", "masked language model, BERT 4 x 256 on wiki-en: tokens/s", ENGINE,
+                       [PLAIN, "Trainer"][THREADS == 1:])
     if rounds:
         own, most = (rates(rounds, name, "gflop") for name in (ENGINE, "products"))
         yield "the same: GFLOP/s of matrix products", ENGINE, spread(own), ""
@@ -256,18 +260,19 @@ def lines_of(cache: Path) -> Iterator[tuple[str, ...]]:
 def report(cache: Path) -> None:
     head = ("what", "way", "median (range) of rounds", "ratio to it")
     record("text_speed", "Text beside Trainer and datasets", head, list(lines_of(cache)),
-           NOTES.replace("ROUNDS", ", ".join(f"{part} {len(rounds_of(cache, part))}" for part in PARTS)))
+           NOTES.replace("THREADS", str(THREADS)).replace("ROUNDS", ", ".join(f"{part} {len(rounds_of(cache, part))}" for part in PARTS)))
 
 
-NOTES = """Rounds in turn of children on the same machine (ROUNDS); every child has 2 threads; the one that waits does nothing. Trainer
-as its documentation has it: dynamic padding (fine-tuning) or texts joined and cut into blocks of 128 tokens (masked language
-model), adamw_torch_fused, batches of 32, float32, dropout 0.1. The engine: the same weights, batches of 32 rows sorted by
-length within pools of 64 batches (fine-tuning), or of 4,096 tokens at most (masked language model: 32 blocks have as many);
-tokens are counted without padding. Operations: three times (forward, backward to inputs and to weights) those of linear
-layers over the tokens with their padding, of attention over each row's own length, and of the vocabulary's product over the
-masked positions; embeddings, normalisation, activations, softmax, dropout, the optimiser and what the backward pass computes
-again count nothing. Floors: 1.5 x the Trainer's samples/s and tokens/s, 0.6 of the products' speed, 1.2 x the tokens/s of
-datasets.map; the whole of prepare 2 x the time of tokenising; flat memory."""
+NOTES = """Rounds in turn of children on the same machine (ROUNDS); every child has THREADS threads; the one that waits does
+nothing. Trainer as its documentation has it: dynamic padding (fine-tuning) or texts joined and cut into blocks of 128
+tokens (masked language model), adamw_torch_fused, batches of 32, float32, dropout 0.1. The engine: the same weights,
+batches of 32 rows sorted by length within pools of 64 batches (fine-tuning), or of 4,096 tokens at most (masked
+language model: 32 blocks have as many); tokens are counted without padding. Operations: three times (forward, backward
+to inputs and to weights) those of linear layers over the tokens with their padding, of attention over each row's own
+length, and of the vocabulary's product over the masked positions; embeddings, normalisation, activations, softmax,
+dropout, the optimiser and what the backward pass computes again count nothing. Floors: 1.5 x the Trainer's samples/s
+and tokens/s, 0.6 of the products' speed, 1.2 x the tokens/s of datasets.map; the whole of prepare 2 x the time of
+tokenising; flat memory."""
 
 
 if __name__ == "__main__":
