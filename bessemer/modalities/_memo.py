@@ -44,7 +44,7 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
     def known(rows: list[list[str]]) -> dict[str, Any]:
         """Return a memory that holds the words of texts, but for those that are too long, or too many, for it."""
         found, room = memory[0], most or MOST_WORDS
-        new = {word for word in set().union(*rows) - found.keys() if len(word) <= LONGEST}
+        new = {word for row in rows for word in row if word not in found and len(word) <= LONGEST}
         if len(found) + len(new) > room:
             found = memory[0] = {}
             new = {word for word in set().union(*rows) if len(word) <= LONGEST}
