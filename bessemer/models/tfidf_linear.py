@@ -35,8 +35,8 @@ class TfidfLinear(Config):
 
     analyzers: tuple[Analyzer, ...] = Field(("word", "char_wb"), min_length=1)
     """Kinds of terms to try: word (1 and 2 words), char_wb (1 to 4 characters inside words: any language)."""
-    c: tuple[float, ...] = Field((1.0, 4.0), min_length=1)
-    """Inverse strengths of the L2 penalty to try."""
+    c: tuple[float, ...] = Field((1.0, 4.0, 16.0, 64.0), min_length=1)
+    """Inverse strengths of the L2 penalty to try, one after another while the validation rows do not get worse."""
     max_features: int = Field(100_000, ge=1)
     """At most so many terms, the most frequent ones."""
     max_iter: int = Field(1000, ge=1)
@@ -70,6 +70,7 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
                                     "sublinear_tf": True, "min_df": min_df, "max_features": config.max_features}
         vectorizer = _vectorizer(settings)
         train_NT, valid_NT = vectorizer.fit_transform(train_texts), vectorizer.transform(valid_texts)
+        before = 0.0
         for c in config.c:
             linear = LogisticRegression(C=c, max_iter=config.max_iter, random_state=spec.seed)
             with threadpool_limits(1):  # the products are sparse: threads only wait for one another
@@ -78,6 +79,9 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
             tried.append({"analyzer": analyzer, "c": c, "validation_accuracy": accuracy})
             if best is None or accuracy > best[0]:
                 best = (accuracy, vectorizer, linear, {**settings, "c": c})
+            if accuracy < before:
+                break
+            before = accuracy
     assert best is not None
     accuracy, vectorizer, linear, settings = best
     _save(spec.out, vectorizer, linear, {**settings, "labels": list(target.labels)})

@@ -83,6 +83,11 @@ def test_chooses_on_validation_and_repeats(tmp_path: Path) -> None:
         assert file.read_bytes() == (folders[1] / file.name).read_bytes()
 
 
+def test_penalties_are_tried_while_validation_does_not_get_worse(tmp_path: Path) -> None:
+    facts = fit(spec_of(tmp_path, rows(80, 3, 0), rows(30, 3, 1), 3), analyzers=("word",), c=(4.0, 1e-6, 16.0))
+    assert [item["c"] for item in facts["tried"]] == [4.0, 1e-6] and facts["c"] == 4.0
+
+
 def test_bad_data(tmp_path: Path) -> None:
     """One label, a label never seen, no validation rows, no model: one sentence each."""
     train, valid = rows(40, 2, 0), rows(10, 2, 1)
