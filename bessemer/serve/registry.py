@@ -107,6 +107,10 @@ class Registry:
         """Tell whether every model has a version that answers."""
         return bool(self.models) and all(hosted.current is not None for hosted in self.models.values())
 
+    def contents(self) -> dict[str, str]:
+        """Return what answers for each model, by its content."""
+        return {name: hosted.current.content for name, hosted in self.models.items() if hosted.current is not None}
+
     def plain(self) -> list[dict[str, Any]]:
         """Return what is served, JSON values."""
         return [self.plain_model(name) for name in self.models]

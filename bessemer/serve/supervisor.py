@@ -57,6 +57,7 @@ class Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.writer: asyncio.StreamWriter | None = None
         self.loaded = False
+        self.answers: dict[str, str] = {}  # model -> content, once it takes requests
 
 
 class Supervisor:
@@ -149,14 +150,14 @@ class Supervisor:
         own, theirs = socket.socketpair()
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": self.folder, "TOKENIZERS_PARALLELISM": "false",
                        "OMP_NUM_THREADS": str(self.settings.threads), "BESSEMER_THREADS": str(self.settings.threads)}
-        worker.started, worker.loaded = time.monotonic(), False
+        worker.started, worker.loaded, worker.answers = time.monotonic(), False, {}
         worker.process = await asyncio.create_subprocess_exec(
             *self.command, str(theirs.fileno()), str(self.socket.fileno()), pass_fds=(theirs.fileno(), self.socket.fileno()),
             env=environment, stdin=asyncio.subprocess.DEVNULL)
         theirs.close()
         reader, worker.writer = await asyncio.open_unix_connection(sock=own)
         self._send(worker, {"settings": self.settings.model_dump(mode="json"), "routes": self.routes, "counts": self.counts,
-                            "slot": worker.slot, "early": not self._told and worker.slot == 0})
+                            "slot": worker.slot, "early": not self._told and worker.slot == 0, "expected": self._answers_of_others(worker)})
         self._spawn(self._hear(worker, reader))
 
     def _clean(self, worker: Worker) -> None:
@@ -165,6 +166,8 @@ class Supervisor:
         if worker.writer is not None:
             worker.writer.close()
             worker.writer = None
+        worker.loaded, worker.answers = False, {}
+        self._say_answers()
         with open(self.counts, "r+b") as stream:
             stream.seek(4 * worker.slot)
             stream.write(b"\xff\xff\xff\xff")
@@ -202,14 +205,28 @@ class Supervisor:
                 message = json.loads(line)
                 if "loaded" in message:
                     worker.loaded = True
+                    self._say_answers()
                     if worker.slot == 0:  # which answers before it is ready; the others only then
                         self._first(message["loaded"])
+                elif "answers" in message:
+                    worker.answers = message["answers"]
+                    self._say_answers()
                 elif "obeyed" in message:
                     future = self._answers.get((worker.slot, message["obeyed"]))
                     if future is not None and not future.done():
                         future.set_result(message)
                 elif "ask" in message:
                     self._spawn(self._asked(worker, message))
+
+    def _answers_of_others(self, worker: Worker) -> dict[str, str]:
+        """Return what answers in the other processes that take requests."""
+        return next((other.answers for other in self.workers if other is not worker and other.loaded and other.answers), {})
+
+    def _say_answers(self) -> None:
+        """Tell processes that are about to take requests what answers in those that do."""
+        for worker in self.workers:
+            if not worker.loaded:
+                self._send(worker, {"expected": self._answers_of_others(worker)})
 
     def _first(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Say that the server answers, the first time that a process does; a model that was named and cannot be served ends it."""

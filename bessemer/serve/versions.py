@@ -49,12 +49,14 @@ class Version:
         batcher: its queue.
         users: requests that are under way; it is closed when they have ended.
         examples: rows that it was seen to answer.
+        content: digest of its files, the same in every process that holds the same version.
     """
 
     place: Place
     predictor: Predictor
     batcher: Batcher
     examples: tuple[dict[str, Any], ...]
+    content: str = ""
     users: int = 0
     retired: bool = False
     names: dict[str, Any] = field(default_factory=dict)
@@ -107,7 +109,8 @@ def load_version(place: Place, settings: Settings) -> Version:
     work.rehearse()
     if not examples:
         examples = (example(predictor.schema),)
-    return Version(place, predictor, Batcher(work, settings.max_queue, settings.max_wait_ms), examples)
+    batcher = Batcher(work, settings.max_queue, settings.max_wait_ms)
+    return Version(place, predictor, batcher, examples, artifact.digest([manifest.key, manifest.files]))
 
 
 def _replayed(folder: Path, predictor: Predictor, lossy: bool) -> tuple[dict[str, Any], ...]:

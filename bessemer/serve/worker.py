@@ -36,17 +36,42 @@ class Control:
     Attributes:
         registry: which obeys its commands.
         ended: set when the supervisor has gone.
+        expected: what answers in the other processes, model -> content; nothing where there is none.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, registry: Registry) -> None:
         self.reader, self.writer, self.registry = reader, writer, registry
         self.ended = asyncio.Event()
+        self.expected: dict[str, str] = {}
+        self._said: dict[str, str] = {}
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message."""
         self.writer.write(json.dumps(message).encode() + b"\n")
+
+    def say(self) -> None:
+        """Tell what answers here, where that has changed."""
+        found = self.registry.contents()
+        if found != self._said:
+            self._said = found
+            self.send({"answers": found})
+
+    async def agree(self, stop: asyncio.Event, log: Log, poll: float) -> None:
+        """Wait until this process holds the very versions that answer in the others: clients shall not get now one and now another."""
+        told = False
+        while not (stop.is_set() or self.ended.is_set()):
+            here = self.registry.contents()
+            other = sorted(name for name, content in self.expected.items() if here.get(name) != content)
+            if not other:
+                return
+            if not told:
+                told = True
+                log.event("differs", level="error", models=other, problem="the other processes answer by a version that this one, started "
+                          "later, cannot load; it takes no requests until both have the same")
+            await asyncio.sleep(poll)
+            await self.registry.refresh()
 
     async def tell(self, command: dict[str, Any]) -> None:
         """Have every process obey a command."""
@@ -61,7 +86,9 @@ class Control:
         """Take messages until the supervisor has gone."""
         while line := await self.reader.readline():
             message = json.loads(line)
-            if "asked" in message:
+            if "expected" in message:
+                self.expected = message["expected"]
+            elif "asked" in message:
                 future = self._asked[message["asked"]]
                 if not future.done():
                     future.set_result(message["problem"])
@@ -91,6 +118,7 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
     registry, desk = Registry(settings, resolve, log), Desk(settings, metrics, log)
     registry.set_routes(start["routes"])
     line = Control(reader, writer, registry)
+    line.expected = start["expected"]
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells every process; the supervisor tells this one when to end
@@ -106,10 +134,12 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
     gc.collect()
     gc.freeze()  # what was loaded stays: to look it through again and again for garbage costs time and empties the processor's caches
     gc.set_threshold(*GARBAGE)
+    await line.agree(stop, log, settings.poll)
+    line.say()
     line.send({"loaded": registry.plain()})
     if not start["early"]:
         listener.start()
-    tasks += [asyncio.create_task(registry.watch()), asyncio.create_task(_gauges(metrics, registry, listener))]
+    tasks += [asyncio.create_task(registry.watch()), asyncio.create_task(_gauges(metrics, line, listener))]
     tasks += [asyncio.create_task(stop.wait()), asyncio.create_task(line.ended.wait())]
     done, _ = await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
     for task in done - set(tasks[-2:]):
@@ -123,9 +153,10 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
     writer.close()
 
 
-async def _gauges(metrics: Metrics, registry: Registry, listener: Listener) -> None:
+async def _gauges(metrics: Metrics, line: Control, listener: Listener) -> None:
     while True:
-        metrics.measure(registry, len(listener.open))
+        metrics.measure(line.registry, len(listener.open))
+        line.say()
         await asyncio.sleep(GAUGES)
 
 

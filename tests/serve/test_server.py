@@ -233,6 +233,26 @@ def test_reload_and_kill_under_load_lose_nothing(tmp_path: Path, graph: bytes) -
         assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"1"}, "the new process forgot what was used"
 
 
+def test_a_process_that_is_started_again_answers_by_the_version_of_the_others_or_not_at_all(tmp_path: Path, graph: bytes) -> None:
+    store = tmp_path / "store"
+    write_text_model(store / "mood" / "1", graph, "one")
+    write_text_model(store / "mood" / "2", graph, "two", max_length=8)
+    with Server("--models-folder", store, "--workers", "2") as server:
+        server.wait(lambda: len(server.events("switched")) == 2, "two processes")
+        before = server.workers()
+        file = store / "mood" / "2" / "model.onnx"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + b"x")
+        server.wait(lambda: len(server.events("refused")) == 2, "both processes see that the file was altered")
+        os.kill(before[0], signal.SIGKILL)
+        server.wait(lambda: server.events("differs"), "the new process does not load it, and says so")
+        assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"2"}
+        assert server.events("differs")[0]["models"] == ["mood"]
+        file.write_bytes(whole)
+        server.wait(lambda: len([event for event in server.events("loaded") if event["version"] == "2"]) == 5, "all have it as it was")
+        assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"2"}
+
+
 def test_a_taken_port_is_one_sentence(texts: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
