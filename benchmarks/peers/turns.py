@@ -1,7 +1,7 @@
 """Children that train some steps when they are told to, so that several can be measured in turn on one machine.
 
 A child prints `ready` when it has trained its first steps, then for each line `STEPS` that it reads trains so many and prints one line of
-JSON: seconds, rows, tokens (without padding) and, where it counts them, the operations of matrix products in billions.
+JSON: seconds, the processor's seconds, rows, tokens (without padding) and, where it counts them, billions of operations of products.
 """
 
 import json
@@ -19,7 +19,7 @@ class Turns:
     """The child's side: call `step` before each step, with what the step before it has done."""
 
     def __init__(self, warm: int = WARM) -> None:
-        self.left, self.started = warm, 0.0
+        self.left, self.started, self.spent = warm, 0.0, 0.0
         self.done: dict[str, float] = {}
 
     def step(self, **done: float) -> None:
@@ -27,12 +27,12 @@ class Turns:
         for name, value in done.items():
             self.done[name] = self.done.get(name, 0.0) + value
         if self.left == 0:
-            seconds = time.perf_counter() - self.started
-            print("ready" if not self.started else json.dumps({"seconds": seconds, **self.done}), flush=True)
+            spent = {"seconds": time.perf_counter() - self.started, "processor_seconds": time.process_time() - self.spent}
+            print("ready" if not self.started else json.dumps({**spent, **self.done}), flush=True)
             line = sys.stdin.readline().strip()
             if not line:
                 raise SystemExit
-            self.left, self.done, self.started = int(line), {}, time.perf_counter()
+            self.left, self.done, self.started, self.spent = int(line), {}, time.perf_counter(), time.process_time()
         self.left -= 1
 
 
