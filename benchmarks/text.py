@@ -37,10 +37,10 @@ def minilm(source: Mapping[str, Any], length: int, split: Mapping[str, Any], epo
 
 def newsgroups() -> dict[str, Any]:
     return {"prepare": {"sources": [{"kind": "catalogue", "name": "newsgroups"}], "targets": {"label": {"kind": "category"}},
-                        "split": GIVEN, "inputs": {"text": {"kind": "text", "max_length": 512,
+                        "split": GIVEN, "inputs": {"text": {"kind": "text", "max_length": 512, "max_chars": 1_000_000,
                                                             "tokenizer": {"kind": "words", "vocab_size": 60000}}}},
             "finetune": {"model": {"kind": "ngrams", "buckets": 200000, "hidden_size": 0, "dropout": 0.3, "word_dropout": 0.2},
-                         "num_train_epochs": 8, "learning_rate": 3e-3, "weight_decay": 0, "replay_rows": 0},
+                         "num_train_epochs": 6, "learning_rate": 3e-3, "weight_decay": 0, "replay_rows": 0},
             "baseline": BASELINE, "blend": {"models": ["finetune", "baseline"]}}
 
 
