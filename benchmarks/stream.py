@@ -32,8 +32,9 @@ from bessemer.engine.loop import fit
 from bessemer.nn.table import TableConfig, TableNetwork
 from bessemer.stages._learning import batch_shape, make_task, open_split
 
-FEATURES, HIDDEN, BATCH, ROUNDS, ROWS, THREADS = 1000, 100, 4096, 4, 524_288, 2
-SHARD_ROWS, HELD = 400_000, 4096
+FEATURES, HIDDEN, BATCH, ROUNDS, ROWS, THREADS = 1000, 100, 4096, 3, 524_288, 2
+SHARD_ROWS, HELD, PASSES = 400_000, 4096, 2
+BATCHES, BATCH_ROWS = (200, 1024, 4096), 262_144
 MEMORY_ROWS = (1_000_000, 10_000_000)
 
 
@@ -52,7 +53,7 @@ def loop(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """The usual loop: the same network, optimiser and clipping; return rows a second."""
     net = network()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
-    no_codes, done, started = torch.zeros(BATCH, 0, dtype=torch.int64), 0, time.perf_counter()
+    no_codes, done, started = torch.zeros(max(BATCHES), 0, dtype=torch.int64), 0, time.perf_counter()
     for x, y in batches:
         optimizer.zero_grad(set_to_none=True)
         torch.nn.functional.mse_loss(net(x, no_codes[:len(x)])[:, 0, 0], y).backward()  # type: ignore[no-untyped-call]
@@ -70,14 +71,14 @@ def prepared(folder: Path, source: dict[str, Any], shuffle: str) -> Path:
     return execute(recipe, Events(), Options()).stages["stream"].folder
 
 
-def engine(spec: Any, count: int) -> float:
+def engine(spec: Any, count: int, batch: int = BATCH) -> float:
     """Train through the engine on `count` rows of a split; return rows a second, start and first blocks included.
 
     As in recipes/million.yaml: two threads compute a half of each batch, beside those that read, clean and encode.
     """
     torch.set_num_threads(1)
     try:
-        return _engine(spec, count)
+        return _engine(spec, count, batch)
     finally:
         torch.set_num_threads(THREADS)
 
@@ -97,7 +98,7 @@ def held(spec: Any, x: np.ndarray, y: np.ndarray, count: int) -> Any:
     return replace(spec, read=read, order=order, count=count)
 
 
-def _engine(spec: Any, count: int) -> float:
+def _engine(spec: Any, count: int, batch: int) -> float:
     spent = [0.0]
 
     def validate() -> dict[str, float]:
@@ -106,14 +107,14 @@ def _engine(spec: Any, count: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext("bench", "k", 0, None, Path(folder), Path(folder) / "state", Events(), Stop(), {})
-        steps = count // BATCH
+        steps = count // batch
         config = TrainingConfig(num_train_epochs=max(1, -(-count // spec.count)), max_steps=steps, learning_rate=1e-3, warmup_ratio=0.0,
-                                per_device_train_batch_size=BATCH, gradient_threads=THREADS, logging_steps=100)
+                                per_device_train_batch_size=batch, gradient_threads=THREADS, logging_steps=100)
         job = Job(network(), make_task(None, spec), config, batch_shape(config, spec), context, validate, ("loss", False),
-                  order=lambda epoch: spec.order(epoch, BATCH))
+                  order=lambda epoch: spec.order(epoch, batch))
         started = time.perf_counter()
         fit(job)
-    return steps * BATCH / (spent[0] - started)
+    return steps * batch / (spent[0] - started)
 
 
 def shards(folder: Path, x: np.ndarray, y: np.ndarray) -> Path:
@@ -136,17 +137,17 @@ def loader(data: torch.utils.data.TensorDataset, *, bulk: bool) -> Iterator[Any]
     return iter(DataLoader(data, batch_size=BATCH, shuffle=True, drop_last=True))
 
 
-def scikit(x: np.ndarray, y: np.ndarray) -> float:
+def scikit(x: np.ndarray, y: np.ndarray, batch: int = BATCH) -> float:
     from sklearn.neural_network import MLPRegressor
 
-    model = MLPRegressor(hidden_layer_sizes=(HIDDEN,), batch_size=BATCH, alpha=0.0, random_state=0)
+    model = MLPRegressor(hidden_layer_sizes=(HIDDEN,), batch_size=batch, alpha=0.0, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.partial_fit(x[:BATCH], y[:BATCH])
+        model.partial_fit(x[:batch], y[:batch])
         started, done = time.perf_counter(), 0
-        for start in range(0, len(x) - BATCH + 1, BATCH):
-            model.partial_fit(x[start:start + BATCH], y[start:start + BATCH])
-            done += BATCH
+        for start in range(0, len(x) - batch + 1, batch):
+            model.partial_fit(x[start:start + batch], y[start:start + batch])
+            done += batch
     return done / (time.perf_counter() - started)
 
 
@@ -183,6 +184,22 @@ def memory(count: int) -> dict[str, float]:
     return {"rows": count, "largest_mb": max(values), "median_mb": statistics.median(values), "rate": rate}
 
 
+def beside_scikit(x: np.ndarray, y: np.ndarray, specs: dict[str, Callable[[], Any]]) -> list[tuple[str, ...]]:
+    """Rows of the table: the engine beside scikit-learn at several batches, in turn; each part is of scikit-learn's rows a second."""
+    lines: list[tuple[str, ...]] = []
+    for batch in BATCHES:
+        found: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            found.setdefault("rows in memory, in their order, scikit-learn MLPRegressor.partial_fit", []).append(
+                scikit(x[:BATCH_ROWS], y[:BATCH_ROWS], batch) / 1000)
+            for name, spec in specs.items():
+                found.setdefault(f"{name}, engine", []).append(engine(spec(), BATCH_ROWS, batch) / 1000)
+        base = next(iter(found.values()))
+        lines += [(f"batch {batch:,}: {name}", spread(values), "", "",
+                   f"{statistics.median(a / b for a, b in zip(values, base, strict=True)):.2f}") for name, values in found.items()]
+    return lines
+
+
 def main() -> None:
     x, y = rows(SHARD_ROWS)
     tensors = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
@@ -193,38 +210,41 @@ def main() -> None:
         source = {"kind": "files", "path": str(shards(folder / "rows", x, y) / "*.arrow")}
         computed = prepared(folder / "computed", {"kind": "regression", "rows": 4 * ROWS, "features": FEATURES}, "none")
         stored = prepared(folder / "stored", source, "window")
+        specs: dict[str, Callable[[], Any]] = {
+            "computed rows": lambda: open_split(computed, "train", 0),
+            "Arrow files (float32, in the page cache), shuffled in windows": lambda: open_split(stored, "train", 0),
+            "rows in memory, in their order": lambda: held(open_split(stored, "train", 0), x, y, SHARD_ROWS)}
         ways: dict[str, Callable[[], float]] = {
             "one resident batch, hand-written loop (no data at all)": lambda: loop(iter([fixed] * (ROWS // BATCH))),
             "one resident batch, engine (no data at all)": lambda: engine(
                 held(open_split(stored, "train", 0), x[:BATCH], y[:BATCH], ROWS), ROWS),
-            "computed rows, engine": lambda: engine(open_split(computed, "train", 0), ROWS),
-            "Arrow files (float32, in the page cache), shuffled in windows, engine": lambda: engine(
-                open_split(stored, "train", 0), SHARD_ROWS - 2 * HELD),
-            "rows in memory, in their order, engine": lambda: engine(
-                held(open_split(stored, "train", 0), x, y, SHARD_ROWS), SHARD_ROWS),
+            **{f"{name}, engine": lambda spec=spec: engine(spec(), PASSES * (SHARD_ROWS - 2 * HELD))  # type: ignore[misc]
+               for name, spec in specs.items()},
             "rows in memory, DataLoader(TensorDataset, shuffle=True)": lambda: loop(loader(tensors, bulk=False)),
-            "rows in memory, DataLoader with a BatchSampler (bulk indexing)": lambda: loop(loader(tensors, bulk=True)),
-            "rows in memory, in their order, scikit-learn MLPRegressor.partial_fit": lambda: scikit(x, y)}
+            "rows in memory, DataLoader with a BatchSampler (bulk indexing)": lambda: loop(loader(tensors, bulk=True))}
         found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, way in ways.items():
                 found[name].append(way() / 1000)
-    bases = list(found.values())[:2]
-    lines: list[tuple[str, ...]] = [
-        (name, spread(values), *(f"{statistics.median(a / b for a, b in zip(values, base, strict=True)):.2f}" for base in bases))
-        for name, values in found.items()]
+        bases = list(found.values())[:2]
+        lines: list[tuple[str, ...]] = [
+            (name, spread(values), *(f"{statistics.median(a / b for a, b in zip(values, base, strict=True)):.2f}" for base in bases), "")
+            for name, values in found.items()]
+        lines += beside_scikit(x, y, specs)
     for count in MEMORY_ROWS:
         text = subprocess.run([sys.executable, "-m", "benchmarks.stream", "memory", str(count)], check=True, capture_output=True, text=True)
         item = json.loads(text.stdout.splitlines()[-1])
         lines.append((f"anonymous memory, {count:,} computed rows consumed once", f"{item['largest_mb']:.0f} MB at most, "
-                      f"{item['median_mb']:.0f} MB median; {item['rate'] / 1000:.1f} thousand rows/s", "", ""))
-    head = ("way", "thousand rows a second, median (range)", "of the first, median of rounds", "of the second")
+                      f"{item['median_mb']:.0f} MB median; {item['rate'] / 1000:.1f} thousand rows/s", "", "", ""))
+    head = ("way", "thousand rows a second, median (range)", "of the first, median of rounds", "of the second",
+            "of scikit-learn at this batch")
     record("stream", "Training on rows that are never held", head, lines,
-           f"Network {FEATURES}-{HIDDEN}-1, ReLU, float32, batches of {BATCH} for all, AdamW (fused; scikit-learn: its Adam), clipping. "
-           f"{ROUNDS} rounds, in turn, of {ROWS:,} resident or computed rows and of one pass over {SHARD_ROWS:,} rows, stored or in "
-           f"memory (the engine: without the {2 * HELD:,} that are held out). Hand-written loops and scikit-learn compute by {THREADS} "
-           f"threads within an operator; the engine by `gradient_threads: {THREADS}`, one thread within an operator, beside those that "
-           "read. The engine's times hold its guards, curves, and reading, cleaning and encoding of rows.")
+           f"Network {FEATURES}-{HIDDEN}-1, ReLU, float32, batches of {BATCH:,} rows for all where no other number stands, AdamW (fused; "
+           f"scikit-learn: its Adam), clipping. {ROUNDS} rounds, in turn, of {ROWS:,} resident rows, {PASSES} passes over {SHARD_ROWS:,} "
+           f"rows, stored or in memory, by the engine (without the {2 * HELD:,} that are held out; as many computed rows), and one by a "
+           f"DataLoader. Beside scikit-learn, whose own batch is 200: {BATCH_ROWS:,} rows for each. Hand-written loops and scikit-learn "
+           f"compute by {THREADS} threads within an operator; the engine by `gradient_threads: {THREADS}`, one thread within an operator, "
+           "beside those that read. The engine's times hold its guards, curves, and reading, cleaning and encoding of rows.")
 
 
 if __name__ == "__main__":

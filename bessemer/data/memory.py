@@ -1,7 +1,7 @@
-"""Large arrays over memory that is used again.
+"""Arrays over memory that is used again.
 
-An array of some megabytes that is freed goes back to the system, and the next one is made of pages that the system clears first: of
-blocks that come and go this takes as long as reading them. Here memory that no array holds any more is kept for the next one.
+The memory of a large array that is freed goes back to the system, and the next one is made of pages that the system clears first: for
+batches that come and go this takes as long as filling them. Here memory that no array holds any more is kept for the next one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-LEAST = 1 << 20
-STEP = 1 << 21
+LEAST = 1 << 17
 ALIGNED = 64
 
 
@@ -36,11 +35,11 @@ class Memory:
         size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
         if size < LEAST:
             return np.empty(shape, kind)
-        free = self._free.setdefault(-(-size // STEP), deque(maxlen=self.kept))
+        free = self._free.setdefault(-(-size // LEAST), deque(maxlen=self.kept))
         try:
             memory = free.pop()
         except IndexError:
-            memory = np.empty(-(-size // STEP) * STEP + ALIGNED, np.uint8)
+            memory = np.empty(-(-size // LEAST) * LEAST + ALIGNED, np.uint8)
         start = -memory.ctypes.data % ALIGNED
         return np.asarray(_Lent(memory, free, start, size)).view(kind).reshape(shape)
 
