@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.record import record, spread
 from bessemer.nn.table import TableConfig, TableNetwork
 
-THREADS, ROUNDS, MEMBERS, NUMBERS = 2, 15, 32, 50
+THREADS, ROUNDS, MEMBERS, NUMBERS = 2, 10, 32, 50
 SIZES = ((256, 16), (256, 64), (256, 256), (512, 128))
 EPOCHS, SEEDS = 30, (0, 1, 2)
 
