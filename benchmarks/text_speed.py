@@ -85,7 +85,7 @@ def training(kind: str, strategy: str, cache: Path, minutes: float, seed: int) -
                 "Trainer": trainer(kind, data, strategy, seed)}
     if THREADS == 1:  # then the two ways of the engine are one
         del children[PLAIN]
-    steps = dict.fromkeys(children, 6)
+    steps = dict.fromkeys(children, 4)
     if kind == "mlm":
         children["products"] = lambda: Child(sys.executable, "benchmarks.peers.gemm", threads=THREADS)
         steps["products"] = 30

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-WARM = 3
+WARM = 2
 """Steps before a child is ready."""
 
 
