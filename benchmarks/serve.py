@@ -2,7 +2,7 @@
 
 A closed loop of 32 clients (`benchmarks/peers/load.py`, one process, which shares the cores with the server). Every server is started
 once, warmed up, and stopped by SIGSTOP while another one is measured. LitServe is no requirement of the project: where it is not
-installed a line says so and it is left out.
+installed a line says so and it is left out. `python -m benchmarks.serve --parts bessemer,litserve` measures and prints a part.
 """
 
 from __future__ import annotations
@@ -205,13 +205,13 @@ def servers(made: dict[str, Path], parts: Sequence[str]) -> dict[str, Server]:
     return found
 
 
-def main() -> None:
-    reader = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks serve")
+def main(given: Sequence[str] = ()) -> None:
+    reader = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.serve")
     reader.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; a part of them is printed, not recorded")
     reader.add_argument("--rounds", type=int, default=3)
     reader.add_argument("--seconds", type=float, default=4.0, help="of one load")
     reader.add_argument("--requests", type=int, default=20_000, help="after which memory is looked at again; the target says 100000")
-    asked = reader.parse_args()
+    asked = reader.parse_args(given)
     parts = asked.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         reader.error(f"unknown parts: {', '.join(sorted(unknown))}")
@@ -296,4 +296,4 @@ def report(measured: dict[str, list[dict[str, Any]]], memory: str, asked: argpar
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
