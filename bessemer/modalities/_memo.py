@@ -48,7 +48,7 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
         if len(found) + len(new) > room:
             found = memory[0] = {}
             new = {word for word in set().union(*rows) if len(word) <= LONGEST}
-        names = sorted(new)[:room]
+        names = sorted(new) if len(new) <= room else []  # with so many new words the library is as fast
         found.update((name, row[0] if len(row) == 1 else row) for name, row in zip(names, ids(names) if names else (), strict=True))
         return found
 
