@@ -260,7 +260,8 @@ def lines_of(cache: Path) -> Iterator[tuple[str, ...]]:
 def report(cache: Path) -> None:
     head = ("what", "way", "median (range) of rounds", "ratio to it")
     record("text_speed", "Text beside Trainer and datasets", head, list(lines_of(cache)),
-           NOTES.replace("THREADS", str(THREADS)).replace("ROUNDS", ", ".join(f"{part} {len(rounds_of(cache, part))}" for part in PARTS)))
+           NOTES.replace("THREADS", str(THREADS)).replace("ROUNDS", ", ".join(f"{part} {len(rounds_of(cache, part))}" for part in PARTS)),
+           "python -m benchmarks.text_speed")
 
 
 NOTES = """Rounds in turn of children on the same machine (ROUNDS); every child has THREADS threads; the one that waits does

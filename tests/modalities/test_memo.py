@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -41,7 +42,7 @@ def test_words_are_remembered_and_the_memory_is_bounded(monkeypatch: pytest.Monk
     tokenizer = bert()
     asked: list[str] = []
 
-    def ids(texts: list[str]) -> list[list[int]]:
+    def ids(texts: Sequence[str]) -> list[list[int]]:
         asked.extend(texts)
         return ids_of(tokenizer, texts)
 
@@ -60,7 +61,7 @@ def test_other_tokenizers_are_left_alone() -> None:
     tokenizer = bert()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
 
-    def ids(texts: list[str]) -> list[list[int]]:
+    def ids(texts: Sequence[str]) -> list[list[int]]:
         return ids_of(tokenizer, texts)
 
     assert _memo.remembered(tokenizer, ids) is ids
