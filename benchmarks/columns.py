@@ -48,8 +48,8 @@ def main() -> None:
                 rows += measured(file, scale, vectors, table)
     record("columns", "Columns of numbers", ("stored as", "scaling", "what", "MB/s of float32, median (range)"), rows,
            f"{ROWS:,} rows of {COLUMNS} number columns in an uncompressed Parquet file in the page cache, one thread, {ROUNDS} rounds in "
-           f"turn after one to warm up ({PEER_ROUNDS - 1} of scikit-learn's quantiles). scikit-learn is given the decoded float64 array; reading it from the file is not in its time. Targets: read and "
-           "standardise ≥ 500 MB/s, read and quantile ≥ 150 MB/s.")
+           f"turn after one to warm up ({PEER_ROUNDS - 1} of scikit-learn's quantiles). scikit-learn is given the decoded float64 array; "
+           "reading it from the file is not in its time. Targets: read and standardise ≥ 500 MB/s, read and quantile ≥ 150 MB/s.")
 
 
 def measured(file: Path, scale: str, vectors: Vectors, table: pa.Table) -> list[tuple[str, ...]]:
