@@ -34,7 +34,7 @@ stages:
     model: {kind: bert, num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 2, intermediate_size: 64, max_position_embeddings: 32}
     num_train_epochs: 1
     learning_rate: 1.0e-3
-  finetune: {init: pretrain, num_train_epochs: 3, learning_rate: 5.0e-3}
+  finetune: {init: pretrain, num_train_epochs: 6, learning_rate: 5.0e-3}
   baseline: {kind: finetune, model: {kind: tfidf_linear, analyzers: [word], c: [1.0]}}
   compress: {min_agreement: 0.5, max_accuracy_drop: 0.5}
   evaluate: {models: [finetune, baseline, compress], resamples: 100}
