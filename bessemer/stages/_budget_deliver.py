@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.search.front import SLACK, Choice, choose, pareto
+from bessemer.search.front import SLACK, Choice, Limits, choose, pareto
 from bessemer.stages._budget_measure import Place, in_turn
 from bessemer.stages._budget_try import Hunt, point_of
 
@@ -108,7 +108,7 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
     search = hunt.config.search
     assert search is not None
     return {"stage": hunt.run.name, "metric": hunt.yard.metric, "limits": hunt.limits.plain(),
-            "reachable": choice.reached and not late(hunt, again, SLACK),
+            "reachable": choice.reached and not late(hunt.limits, again, 1 + SLACK),
             "sentence": sentence(hunt, listed[choice.index], choice, again), "reference": {"name": "trained network", **{
                 name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},
             "candidates": shown, "measured_again": again, "minutes": search.minutes, "seconds": round(hunt.journal.seconds, 1),
@@ -131,14 +131,13 @@ def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, again: dict[str, 
     low, high = (None, None) if drop["low"] is None else (0 - drop["high"], 0 - drop["low"])
     ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
     slower = ""
-    if choice.reached and late(hunt, again, 1.0):
+    if choice.reached and late(hunt.limits, again):
         slower = f"; measured again it takes {one['median_ms']:.2f} ms, more than the budget's {hunt.limits.latency_ms:g}"
     return (f"{choice.why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
             f"fast as the trained network, {hunt.yard.metric} {signed(0 - drop['value'])}{ends} on {hunt.yard.rows.num_rows:,} validation "
             f"rows{slower}")
 
 
-def late(hunt: Hunt, again: dict[str, Any], slack: float) -> bool:
-    """Tell whether the chosen form, measured again at the end, takes more than the budget's latency times `slack`."""
-    limit = hunt.limits.latency_ms
-    return limit is not None and bool(again["1"]["median_ms"] > slack * limit)
+def late(limits: Limits, again: dict[str, Any], times: float = 1.0) -> bool:
+    """Tell whether the chosen form, measured again at the end, takes more than so many times the budget's latency."""
+    return limits.latency_ms is not None and bool(again["1"]["median_ms"] > times * limits.latency_ms)

@@ -16,6 +16,7 @@ from bessemer.core.events import Events
 from bessemer.core.forms import open_form, read_forms
 from bessemer.core.run import RunResult
 from bessemer.search.front import Limits, Point, pareto
+from bessemer.stages._budget_deliver import late
 from bessemer.stages._budget_space import Origin, first_of, recipe_of, space_of
 from bessemer.stages.compress import validation_rows
 
@@ -168,3 +169,10 @@ def test_recipes_of_a_candidate_go_on_from_rung_to_rung(finished: Path) -> None:
         assert make_recipe(whole, "test").order() == list(whole["stages"])
         assert short["name"] == whole["name"] and whole["stages"]["rung-1"] == short["stages"]["rung-1"]
         assert whole["stages"]["rung-2"]["init"] == "rung-1"
+
+
+@pytest.mark.parametrize(("limit", "milliseconds", "over", "far_over"), [
+    (5.0, 0.94, False, False), (5.0, 5.2, True, False), (5.0, 5.3, True, True), (None, 99.0, False, False)])
+def test_a_chosen_form_is_late_beyond_the_budgets_latency(limit: float | None, milliseconds: float, over: bool, far_over: bool) -> None:
+    limits, again = Limits(0.01, latency_ms=limit), {"1": {"median_ms": milliseconds}}
+    assert (late(limits, again), late(limits, again, 1.05)) == (over, far_over)
