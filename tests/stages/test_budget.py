@@ -52,8 +52,8 @@ def test_front_is_pareto_and_the_chosen_meets_the_budget(searched: Path) -> None
     costs = [(item["drop"]["value"], item["size_bytes"], item["latency_ms"]) for item in measured]
     assert [item["front"] for item in measured] == pareto(costs)
     limits = Limits(**{"accuracy_drop": 0.5, **found["limits"]})
-    for item, (drop, size, late) in zip(measured, costs, strict=True):
-        assert item["fits"] == (not limits.over(Point("", drop, size, late)))
+    for item, (drop, size, waited) in zip(measured, costs, strict=True):
+        assert item["fits"] == (not limits.over(Point("", drop, size, waited)))
     chosen = [item for item in measured if item["chosen"]]
     assert found["reachable"] and len(chosen) == 1 and chosen[0]["fits"] and chosen[0]["settings"]["family"] == "slim"
     assert chosen[0]["name"] in found["sentence"] and "times as fast as the trained network" in found["sentence"]
