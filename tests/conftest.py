@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's matter and fails no test.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 WORDS = {
     "good": (["lovely", "superb", "friendly", "brilliant"], ["很好", "满意", "喜欢", "精彩"]),
