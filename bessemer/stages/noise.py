@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.core.schema import Column, Schema
+    from bessemer.core.types import Answer
 
 SPLITS = ("train", "validation")
 SHOWN = 50
@@ -65,11 +66,10 @@ def noise(config: Noise, inputs: Mapping[str, Path], out: Path, run: RunContext)
     column = _target(schema, config.target)
     code_N = np.concatenate([table[column.name].to_numpy() for table in _tables(data, [column.name])]).astype(np.int64)
     fold_N = folds_of(code_N, config.folds, run.seed)
-    judged = np.flatnonzero(fold_N >= 0)
-    if not len(judged):
+    if not (fold_N >= 0).any():
         raise UserError(f"no label of '{column.name}' has {config.folds} rows or more, so none can be judged; set fewer folds or give more "
                         "rows")
-    answer = _judged(config, schema, data, column, (code_N, fold_N), run)
+    judged, answer = _judged(config, schema, data, column, (code_N, fold_N), run)
     found = label_noise(code_N[judged], answer.values, run.seed)
     accuracy = score(code_N[judged], answer, run.seed, 100 if run.rehearsal else 1000)["metrics"]["accuracy"]
     suspects = judged[found.suspects]
@@ -96,8 +96,8 @@ def folds_of(code_N: np.ndarray, folds: int, seed: int) -> np.ndarray:
     import numpy as np
 
     rank_N = ranks(code_N, seed)
-    rows_N = np.bincount(np.maximum(code_N, 0))[np.maximum(code_N, 0)]
-    return np.where(code_N < 0, -2, np.where(rows_N < folds, -1, rank_N % folds))
+    rows_C = np.bincount(code_N[code_N >= 0], minlength=1)
+    return np.where(code_N < 0, -2, np.where(rows_C[np.maximum(code_N, 0)] < folds, -1, rank_N % folds))
 
 
 def ranks(code_N: np.ndarray, seed: int) -> np.ndarray:
@@ -147,8 +147,11 @@ def _chosen(data: Path, kept_N: np.ndarray) -> Iterator[pa.Table]:
         start += table.num_rows
 
 
-def _judged(config: Noise, schema: Schema, data: Path, column: Column, rows: tuple[np.ndarray, np.ndarray], run: RunContext) -> Any:
-    """Return the answers to the rows that have a fold, in their order, each by a model that has not seen it."""
+def _judged(config: Noise, schema: Schema, data: Path, column: Column, rows: tuple[np.ndarray, np.ndarray],
+            run: RunContext) -> tuple[np.ndarray, Answer]:
+    """Return the positions of the rows that have a fold (in a rehearsal, of the first fold), and the answers to them by models that have
+    not seen them.
+    """
     import numpy as np
 
     from bessemer.core.forms import open_form
@@ -175,10 +178,9 @@ def _judged(config: Noise, schema: Schema, data: Path, column: Column, rows: tup
         answers.append(joined([{column.name: item} for item in held])[column.name])
         places.append(np.flatnonzero(fold_N == fold))
         run.cost(Cost("folds", time.perf_counter() - started, 1, config.folds))
-    whole = joined([{column.name: item} for item in answers])[column.name]
-    if run.rehearsal:
-        fold_N[fold_N > 0] = -1
-    return part_of(whole, np.argsort(np.concatenate(places), kind="stable"))
+    whole, place_N = joined([{column.name: item} for item in answers])[column.name], np.concatenate(places)
+    order = np.argsort(place_N, kind="stable")
+    return place_N[order], part_of(whole, order)
 
 
 def _written(file: Path, schema: Schema, data: Path, column: Column, found: tuple[Any, ...], run: RunContext) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from bessemer.api import run
 from bessemer.core.errors import UserError
 from bessemer.stages.noise import folds_of, ranks
-from tests.conftest import sentences, write_csv
+from tests.conftest import Command, sentences, write_csv
 
 
 def text_recipe(name: str, **noise: Any) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def test_folds_are_dealt_out_by_label() -> None:
     fold = folds_of(code, 3, 0)
     assert sorted(np.bincount(fold[:10]).tolist()) == [3, 3, 4] and sorted(np.bincount(fold[10:17]).tolist()) == [2, 2, 3]
     assert fold[17:].tolist() == [-1, -1, -2, -2, -2]
+    assert (folds_of(np.array([0, 0, -1, -1, 1, 1, 1]), 3, 0)[:4] == [-1, -1, -2, -2]).all()  # rows without a label are of no label
     assert sorted(ranks(code, 1)[:10].tolist()) == list(range(10)) and (folds_of(code, 3, 0) == fold).all()
 
 
@@ -74,3 +76,10 @@ def test_mistakes_are_sentences(here: Path) -> None:
     recipe["stages"]["noise"] = {"target": "labels"}
     with pytest.raises(UserError, match="target: 'labels' is no target with one label a row; there are label"):
         run(recipe)
+
+
+def test_it_is_rehearsed(here: Path, bessemer: Command) -> None:
+    write_csv(here / "rows.csv", sentences(200))
+    (here / "texts.yaml").write_text(json.dumps(text_recipe("texts")), encoding="utf-8")
+    said = bessemer("plan", "texts.yaml")
+    assert said.code == 0, said.out + said.err
