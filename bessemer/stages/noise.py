@@ -200,7 +200,7 @@ def _written(file: Path, schema: Schema, data: Path, column: Column, found: tupl
     likely = noise_found.likely[place]
     source, row = _sources(few["row_id"].to_numpy(), run)
     labels = np.array(column.labels, dtype=object)
-    table = pa.table({"source": source, "row_read": row, **{name: few[name] for name in names},
+    table = pa.table({"source": source, "row_read": row, **{name: _flat(few[name]) for name in names},
                       column.name: pa.array(labels[code_N[suspects]], pa.string()), "likely": pa.array(labels[likely], pa.string()),
                       "probability_of_label": pa.array(values_NC[place, code_N[suspects]].astype(np.float64).round(4)),
                       "probability_of_likely": pa.array(values_NC[place, likely].astype(np.float64).round(4))})
@@ -208,6 +208,15 @@ def _written(file: Path, schema: Schema, data: Path, column: Column, found: tupl
     shown = table.slice(0, SHOWN).to_pylist()
     return [{"row": {name: None if item[name] is None else str(item[name])[:500] for name in names}, "label": item[column.name],
              "likely": item["likely"], "confidence": item["probability_of_likely"]} for item in shown]
+
+
+def _flat(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Return a column as a CSV file can hold it: lists as JSON."""
+    import pyarrow as pa
+
+    if not pa.types.is_nested(values.type):
+        return values
+    return pa.array([None if item is None else json.dumps(item) for item in values.to_pylist()], pa.string())
 
 
 def _sources(ids_N: np.ndarray, run: RunContext) -> tuple[pa.Array, pa.Array]:

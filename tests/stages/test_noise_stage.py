@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bessemer.api import run
@@ -56,6 +58,25 @@ def test_tables_are_judged_by_trees(here: Path) -> None:
                "targets": {"y": {"kind": "category"}}, "split": {"kind": "random", "validation": 50, "test": 50}}
     facts = run({"name": "table", "threads": 1, "stages": {"prepare": prepare, "noise": {"folds": 3}}}).stages["noise"].manifest.facts
     assert facts["model"] == "lightgbm" and facts["accuracy"]["value"] > 0.8 and facts["rows"] == 350
+
+
+@pytest.mark.parametrize("turned", [0, 6])
+def test_vectors_are_written_and_no_suspects_too(here: Path, turned: int) -> None:
+    x = np.random.default_rng(0).normal(size=(240, 2))
+    x[:, 0] = np.where(x[:, 0] > 0, 3, -3)
+    yes = (x[:, 0] > 0) ^ (np.arange(240) < turned)
+    table = pa.table({"x": pa.array(x.tolist(), pa.list_(pa.float32(), 2)), "y": np.where(yes, "yes", "no")})
+    pq.write_table(table, "rows.parquet")
+    prepare = {"sources": [{"kind": "parquet", "path": "rows.parquet"}], "inputs": {"x": {"kind": "vector"}},
+               "targets": {"y": {"kind": "category"}}, "split": {"kind": "random", "validation": 40, "test": 40}}
+    found = run({"name": "vectors", "threads": 1, "stages": {"prepare": prepare, "noise": {"folds": 3}}})
+    facts = found.stages["noise"].manifest.facts
+    with (found.root / "suspects.csv").open(encoding="utf-8") as file:
+        suspects = list(csv.DictReader(file))
+    assert facts["suspects"] == len(suspects) and (len(suspects) > 0) == (facts["noise"]["value"] > 0) == (turned > 0)
+    for item in suspects:
+        place = int(item["row_read"]) - 1
+        assert place < turned and json.loads(item["x"]) == pytest.approx(table["x"][place].as_py())
 
 
 def test_folds_are_dealt_out_by_label() -> None:
