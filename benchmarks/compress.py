@@ -45,7 +45,8 @@ def texts(name: str, length: int, epochs: float, **more: Any) -> Set:
     prepare = {"sources": [{"kind": "catalogue", "name": name, **more.pop("source", {})}],
                "inputs": {"text": {"kind": "text", "max_length": length, "tokenizer": {"kind": "pretrained", "name": "minilm"}}},
                "targets": {"label": {"kind": "category"}}, **more}
-    finetune = {"model": MINILM, "num_train_epochs": epochs, "learning_rate": 1e-4, "head_learning_rate": 1e-3, "replay_rows": 0}
+    finetune = {"model": MINILM, "num_train_epochs": epochs, "learning_rate": 1e-4, "head_learning_rate": 1e-3, "replay_rows": 0,
+                "bf16": "auto"}
     return Set(prepare, finetune, {"same family": (4, 6, 0.005), "any": (4, 30, 0.005)})
 
 

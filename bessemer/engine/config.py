@@ -47,8 +47,11 @@ class TrainingConfig(StageConfig):
     """Batches whose gradients are added up before one optimiser step."""
     gradient_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads that each compute a part of a batch's rows, beside which the recipe's `threads`, those within an operator, are set to 1: for
-    networks of tables without dropout and batch normalisation, and for BERT with the tasks classification and mlm. With dropout its number
-    decides which values are dropped."""
+    networks of tables without dropout and batch normalisation, and for BERT, whole or pruned, with the tasks classification, mlm, and
+    distillation without relations. With dropout its number decides which values are dropped."""
+    bf16: bool | Literal["auto"] = False
+    """Whether products of matrices are computed in bfloat16 while training, weights and all else in float32: for networks of BERT's kind.
+    auto: where the network can and the processor multiplies such numbers itself. Validation and the saved weights are in float32."""
     optim: Literal["adamw", "adam", "sgd"] = "adamw"
     """Optimiser: AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015) or SGD with momentum."""
     learning_rate: Annotated[float, Field(ge=0)] = 5e-5

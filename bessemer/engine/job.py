@@ -76,6 +76,7 @@ class Job:
         split: the network of a table computed in parts by several threads, which `backpropagate` uses; the loop sets it where the config
             asks for it.
         parts: the same for a network of text.
+        rounded: whether the task's loss is computed in bfloat16 already; the loop sets it where the config asks for it.
     """
 
     network: torch.nn.Module
@@ -95,6 +96,7 @@ class Job:
     settled: Callable[[int], int] | None = None
     split: Split | None = None
     parts: Parts | None = None
+    rounded: bool = False
 
 
 @dataclass(frozen=True)

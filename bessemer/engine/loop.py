@@ -31,6 +31,7 @@ from bessemer.engine.job import Job, batches_of, make_plan, positions_of
 from bessemer.engine.layers import Unfreezing
 from bessemer.engine.optim import forget, make_optimizer, make_schedule, penalise
 from bessemer.engine.parts import Parts
+from bessemer.engine.precision import in_bfloat16, mixed
 from bessemer.engine.sampler import padded_costs
 from bessemer.engine.split import Split
 from bessemer.nn.network import Network
@@ -233,6 +234,9 @@ class _Session:
 def fit(job: Job) -> Fit:
     """Train until the plan ends or patience runs out; the network is left with the best weights."""
     job.config.model_dump()  # every key counts as read, those too that matter only if validation worsens or a run resumes
+    device = mixed(job.network, job.config.bf16)
+    if device is not None and not job.rounded:
+        return fit(replace(job, task=in_bfloat16(job.task, device), rounded=True))
     if job.config.gradient_threads > 1 and isinstance(job.network, Network) and job.parts is None:
         with closing(Parts(job.network, job.task, job.config.gradient_threads)) as parts:
             return fit(replace(job, parts=parts, task=parts.cut()))

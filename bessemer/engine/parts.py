@@ -22,9 +22,10 @@ from bessemer.core.types import Batch, Loss, Task
 from bessemer.engine import guards
 from bessemer.nn.bert import Bert
 from bessemer.nn.dropout import drawing
+from bessemer.nn.slim_bert import SlimBert
 
 Seed = Callable[[int], int]
-_OWN = ("bessemer.nn.bert", "bessemer.nn.dropout", "bessemer.nn.lora")
+_OWN = tuple(f"bessemer.nn.{name}" for name in ("bert", "slim_bert", "low_rank", "dropout", "lora"))
 _PLAIN = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Identity, nn.ModuleList, nn.ModuleDict)
 
 
@@ -117,10 +118,11 @@ def _joined(losses: list[Loss], shares: list[float]) -> Loss:
 def _check(network: nn.Module, task: Task, threads: int) -> None:
     """Refuse what cannot be computed in parts, or not with the same bits each time."""
     said, out = f"gradient_threads is {threads}, but ", "set gradient_threads: 1 and give the recipe 'threads'"
-    if not isinstance(network, Bert):
+    if not isinstance(network, (Bert, SlimBert)):
         raise UserError(f"{said}of the networks of text only BERT is computed in parts; {out}")
     if task.mass is None or task.costs is None:
-        raise UserError(f"{said}the task '{task.name}' is not computed in parts (classification and mlm are); {out}")
+        known = "classification, distillation without relations and mlm are"
+        raise UserError(f"{said}the task '{task.name}' is not computed in parts ({known}); {out}")
     # what is known to compute rows alone, without changing itself, and with no random number that is not the thread's own
     other = next((item for item in network.modules() if type(item) not in _PLAIN and type(item).__module__ not in _OWN), None)
     if other is not None:

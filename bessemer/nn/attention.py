@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 
 from bessemer.nn.dropout import STEPS, dropped_steps, kept
 
@@ -73,6 +74,7 @@ class _Attend(torch.autograd.Function):
     """Its gradient is that of the formula; dropout's choice is kept as one byte a weight."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, q_BLE: Tensor, k_BLE: Tensor, v_BLE: Tensor, how: tuple[Tensor, int, float]) -> Tensor:
         mask_BL, num_heads, p = how
         runs = _runs(mask_BL, num_heads)
@@ -93,6 +95,7 @@ class _Attend(torch.autograd.Function):
         return out_BLE
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q_BLE, k_BLE, v_BLE, out_BLE, *keeps = ctx.saved_tensors
         num_heads, factor = ctx.num_heads, STEPS / (STEPS - dropped_steps(ctx.p))

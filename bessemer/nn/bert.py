@@ -266,6 +266,8 @@ class Bert(Network):
         labels: class names in code order; `LABEL_0`, … without them.
     """
 
+    bf16 = True
+
     def __init__(self, config: BertConfig, heads: tuple[str, ...], num_labels: int = 0,
                  labels: tuple[str, ...] = ()) -> None:
         super().__init__()

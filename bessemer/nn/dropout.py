@@ -63,4 +63,5 @@ class Dropout(nn.Module):
         """Return x with a part of it zero while training, x itself else."""
         if not self.training or not self.p:
             return x
-        return x * kept(x.shape, self.p, x.device).to(x.dtype).mul_(STEPS / (STEPS - dropped_steps(self.p)))
+        exact = torch.promote_types(x.dtype, torch.float32)  # bfloat16 cannot hold the factor well enough
+        return x * kept(x.shape, self.p, x.device).to(exact).mul_(STEPS / (STEPS - dropped_steps(self.p)))

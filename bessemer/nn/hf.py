@@ -26,6 +26,8 @@ class HfNetwork(Network):
         model: the `transformers` module.
     """
 
+    bf16 = True
+
     def __init__(self, model: nn.Module, heads: tuple[str, ...], labels: tuple[str, ...]) -> None:
         super().__init__()
         self.model = model

@@ -102,6 +102,6 @@ def _masked(network: Network, hidden_ND: Tensor, targets_N: Tensor) -> tuple[Ten
     """Return the mean loss, that of each position, and which are right."""
     if isinstance(network, Bert):
         return vocabulary_loss(*network.mlm_projection(hidden_ND), targets_N)
-    logits_NV = network.mlm_logits(hidden_ND)
+    logits_NV = network.mlm_logits(hidden_ND).float()
     losses_N = F.cross_entropy(logits_NV, targets_N, reduction="none")
     return losses_N.sum() / max(len(targets_N), 1), losses_N, logits_NV.argmax(-1) == targets_N

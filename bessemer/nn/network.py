@@ -17,7 +17,10 @@ class Network(nn.Module, ABC):
     Attributes:
         heads: the heads that it has, of `"mlm"`, `"nsp"`, and one of `"classification"` and `"tags"`.
         labels: class names in code order; empty without a classification head.
+        bf16: whether its products may be computed in bfloat16 while it trains.
     """
+
+    bf16 = False
 
     heads: tuple[str, ...]
     labels: tuple[str, ...]

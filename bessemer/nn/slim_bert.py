@@ -175,6 +175,8 @@ class SlimBert(Network):
         labels: class names in code order.
     """
 
+    bf16 = True
+
     def __init__(self, config: SlimConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
         if not set(heads) <= set(HEADS):

@@ -64,6 +64,8 @@ class Transformer(Network):
         labels: class names in code order.
     """
 
+    bf16 = True
+
     def __init__(self, config: BertConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
         words.check_heads("transformer", heads, ("mlm", "nsp", "classification"))

@@ -22,7 +22,7 @@ PASSES: Mapping[str, tuple[float, float]] = {
     "slim_table": (1.0, 8.0)}
 """Family -> how often each rung goes over as many rows as the training split has."""
 LEARNING: Mapping[str, dict[str, Any]] = {
-    "slim": {"learning_rate": 2e-4}, "text_cnn": {"learning_rate": 1e-3}, "text_rnn": {"learning_rate": 2e-3},
+    "slim": {"learning_rate": 2e-4, "bf16": "auto"}, "text_cnn": {"learning_rate": 1e-3}, "text_rnn": {"learning_rate": 2e-3},
     "ngrams": {"learning_rate": 3e-3},
     **{name: {"learning_rate": 1.5e-3, "per_device_train_batch_size": 256, "weight_decay": 1e-3}
        for name in ("members", "mlp", "slim_table")}}

@@ -98,7 +98,7 @@ def _class_weights(config: Classification, fitted_on: TaskSpec, target: Column) 
 def _logits(spec: TaskSpec, network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     inputs = batch.inputs[spec.column]
     logits_BC: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
-    return logits_BC
+    return logits_BC.float()
 
 
 def _mass(batch: Batch, target: str, weight_C: np.ndarray | None) -> float:

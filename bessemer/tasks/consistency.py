@@ -108,6 +108,7 @@ def _loss(config: Consistency, network: torch.nn.Module, batch: Batch, names: tu
     column, target = names
     inputs = batch.inputs[column]
     logits_BC: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
+    logits_BC = logits_BC.float()
     own = base._loss(logits_BC, batch, target, None, config.label_smoothing)
     bare_B = ~batch.present[target]
     if "masked_ids" not in inputs or not bare_B.any():

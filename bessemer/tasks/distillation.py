@@ -81,7 +81,12 @@ def distillation(config: Distillation, spec: TaskSpec) -> Task:
     def loss(network: torch.nn.Module, batch: Batch) -> Loss:
         return _loss(config, network, teacher, batch, (spec.column, name))
 
-    return replace(labelled, name="distillation", batch=batch, loss=loss)
+    def mass(batch: Batch) -> float:
+        assert batch.weights is not None and labelled.mass is not None
+        return float(batch.weights.double().sum()) if stored or teacher is not None else labelled.mass(batch)
+
+    alone = config.hidden == "none"  # relations are listened to in the networks' own layers, which threads would share
+    return replace(labelled, name="distillation", batch=batch, loss=loss, mass=mass if alone else None)
 
 
 def _opened(spec: TaskSpec) -> Callable[[], torch.nn.Module] | None:

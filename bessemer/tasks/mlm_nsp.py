@@ -115,7 +115,7 @@ def _loss(spec: TaskSpec, network: torch.nn.Module, batch: Batch) -> Loss:
     hidden_BLD = net.encode(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
     mlm_total, sums, per_row_B = masked_loss(net, hidden_BLD, inputs["masked_positions"], batch.targets["mlm"])
     paired_B = batch.present["nsp"]
-    logits_P2, label_P = net.nsp_logits(net.pool(hidden_BLD))[paired_B], batch.targets["nsp"][paired_B]
+    logits_P2, label_P = net.nsp_logits(net.pool(hidden_BLD))[paired_B].float(), batch.targets["nsp"][paired_B]
     losses_P = F.cross_entropy(logits_P2, label_P, reduction="none")
     per_row_B = per_row_B.clone()
     per_row_B[paired_B] += losses_P.detach()

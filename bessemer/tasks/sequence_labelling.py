@@ -119,7 +119,7 @@ def _logits(spec: TaskSpec, network: torch.nn.Module, batch: Batch) -> torch.Ten
     """Return the logits at the first token of each unit, [U, C]."""
     inputs, units = batch.inputs[spec.column], batch.inputs[UNITS]
     logits_WLC: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
-    return logits_WLC[units["window"], units["place"]]
+    return logits_WLC[units["window"], units["place"]].float()
 
 
 def _loss(logits_UC: torch.Tensor, batch: Batch, target: str, how: tuple[np.ndarray | None, float]) -> Loss:

@@ -140,7 +140,7 @@ def _outputs(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return found
     (inputs,) = batch.inputs.values()
     logits_BO: torch.Tensor = network(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
-    return logits_BO[:, None, :]
+    return logits_BO[:, None, :].float()
 
 
 def taught(spec: TableSpec | TaskSpec) -> bool:

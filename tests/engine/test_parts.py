@@ -61,7 +61,7 @@ def bytes_of(result: Fit, network: torch.nn.Module) -> tuple[bytes, bytes, str]:
     return weights, result.curves.read_bytes(), json.dumps(result.validations)
 
 
-@pytest.mark.parametrize(("kind", "settings"), [("mlm", {}), ("classification", {}), ("classification", {
+@pytest.mark.parametrize(("kind", "settings"), [("mlm", {}), ("distillation", {}), ("classification", {}), ("classification", {
     "class_weights": "balanced", "label_smoothing": 0.1})])
 @pytest.mark.parametrize("threads", [2, 3, 64])
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -135,7 +135,7 @@ def test_what_cannot_be_computed_in_parts_is_refused(tmp_path: Path) -> None:
     for network, job, said in [
             (rounded, task, f"the network holds a RoundedLinear, which may not be computed in parts; {out}"),
             (bert(task), replace(task, mass=None),
-             f"the task 'classification' is not computed in parts (classification and mlm are); {out}")]:
+             f"the task 'classification' is not computed in parts (classification, distillation without relations and mlm are); {out}")]:
         with pytest.raises(UserError) as error:
             fit(job_of(tmp_path, job, network, gradient_threads=2))
         assert str(error.value) == f"gradient_threads is 2, but {said}"
