@@ -22,7 +22,8 @@ BASELINE = {"kind": "finetune", "model": {"kind": "tfidf_linear"}}
 MINILM = {"kind": "pretrained", "name": "minilm", "new_heads": True}
 GIVEN = {"kind": "given", "column": "split"}
 LORA = {"kind": "finetune", "model": MINILM, "adaptation": {"kind": "lora", "r": 16, "lora_alpha": 32, "target_modules":
-        ["query", "key", "value", "dense"]}, "num_train_epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 2e-3, "replay_rows": 0, "bf16": "auto"}
+        ["query", "key", "value", "dense"]}, "num_train_epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 2e-3, "replay_rows": 0,
+        "bf16": "auto"}
 
 
 def minilm(source: Mapping[str, Any], length: int, split: Mapping[str, Any], epochs: float, **more: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def torch_form(config: TorchForm) -> Callable[[Path, Schema, str], Predictor]:
         def predict_batch(arrays: dict[str, np.ndarray]) -> np.ndarray:
             with torch.inference_mode():
                 logits_BC = network(**{name: torch.from_numpy(array) for name, array in arrays.items()})
-            result: np.ndarray = logits_BC.numpy()
+            result: np.ndarray = logits_BC.float().numpy()
             return result
 
         codec = codec_of(schema.texts()[0], folder)

@@ -193,7 +193,8 @@ def taught(hunt: Hunt) -> Training:
             return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
                     f"than {TEACHING:.0%} of the {search.minutes:g} minutes"}
         recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
-            "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies}}}
+            "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies,
+                      "bf16": "auto"}}}
         facts = hunt.execute(recipe)["teach"]
         return {"status": "finished", "reason": "", "folder": str(hunt.folder(recipe) / "teach"), "copies": copies,
                 "rows": int(facts["rows"]["train"]) if isinstance(facts.get("rows"), dict) else rows}

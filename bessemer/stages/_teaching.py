@@ -6,6 +6,7 @@ Legend: N rows, C classes, L labels of flags, P positions of tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,11 +58,11 @@ class Maker(Protocol):
 class Teachers:
     """Models of the same data whose answers are averaged; what they say is stored as a student learns it."""
 
-    def __init__(self, schema: Schema, data: Path, folders: Sequence[Path], names: Sequence[str]) -> None:
+    def __init__(self, schema: Schema, data: Path, folders: Sequence[Path], names: Sequence[str], bf16: bool) -> None:
         from bessemer.core.forms import open_form
         from bessemer.modalities import codec_of, modality_of
 
-        self.targets = schema.by_role(Role.TARGET)
+        self.targets, self.bf16 = schema.by_role(Role.TARGET), bf16
         if not self.targets:
             raise UserError("the data have no target, so there is nothing that a teacher could answer; name one under targets in prepare")
         self.inputs = [column.name for column in schema.by_role(Role.INPUT) if not column.of]
@@ -79,7 +80,8 @@ class Teachers:
 
     def answers(self, rows: pa.Table) -> dict[str, np.ndarray]:
         """Return target -> log-probabilities float32 [N, C], the scaled estimate float32 [N], or a logit a label float32 [N, L]."""
-        found = [predictor.predict(rows.select(self.inputs)) for predictor in self.predictors]
+        with _rounding() if self.bf16 else nullcontext():
+            found = [predictor.predict(rows.select(self.inputs)) for predictor in self.predictors]
         return {column.name: self._averaged(column.name, [answer[column.name] for answer in found]) for column in self.targets}
 
     def _averaged(self, target: str, each: list[Answer]) -> np.ndarray:
@@ -95,6 +97,12 @@ class Teachers:
             return (np.log(sure) - np.log1p(-sure)).astype(np.float32)
         log = np.log(np.maximum(mean, LEAST))
         return (log - np.log(np.exp(log).sum(1, keepdims=True))).astype(np.float32)
+
+
+def _rounding() -> AbstractContextManager[Any]:
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 class Parts:

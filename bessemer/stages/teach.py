@@ -39,6 +39,9 @@ class Teach(StageConfig):
     """The teachers: stages whose models predict; the answers of several are averaged."""
     masked_model: str | None = None
     """Of text: a pretrain stage or its folder, whose masked-language head says what may stand in a word's place."""
+    bf16: bool | Literal["auto"] = False
+    """Whether teachers of text compute in bfloat16; auto: where the processor multiplies such numbers itself. Their answers then differ in
+    the third digit."""
     copies: Annotated[int, Field(ge=0, le=1000)] = 3
     """Rows made new from each training row; fewer where they come out equal to others. 0 asks about the training rows alone."""
     replace: Literal["model", "neighbours", "words"] | None = None
@@ -75,7 +78,7 @@ def teach(config: Teach, inputs: Mapping[str, Path], out: Path, run: RunContext)
         raise UserError("data: teachers are asked about stored training rows, and these are a stream; prepare some of them with 'prepare'")
     schema = Schema.load(data)
     folders = [inputs[f"models.{index}"] for index in range(len(config.models))]
-    teachers = Teachers(schema, data, folders, config.models)
+    teachers = Teachers(schema, data, folders, config.models, _rounded(config, schema))
     maker = (_table_maker if is_table(schema) else _text_maker)(config, schema, inputs, folders, run)
     session = Session(schema, data, out, run, teachers, maker)
     session.given()
@@ -88,6 +91,18 @@ def teach(config: Teach, inputs: Mapping[str, Path], out: Path, run: RunContext)
     if not is_table(schema):
         facts["word_vectors"] = _keep_words(config.word_vectors, folders, out)
     return {**facts, "teachers": list(config.models), **maker.facts()}
+
+
+def _rounded(config: Teach, schema: Schema) -> bool:
+    """Return whether the teachers compute in bfloat16; a table's are a UserError with `true`."""
+    from bessemer.engine.precision import native
+    from bessemer.stages._tables import is_table
+
+    if is_table(schema):
+        if config.bf16 is True:
+            raise UserError("bf16 is true, but networks of tables are computed in float32 alone; remove the key or set bf16: auto")
+        return False
+    return config.bf16 is True or (config.bf16 == "auto" and native("cpu"))
 
 
 def _text_maker(config: Teach, schema: Schema, inputs: Mapping[str, Path], folders: list[Path], run: RunContext) -> Maker:

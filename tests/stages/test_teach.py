@@ -37,6 +37,7 @@ TEXT = {
         "baseline": {"kind": "finetune", "model": {"kind": "tfidf_linear", "analyzers": ["word"], "c": [1.0]}},
         "teach": {"models": ["finetune", "baseline"], "copies": 2, "sources": [{"kind": "lines", "path": "more.txt"}]},
         "by_model": {"kind": "teach", "models": ["baseline"], "masked_model": "pretrain", "copies": 1},
+        "rounded": {"kind": "teach", "models": ["finetune"], "copies": 0, "bf16": True},
         "by_words": {"kind": "teach", "models": ["baseline"], "copies": 3, "spans": 0.5},
         "taught": {"kind": "finetune", "data": "by_words", "model": NGRAMS, "learning_rate": 2e-2, "max_steps": 60, "num_train_epochs": 99},
         "alone": {"kind": "finetune", "model": NGRAMS, "learning_rate": 2e-2, "max_steps": 60, "num_train_epochs": 99}}}
@@ -104,6 +105,14 @@ def test_answers_are_the_mean_of_the_teachers_probabilities(text: Path) -> None:
     rows = after.select(["text"])
     mean = np.mean([open_form(text / name).predict(rows)["label"].values for name in ("finetune", "baseline")], axis=0)
     np.testing.assert_allclose(np.exp(np.array(after["label.teacher"].to_pylist())), mean, atol=2e-5)
+
+
+def test_answers_in_bfloat16_are_near_the_exact_ones(text: Path) -> None:
+    after = train(text / "rounded")
+    exact = open_form(text / "finetune").predict(after.select(["text"]))["label"].values
+    found = np.exp(np.array(after["label.teacher"].to_pylist()))
+    assert not np.allclose(found, exact, atol=1e-6)
+    np.testing.assert_allclose(found, exact, atol=0.02)
 
 
 def test_stored_ids_are_those_of_the_stored_text(text: Path) -> None:
