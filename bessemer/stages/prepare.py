@@ -54,7 +54,7 @@ class Prepare(StageConfig):
     weight: str | None = None
     """The column of row weights, numbers of 0 or more."""
     split: Annotated[Config, Pick("data/splits")] = Field(default_factory=lambda: make("data/splits", "stratified"))
-    """How rows are divided: random, stratified, by group, by time, or given."""
+    """How rows are divided: random, stratified, by group, by time, in folds, or given."""
     duplicates: Literal["remove", "keep"] | None = None
     """Rows that repeat an earlier row, inputs and targets: by default removed from text, kept in tables. Those of given splits stay."""
     near_duplicates: Annotated[int, Field(ge=1, le=15)] | NearDuplicates | None = None

@@ -12,6 +12,7 @@ from tests.contract.each import Examples, example, kinds
 
 EXAMPLES: Examples = {
     "random": lambda folder: {"validation": 0.15, "test": 77},
+    "folds": lambda folder: {"folds": 4, "fold": 1, "validation": 0.15},
     "group": lambda folder: {"column": "author", "validation": 0.15, "test": 78},
     "time": lambda folder: {"column": "day", "validation": 0.15, "test": 77},
     "stratified": lambda folder: {"validation": 0.15, "test": 77}}
