@@ -114,7 +114,8 @@ def crossed(folder: Path) -> list[str]:
     right = (blend.argmax(1) == truth)
     half = 1.96 * float(right.std()) / len(right) ** 0.5
     sure = np.argsort(-blend.max(1), kind="stable")[:round(0.8 * len(truth))]
-    return [f"| {CROSSED} | blend | accuracy | {right.mean():.4f} [{right.mean() - half:.4f}, {right.mean() + half:.4f}] | above the baseline | "
+    return [f"| {CROSSED} | blend | accuracy | {right.mean():.4f} [{right.mean() - half:.4f}, {right.mean() + half:.4f}] | "
+            f"above the baseline | "
             f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}], {found['verdict']} | {len(truth):,} | 0 | |",
             f"| {CROSSED} | baseline tfidf_linear | accuracy | {(baseline.argmax(1) == truth).mean():.4f} | | | {len(truth):,} | 0 | |",
             f"| {CROSSED} | blend, the surest 80% | accuracy | {right[sure].mean():.4f} | 0.90 | | {len(sure):,} | 0 | |"]
