@@ -95,7 +95,7 @@ def folded(folder: Path, fold: int) -> None:
     data = made.stages["prepare"].folder
     rows, truths = raw_rows(data, "test", np.arange(len(ShardReader(data / "test"))))
     said = {stage: open_form(made.stages[stage].folder).predict(rows)["label"] for stage in ("blend", "baseline")}
-    np.savez(folder / f"reviews-zh-fold-{fold}.npz", truth=truths["label"], **{name: answer.values for name, answer in said.items()})
+    np.savez(folder / f"reviews-zh-fold-{fold}.npz", truth=truths["label"], blend=said["blend"].values, baseline=said["baseline"].values)
 
 
 def crossed(folder: Path) -> list[str]:

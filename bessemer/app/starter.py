@@ -116,6 +116,7 @@ def _text(name: str, found: Inspection, choice: Choice) -> str:
     task: {{kind: mlm}}
     num_train_epochs: {max(8, choice.epochs)}
     learning_rate: 5.0e-4
+    bf16: auto                         # faster where the processor multiplies such numbers itself
 """
     stages = ["prepare", *([] if choice.latin else ["pretrain"]), "finetune", "baseline", "compress", "evaluate", "export"]
     return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
@@ -138,6 +139,7 @@ stages:
     num_train_epochs: {choice.epochs}
     learning_rate: {"5.0e-5" if choice.latin else "2.0e-4"}
     early_stopping_patience: 3
+    bf16: auto                         # faster where the processor multiplies such numbers itself
     task: {{kind: classification, class_weights: {"none" if balanced else "balanced"}}}
     adaptation: full                   # or head, or {{kind: lora, r: 8}}
   baseline:                            # the classical model that a network has to beat

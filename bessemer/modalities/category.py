@@ -1,7 +1,7 @@
 """Category: a column of distinct values. Labels are words; whole numbers are written without a point.
 
 As a target its codes are those of the labels. As an input code 0 is for what training did not have and for rare values, the next for a
-missing value where training had one, then the labels. Legend: N rows, W features.
+missing value where training had one, then the labels; or the target's mean stands for each code. Legend: N rows, W features.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from bessemer.modalities._target_codes import TargetCodes
+
 MANY = 100
 MOST = 5_000_000
 
@@ -36,11 +38,17 @@ class Category(Config):
     """Of an input: how many values have a code of their own at most, the most frequent ones; a target has no more."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Of an input: a value in fewer training rows is rare; rare values share the code of unknown ones."""
-    encoding: Literal["codes", "one_hot", "hash"] = "codes"
+    encoding: Literal["codes", "one_hot", "hash", "target"] = "codes"
     """Of an input. codes: a code each, for embeddings and trees; one_hot: a number each; hash: one of `buckets` codes, without a
-    vocabulary, for keys of very many values."""
+    vocabulary, for keys of very many values; target: the target's smoothed mean over the training rows that have the value, as numbers
+    (cross-fitted: a training row's own target is no part of its number)."""
     buckets: Annotated[int, Field(ge=2, le=2**24)] = 4096
     """How many codes `hash` has besides that of a missing value."""
+    smoothing: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """Of `target`: how many rows the mean of all rows counts for in the mean of each value; auto: by empirical Bayes, the more the fewer
+    rows a value has and the more they differ."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Of `target`: parts of the training rows; a row's number comes from the other parts."""
 
     @field_validator("labels")
     @classmethod
@@ -71,6 +79,10 @@ def category(config: Category) -> Modality:
     def load(column: Column, folder: Path) -> Codec:
         if column.role == Role.TARGET:
             return labelled(column, words_of)
+        if config.encoding == "target":
+            from bessemer.modalities._target_codes import TargetCodes
+
+            return targeted(column, words_of, TargetCodes.load(folder, column.name))
         return coded(column, words_of, config.encoding, config.buckets)
 
     return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
@@ -165,6 +177,25 @@ def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: st
 
     return Codec(encode=encode, collate=lambda stored, limit: _matrices(stored), length=None,
                  info={**info, "labels": list(labels)})
+
+
+def targeted(column: Column, words_of: Callable[[pa.Array], pa.Array], codes: TargetCodes) -> Codec:
+    """Return the codec of an input whose values are words and stand for the target's mean; unknown ones for that of all rows."""
+    import numpy as np
+
+    plain, table_GW = coded(column, words_of), codes.scaled(codes.mean_GW)
+    if len(table_GW) != plain.info["cardinalities"][0]:
+        raise UserError(f"the column '{column.name}' has {plain.info['cardinalities'][0]:,} codes, but its file of target codes holds "
+                        f"{len(table_GW):,}; run the recipe again to make it")
+
+    def encode(values: pa.Array) -> dict[str, pa.Array]:
+        from bessemer.modalities._vectors import fixed, matrix
+
+        return {"numbers": fixed(np.ascontiguousarray(table_GW[matrix(plain.encode(values)["codes"])[:, 0]]))}
+
+    return Codec(encode=encode, collate=plain.collate, length=None, info={
+        "numbers": len(codes.names), "names": [f"{column.name}: {name}" for name in codes.names], "cardinalities": [],
+        "edges": column.facts["edges"], "labels": list(column.labels)})
 
 
 def _matrices(stored: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:

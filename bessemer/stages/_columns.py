@@ -23,6 +23,7 @@ from bessemer.data.split import SPLITS
 from bessemer.modalities import codec_of, column_folder
 from bessemer.modalities.category import check_target
 from bessemer.stages._tables import CODES, FIRSTS, NUMBERS, SCALED
+from bessemer.stages._target_codes import CrossFitted, Fitting, targeted, targets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +89,7 @@ def fit(work: Work, chosen: Selection) -> Schema:
         if modality(work.targets[name]).answer == "label":
             _check_labels(work, chosen, column)
         columns.append(column)
+    columns = _target_codes(work, chosen, columns)
     if work.weight:
         columns.append(Column(name=work.weight, role=Role.WEIGHT, modality={"kind": "weight"}))
     found = sorted(work.out.glob("columns/*/tokenizer.json"))
@@ -108,6 +110,24 @@ def _column(work: Work, name: str, role: Role, arrays: Iterator[pa.Array]) -> Co
         folder.rmdir()
     return Column(name=name, role=role, modality=dump_plugin("modalities", config) or {}, labels=labels, facts=facts,
                   aliases=work.aliases.get(name, ()), of=work.crosses.get(name, ()) if role == Role.INPUT else ())
+
+
+def _target_codes(work: Work, chosen: Selection, columns: list[Column]) -> list[Column]:
+    """Return the fitted columns, those with `encoding: target` fitted on the targets too, in one pass over all of them."""
+    asked = targeted(work.inputs)
+    if not asked:
+        return columns
+    import numpy as np
+
+    targets = targets_of(columns, work.out)
+    parts = {column.name: Fitting(column, asked[column.name], targets, work.run.seed)
+             for column in columns if column.role == Role.INPUT and column.name in asked}
+    for table, _ in batches(work, chosen, 0, [*parts, *(target.column.name for target in targets)]):
+        target_NW = np.concatenate([target.values(table[target.column.name].combine_chunks()) for target in targets], axis=1)
+        for part in parts.values():
+            part.add(table, target_NW)
+    done = {name: part.end(work.out, work.run.scratch) for name, part in parts.items()}
+    return [done.get(column.name, column) if column.role == Role.INPUT else column for column in columns]
 
 
 def pair_of(inputs: Mapping[str, Config]) -> tuple[str, ...]:
@@ -198,10 +218,13 @@ def encode(work: Work, chosen: Selection, schema: Schema, codecs: Mapping[str, C
     vector = [name for name, config in work.inputs.items() if modality(config).vector]
     vectors = open_vectors(schema, work.out) if vector else None
     columns = [*work.inputs, *work.targets, *(["weight"] if work.weight else [])]
+    own = CrossFitted.open(schema, vectors, work.run.scratch, work.run.seed) if vectors else None
     writers = {code: ShardWriter(work.out / SPLITS[code]) for code in sorted(set(chosen.splits.tolist()))}
     with work.run.progress("encoding", len(chosen.splits), "rows") as progress:
         for table, splits in batches(work, chosen, None, columns):
             whole = stored(table, schema, codecs, vectors)
+            if own is not None:
+                whole = own.replaced(whole, table, splits == 0, NUMBERS)
             if chosen.overlap is not None:
                 whole = whole.append_column("overlap", pa.array(chosen.overlap_of(table["row_id"].to_numpy())))
             for code, writer in writers.items():

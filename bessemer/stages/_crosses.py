@@ -128,4 +128,4 @@ def _config(configs: Sequence[Config], kind: str) -> Config:
     if first is None:
         return make("modalities", "category")
     return make("modalities", {"kind": "category", **{name: first[name] for name in (
-        "max_categories", "min_count", "encoding", "buckets")}})
+        "max_categories", "min_count", "encoding", "buckets", "smoothing", "folds")}})

@@ -36,6 +36,7 @@ from bessemer.modalities import codec_of
 from bessemer.stages import _streams as streams
 from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality
 from bessemer.stages._crosses import Given, crossed
+from bessemer.stages._target_codes import refuse_in_streams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +79,7 @@ class Stream(StageConfig):
                     raise ValueError(f"the column '{name}' is of a kind that cannot be a{'n' * (role == 'input')} {role}")
                 if role == "input" and not modality(config).vector:
                     raise ValueError(f"the column '{name}' is running text; a stream has columns of tables only")
+        refuse_in_streams(self.inputs)
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise ValueError(f"the column '{both[0]}' is an input and a target; it would be learnt from itself")
