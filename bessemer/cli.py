@@ -80,8 +80,8 @@ def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
 
 
 @app.command()
-def init(data: Annotated[Path, typer.Argument(help="Your file or folder: CSV, TSV, JSONL, Parquet, Arrow, Excel, SQLite, labelled lines, "
-                                              "texts by class.")],
+def init(data: Annotated[Path, typer.Argument(help="Your file or folder: CSV, TSV, JSONL, Parquet, Arrow, Excel (book.xlsx#sheet), "
+                                              "SQLite (shop.db#table), labelled lines, texts by class.")],
          target: Annotated[list[str] | None, typer.Option(help="The column to learn; several times for several.")] = None,
          task: Annotated[str | None, typer.Option(help="regression, classification or multilabel; by the values by default.")] = None,
          force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import UNREAD, flow, key_of, line_of, recipe_text, table_of, targets_of, told
+from bessemer.app.starter_tables import KEPT_KEYS, UNREAD, flow, key_of, line_of, recipe_text, table_of, targets_of, told
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -102,7 +102,8 @@ def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
     whole = dump_plugin("data/sources", found.source) or {}
-    source = {key: value for key, value in whole.items() if key in ("kind", "path") or (key, value) == ("level", -1)}
+    source = {key: value for key, value in whole.items() if key in KEPT_KEYS and value is not None
+              or (key, value) == ("level", -1)}
     rename = {column.name: free_name(column.name, found) for column in (choice.text, choice.target) if reserved(column.name)}
     if rename:
         source["rename"] = rename

@@ -21,6 +21,7 @@ SHOWN_KINDS = 12
 STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
+KEPT_KEYS = ("kind", "path", "table", "sheet")
 UNREAD = " (is the file UTF-8? If not, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
 
@@ -190,7 +191,8 @@ stages:
 
 
 def _prepare(table: Table) -> str:
-    source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items() if key in ("kind", "path")}
+    source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items()
+              if key in KEPT_KEYS and value is not None}
     if table.rename:
         source["rename"] = dict(table.rename)
     targets = "".join(f"      {key_of(table.named(name))}: {flow(config)}\n" for name, config in table.targets.items())

@@ -61,7 +61,13 @@ class Inspection:
 
 
 def infer_source(path: Path) -> Config:
-    """Return the source config of a file or folder by its name and content; a kind that is not known is a UserError."""
+    """Return the source config of a file or folder by its name and content; a kind that is not known is a UserError.
+
+    `shop.db#orders` is the table `orders` of an SQLite file, `book.xlsx#May` the sheet `May`, where no file has the whole as its name.
+    """
+    whole, mark, part = str(path).rpartition("#")
+    if mark and part and not path.exists() and Path(whole).is_file():
+        return _part_of(Path(whole), part)
     if path.is_dir():
         folder, deeper = _folder_kind(path)
         return _made(folder, path, **({"level": -1} if deeper else {}))
@@ -82,6 +88,14 @@ def infer_source(path: Path) -> Config:
     if kind is None or kind == "lines":
         kind = _text_kind(path, head, kind)
     return _made(kind, path)
+
+
+def _part_of(path: Path, part: str) -> Config:
+    config = infer_source(path)
+    key = {"sqlite": "table", "excel": "sheet"}.get(kind := plugin_of("data/sources", config).name)
+    if key is None:
+        raise UserError(f"'{path}#{part}': only SQLite files and workbooks have parts to name after #; '{path}' is read as {kind}")
+    return _made(kind, path, **{key: part})
 
 
 def _made(kind: str, path: Path, **more: Any) -> Config:

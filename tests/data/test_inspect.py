@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from decimal import Decimal
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bessemer.core.errors import UserError
+from bessemer.core.pick import dump_plugin
 from bessemer.data.inspect import infer_source, inspect
 
 WORDS = ["a fine film with a heart", "dull and far too long for me", "I would see it again tomorrow", "not my kind of thing at all"]
@@ -179,3 +181,22 @@ def test_lists_of_numbers_of_one_length_are_vectors(tmp_path, kind, modality):
     columns = {column.name: column for column in inspect(tmp_path / "t.parquet", "y").columns}
     assert columns["v"].modality == modality and columns["ragged"].modality is None
     assert columns["ragged"].reason == "only lists of numbers, all of one length, are an input"
+
+
+def test_a_part_of_a_file_is_named_after_a_hash(tmp_path):
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        for table in ("customers", "orders"):
+            database.execute(f"CREATE TABLE {table}(note text, late text)")
+            rows = [(f"{WORDS[i % 4]} {i}", "no" if i % 2 else "yes") for i in range(60)]
+            database.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)
+    database.close()
+    file = tmp_path / "shop.db"
+    with pytest.raises(UserError, match=r"name one: 'table: customers' in a recipe, '.*shop.db#customers' in a command"):
+        inspect(file)
+    assert dump_plugin("data/sources", infer_source(tmp_path / "shop.db#orders"))["table"] == "orders"
+    assert inspect(tmp_path / "shop.db#orders", "late").inputs == ("note",)
+    (tmp_path / "a.csv").write_text("text,y\none,1\n")
+    with pytest.raises(UserError, match="only SQLite files and workbooks have parts to name after #; '.*a.csv' is read as csv"):
+        infer_source(tmp_path / "a.csv#y")
+    (tmp_path / "a.csv#y.csv").write_text("text,y\none,1\n")  # a file of that name comes first
+    assert infer_source(tmp_path / "a.csv#y.csv").path == str(tmp_path / "a.csv#y.csv")

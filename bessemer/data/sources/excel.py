@@ -152,7 +152,8 @@ def _sheet(file: Path, book: Any, asked: str | int | None) -> str:
         return asked
     full = [name for name in names if len(names) == 1 or book.get_sheet_by_name(name).end is not None]
     if len(full) > 1:
-        raise UserError(f"'{file}' has {len(full)} sheets with rows ({', '.join(full)}); name one: 'sheet: {full[0]}'")
+        raise UserError(f"'{file}' has {len(full)} sheets with rows ({', '.join(full)}); name one: 'sheet: {full[0]}' in a recipe, "
+                        f"'{file}#{full[0]}' in a command")
     return str((full or names)[0])
 
 

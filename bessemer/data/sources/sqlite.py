@@ -103,7 +103,8 @@ def _whole(file: Path, config: Sqlite, database: sqlite3.Connection) -> str:
         raise UserError(f"'{file}' has no table")
     if config.table is None and len(found) > 1:
         names = sorted(found)
-        raise UserError(f"'{file}' has {len(found)} tables and views ({', '.join(names[:20])}); name one: 'table: {names[0]}'")
+        raise UserError(f"'{file}' has {len(found)} tables and views ({', '.join(names[:20])}); name one: 'table: {names[0]}' in a "
+                        f"recipe, '{file}#{names[0]}' in a command")
     if table not in found:
         raise UserError(f"'{file}' has no table '{table}'{nearest(table, found)}")
     quoted = table.replace('"', '""')
