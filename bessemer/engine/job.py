@@ -68,8 +68,9 @@ class Job:
         gradients: replaceable: (job, batches, step) -> losses, with gradients left in the parameters.
         order: which rows make which batch of which epoch; by default rows of like cost together, in random order.
         naive: the validation loss of a predictor that knows no input, against which `naive_after` holds; None where there is none.
-        before_step: (step, steps in all) -> parameters with the positions in them that are new: what changes the network's connections
-            while it trains; the optimiser forgets what it knew of these positions. A pure function of the network and the step.
+        before_step: (step, steps in all, the step's batches) -> parameters with the positions in them that are new: what changes the
+            network's connections while it trains; the optimiser forgets what it knew of these positions. A pure function of the network,
+            the step and the batches.
         ahead: batches assembled in a second thread before they are needed; 0 assembles each where it is used.
         settled: (steps in all) -> the step from which weights may be kept as the best and training may stop early, where `before_step`
             changes what the network is; None: from the first.
@@ -91,7 +92,7 @@ class Job:
     gradients: Gradients = backpropagate
     order: Order | None = None
     naive: float | None = None
-    before_step: Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] | None = None
+    before_step: Callable[[int, int, list[Batch]], list[tuple[torch.nn.Parameter, torch.Tensor]]] | None = None
     ahead: int = AHEAD
     settled: Callable[[int], int] | None = None
     split: Split | None = None

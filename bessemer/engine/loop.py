@@ -159,7 +159,7 @@ class _Session:
     def step(self, batches: list[Batch], epoch: float) -> dict[str, float]:
         """Do one optimiser step; return what to show."""
         job, state = self.job, self.state
-        for value, fresh in job.before_step(state.step, self.plan.total) if job.before_step else []:
+        for value, fresh in job.before_step(state.step, self.plan.total, batches) if job.before_step else []:
             forget(self.optimizer, value, fresh)
         rate = self.rate(state.step)
         for group in self.optimizer.param_groups:

@@ -44,6 +44,9 @@ class TableModel(Config):
     it falls to 0 in a half cosine over the first three quarters of the steps (RigL: Evci et al. 2020)."""
     regrow_every: Annotated[int, Field(ge=1)] = 100
     """Steps between two such replacements."""
+    regrow_by: Literal["random", "gradient"] = "random"
+    """Which connections are new: random ones (SET), or those with the largest gradients of the loss on the step's batch (RigL), at the
+    price of one dense product at each replacement."""
 
     @model_validator(mode="after")
     def _effective(self) -> TableModel:
@@ -51,6 +54,9 @@ class TableModel(Config):
             raise ValueError("sparse_pattern has no effect without a sparsity above 0")
         if self.regrow and not self.sparsity:
             raise ValueError("regrow has no effect without a sparsity above 0")
+        if self.regrow_by != "random" and not self.regrow:
+            raise ValueError("regrow_by has no effect without a regrow above 0")
+
         def given(name: str) -> bool:  # a recipe that was resolved names the defaults too
             return bool(getattr(self, name) != type(self).model_fields[name].default)
 
@@ -72,7 +78,7 @@ def build(config: TableModel, spec: BuildSpec, count: int) -> torch.nn.Module:
             raise UserError(f"'{spec.weights}' reads {found.num_numbers} numbers and gives {found.num_outputs} outputs, the "
                             f"data have {spec.info['numbers']} and {spec.outputs}; prepare the new data as the old were")
         return network
-    plain = config.model_dump(exclude={"regrow", "regrow_every"})
+    plain = config.model_dump(exclude={"regrow", "regrow_every", "regrow_by"})
     shape = TableConfig(num_numbers=spec.info["numbers"], cardinalities=tuple(spec.info["cardinalities"]), num_outputs=spec.outputs,
                         **{"members": count, "adapters": "none", "batch_norm": False, **plain})
     if config.number_embedding != "piecewise":

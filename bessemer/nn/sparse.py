@@ -286,13 +286,15 @@ class SparseLinear(nn.Module):
                gradients: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Replace the weakest connections of every neuron (tiles of every row of tiles) by new ones of weight 0.
 
-        The number of connections stays; none occurs twice; a dropped one is not taken back in the same call.
+        The number of connections stays and none occurs twice.
 
         Args:
             fraction: part of the connections that is replaced, at least one where there is room.
             generator: of the random choice (on the CPU); None is torch's own.
-            gradients: None: new connections are random (SET). The layer's inputs [N, I] and the loss's gradient by its outputs [N, O]
-                of a batch: of four times as many random candidates those with the largest gradients are taken (RigL).
+            gradients: None: new connections are random (SET), and a dropped one is not among them. The layer's inputs [N, I] and the
+                loss's gradient by its outputs [N, O] of a batch: those with the largest gradients are taken (RigL, algorithm 1, for each
+                neuron), a dropped one too, which then stays as it is. Of a layer of more than 2^26 places only four times as many random
+                candidates as are wanted are looked at, and a dropped one is not among them.
 
         Returns:
             The positions in `values` that are new, int64 rising: set the optimiser's state to zero there.
@@ -305,18 +307,51 @@ class SparseLinear(nn.Module):
         replaced = min(max(1, round(fraction * num_tiles)), room)
         if replaced == 0:
             return torch.empty(0, dtype=torch.int64)
-        taken_RT = self.columns.cpu() - offset_R[:, None].int()
-        drawn = replaced if gradients is None else min(4 * replaced, room)
-        new_RC = (distinct(drawn, size_R, taken_RT, generator) + offset_R[:, None].int()).to(self.columns.device)
-        if gradients is not None:
-            new_RC = new_RC.gather(1, self._gradient_sizes(new_RC, *gradients).topk(replaced, 1).indices)
         tiles = self.values.view(rows, self.edge, num_tiles, self.edge)
         dropped_RG = tiles.abs().sum((1, 3)).topk(replaced, 1, largest=False).indices
-        self.columns.scatter_(1, dropped_RG, new_RC)
-        fresh_RT = torch.zeros(rows, num_tiles, dtype=torch.bool, device=self.values.device).scatter_(1, dropped_RG, True)
+        fresh_RG = torch.ones_like(dropped_RG, dtype=torch.bool)
+        if gradients is not None and self.in_features * self.out_features <= _DENSE_LIMIT:
+            dropped_RG, new_RG, fresh_RG = self._strongest(dropped_RG, *gradients)
+        else:
+            drawn = replaced if gradients is None else min(4 * replaced, room)
+            taken_RT = self.columns.cpu() - offset_R[:, None].int()
+            new_RG = (distinct(drawn, size_R, taken_RT, generator) + offset_R[:, None].int()).to(self.columns.device)
+            if gradients is not None:
+                new_RG = new_RG.gather(1, self._gradient_sizes(new_RG, *gradients).topk(replaced, 1).indices)
+        self.columns.scatter_(1, dropped_RG, new_RG)
+        fresh_RT = torch.zeros(rows, num_tiles, dtype=torch.bool, device=self.values.device).scatter_(1, dropped_RG, fresh_RG)
         fresh = fresh_RT[:, None, :, None].expand(tiles.shape).flatten()
         self.values.masked_fill_(fresh, 0.0)
         return fresh.nonzero().flatten()
+
+    def _strongest(self, dropped_RG: Tensor, x_NI: Tensor, grad_NO: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the dropped tiles' places, the tiles of the largest gradients for them int32, and which of these were not there, [R, G].
+
+        Dense gradients are made of some rows of tiles at a time.
+        """
+        columns_RT, num_tiles = self.columns.long(), self.in_features // self.edge
+        offset_R, size_R = (item.to(self.columns.device)[:, None] for item in self._room())
+        place_C = torch.arange(num_tiles, device=self.columns.device)
+        step = max(1, 4 * CHUNK // (self.edge * self.in_features))
+        parts = []
+        for begin in range(0, len(columns_RT), step):
+            span = slice(begin, begin + step)
+            dropped, columns, start = dropped_RG[span], columns_RT[span], offset_R[span]
+            size_RC = (grad_NO[:, begin * self.edge:(begin + len(dropped)) * self.edge].t() @ x_NI).abs()
+            if self.edge > 1:
+                size_RC = size_RC.view(len(dropped), self.edge, num_tiles, self.edge).sum((1, 3))
+            size_RC.masked_fill_((place_C < start) | (place_C >= start + size_R[span]), -1.0)
+            kept = torch.ones_like(columns, dtype=torch.bool).scatter_(1, dropped, False)
+            size_RC.scatter_(1, columns, size_RC.gather(1, columns).masked_fill_(kept, -1.0))
+            new, old = size_RC.topk(dropped.shape[1], 1).indices, columns.gather(1, dropped)
+            is_old, is_new = (torch.zeros_like(size_RC, dtype=torch.bool).scatter_(1, item, True) for item in (old, new))
+            # Those that are taken back come first in both, in the order of the inputs, so that each meets its own place.
+            fresh_new, fresh_old = ~is_old.gather(1, new), ~is_new.gather(1, old)
+            new = new.gather(1, (new + num_tiles * fresh_new).argsort(1))
+            order = (old + num_tiles * fresh_old).argsort(1)
+            parts.append((dropped.gather(1, order), new.int(), fresh_old.gather(1, order)))
+        places, tiles, fresh = (torch.cat(item) for item in zip(*parts, strict=True))
+        return places, tiles, fresh
 
     def _gradient_sizes(self, tiles_RC: Tensor, x_NI: Tensor, grad_NO: Tensor) -> Tensor:
         """Return the summed |gradient| of each candidate tile, [R, C]."""

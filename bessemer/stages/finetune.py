@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bessemer.core.types import Model, Task
     from bessemer.stages._learning import Spec
 
-    Regrow = Callable[[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]]
-
 
 class Finetune(TrainingConfig):
     """Supervised training."""
@@ -94,6 +92,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
 
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
+    from bessemer.stages._regrowing import before_step, regrowing
     from bessemer.stages._trained import build_spec, keep_replay, save_trained, start_of
 
     learning.use_threads(run)
@@ -115,7 +114,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     score = learning.scorer(network, checked, validation, run, measured=True)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
               validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),
-              before_step=_before_step(network, adaptation, _regrowing(network, config.model, run.seed)), settled=adaptation.settled,
+              before_step=before_step(network, adaptation, regrowing(network, task, config.model, run.seed)), settled=adaptation.settled,
               naive=checked.naive() if checked.naive is not None and config.naive_after is not None else None)
     facts = learning.train(job, out)
     if isinstance(spec, TableSpec) and spec.left_out is not None and spec.left_out():
@@ -126,46 +125,6 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     if config.replay_rows:
         saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
-
-
-def _before_step(network: torch.nn.Module, adaptation: Adaptation, regrow: Regrow | None) -> Regrow | None:
-    """Return what changes the network before each step: the model's own way, then the adaptation's."""
-    change = adaptation.before_step
-    if change is None:
-        return regrow
-
-    def both(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
-        found = regrow(step, total) if regrow is not None else []
-        change(network, step, total)
-        return found
-
-    return both
-
-
-def _regrowing(network: torch.nn.Module, model: Config | None, seed: int) -> Regrow | None:
-    """Return what replaces the weakest connections of sparse layers while training, where the model asks for it."""
-    import math
-
-    import torch
-
-    from bessemer.engine.job import step_seed
-    from bessemer.nn.sparse import SparseLinear
-
-    part, every = getattr(model, "regrow", 0.0), getattr(model, "regrow_every", 1)
-    layers = [module for module in network.modules() if isinstance(module, SparseLinear)]
-    if not part or not layers:
-        return None
-
-    def regrow(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
-        end = 0.75 * total
-        if step == 0 or step % every or step >= end:
-            return []
-        fraction = part * 0.5 * (1 + math.cos(math.pi * step / end))
-        generator = torch.Generator().manual_seed(step_seed(seed, step, -1))
-        with torch.no_grad():
-            return [(layer.values, layer.regrow(fraction, generator)) for layer in layers] if fraction > 0 else []
-
-    return regrow
 
 
 def _order(spec: Spec, config: Finetune) -> Callable[[int], Sequence[np.ndarray]] | None:

@@ -70,7 +70,7 @@ def test_a_network_without_a_mean_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="averaging: the network has batch normalisation, whose statistics would be those of other weights"):
         fit(replace(job, network=torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))))
     with pytest.raises(UserError, match="averaging: this training changes which connections the network has"):
-        fit(replace(job, before_step=lambda step, total: []))
+        fit(replace(job, before_step=lambda step, total, batches: []))
     with pytest.raises(UserError, match="decay has an effect with kind: ema alone"):
         make_recipe({"name": "r", "stages": {"finetune": {"model": {"kind": "bert"}, "averaging": {"decay": 0.5}}}}, "r")
     assert np.isfinite(fit(job).best_value)

@@ -172,7 +172,7 @@ def sparse_job(folder: Path) -> Job:
     def validate() -> dict[str, float]:
         return {"loss": float(job.task.loss(job.network, job.task.batch(np.arange(50), -1)).total.detach())}
 
-    def before_step(step: int, total: int) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    def before_step(step: int, total: int, batches: list[Batch]) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
         layer = job.network.layers[0]
         return [(layer.values, layer.regrow(0.5, torch.Generator().manual_seed(step)))] if step % 5 == 4 else []
 
