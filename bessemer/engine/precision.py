@@ -13,7 +13,6 @@ from torch import nn
 
 from bessemer.core.errors import UserError
 from bessemer.core.types import Batch, Loss, Task
-from bessemer.nn.network import Network
 
 NATIVE = ("avx512_bf16", "amx_bf16")
 
@@ -38,7 +37,7 @@ def mixed(network: nn.Module, wanted: bool | str) -> str | None:
         network: what is trained.
         wanted: the config's `bf16`. `true` for a network that cannot is a UserError.
     """
-    able = isinstance(network, Network) and network.bf16
+    able = getattr(network, "bf16", False)
     if wanted is True and not able:
         raise UserError(f"bf16 is true, but a {type(network).__name__} is computed in float32 alone (networks of BERT's kind can do both); "
                         "remove the key or set bf16: auto")

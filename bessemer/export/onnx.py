@@ -61,11 +61,11 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
         from bessemer.export._recurrent import recurrent_graph
 
         return recurrent_graph(network, opset)
-    inputs, free, output = example(network)
+    inputs, free, outputs = example(network)
     with quiet(), torch.no_grad():  # it remarks on packages that are not needed and on its own deprecations
         program = torch.export.export(network, (), kwargs=inputs, dynamic_shapes=free)
         program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: _plain_attention})
-        traced: Any = torch.onnx.export(program, input_names=list(inputs), output_names=[output], opset_version=opset, dynamo=True,
+        traced: Any = torch.onnx.export(program, input_names=list(inputs), output_names=outputs, opset_version=opset, dynamo=True,
                                         verbose=False, external_data=False)
         if traced is None:
             raise UserError("torch gave no graph of this network; its architecture cannot be exported to ONNX")
@@ -73,18 +73,22 @@ def _trace(network: torch.nn.Module, opset: int) -> onnx.ModelProto:
         return found
 
 
-def example(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
-    """Return inputs to trace a network with, their free axes, and the name of its output. Sizes of 0 and 1 would be taken as constants."""
+def example(network: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]:
+    """Return inputs to trace a network with, their free axes, and the names of its outputs; sizes of 0 and 1 would be constants."""
     import torch
 
+    from bessemer.nn.early_exit import Segment
     from bessemer.nn.table import TableNetwork
 
     free = torch.export.Dim.DYNAMIC
     if isinstance(network, TableNetwork):
         config = network.config
         found = {"numbers": torch.zeros(3, config.num_numbers), "codes": torch.zeros(3, len(config.cardinalities), dtype=torch.int64)}
-        return found, {name: {0: free} for name in found}, "outputs"
-    return {name: torch.ones(2, 7, dtype=torch.int64) for name in INPUTS}, {name: {0: free, 1: free} for name in INPUTS}, OUTPUT
+        return found, {name: {0: free} for name in found}, ["outputs"]
+    if isinstance(network, Segment):
+        found = network.example()
+        return found, {name: {0: free, 1: free} for name in found}, network.outputs()
+    return {name: torch.ones(2, 7, dtype=torch.int64) for name in INPUTS}, {name: {0: free, 1: free} for name in INPUTS}, [OUTPUT]
 
 
 def _plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,

@@ -24,6 +24,7 @@ from bessemer.core.keyed import uniform
 from bessemer.nn import words
 from bessemer.nn.bert import ACTIVATIONS, HEADS, Bert, Dense, Encoder, LayerWidths, Predictions
 from bessemer.nn.checkpoint import adopt, saved_labels
+from bessemer.nn.dropout import Dropout
 from bessemer.nn.low_rank import LowRank
 from bessemer.nn.network import Network
 
@@ -145,7 +146,7 @@ class SlimEmbeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
         """Return [B, L, D]."""
@@ -192,7 +193,7 @@ class SlimBert(Network):
                 self.cls["seq_relationship"] = nn.Linear(config.pooler_size, 2)
         if "classification" in heads:
             chosen = config.classifier_dropout
-            self.dropout = nn.Dropout(config.hidden_dropout_prob if chosen is None else chosen)
+            self.dropout = Dropout(config.hidden_dropout_prob if chosen is None else chosen)
             self.classifier = nn.Linear(config.pooler_size, len(labels))
         for name, rank in config.ranks.items():
             parent, _, last = name.rpartition(".")

@@ -19,6 +19,7 @@ from bessemer.core.types import BuildSpec, FitSpec
 from bessemer.export.openvino import convert
 from bessemer.modalities import codec_of
 from bessemer.nn.checkpoint import load_network
+from bessemer.nn.early_exit import EarlyExits
 from bessemer.nn.table import load_table_network, save_table_network
 from bessemer.testing import table_models
 from bessemer.testing.predictors import PredictorContract
@@ -137,10 +138,19 @@ def _cascade(folder: Path) -> dict[str, Any]:
     return {"forms": ["cheap", "dear"], "thresholds": [0.7]}
 
 
+def _early_exit(folder: Path) -> dict[str, Any]:
+    make_folder(folder)
+    config = make("export", "onnx")
+    exits = EarlyExits(load_network(folder, ("classification",)), (1,)).eval()
+    for place, segment in enumerate(exits.segments()):
+        plugin_of("export", config).function(config)(segment.eval(), folder / f"part_{place}.onnx")
+    return {"graphs": ["part_0.onnx", "part_1.onnx"], "thresholds": [2.0], "max_length": 16}
+
+
 TABLES: Examples = {"lightgbm": _lightgbm, "table_linear": _table_linear, "blend": _blend, "table_torch": _table_network,
                     "table_onnx": _table_graph}
 EXAMPLES: Examples = {"torch": _network, "onnx": _graph, "linear": _linear, "probe": _probe, "openvino": _openvino,
-                      "torch_program": _program, "cascade": _cascade}
+                      "torch_program": _program, "cascade": _cascade, "early_exit": _early_exit}
 
 
 class TestEachPredictor(PredictorContract):
