@@ -137,7 +137,7 @@ def _fitted(config: Number, summary: Summary, folder: Path) -> dict[str, Any]:
     """Return the facts, which serve an input and a target, and write the knots that one of them needs."""
     import numpy as np
 
-    from bessemer.modalities._scaling import normal_knots
+    from bessemer.modalities._knots import normal_knots
     from bessemer.modalities._summary import edges_of
 
     sample = summary.sample()
@@ -181,7 +181,8 @@ def _scaling(config: Number, name: str, facts: Mapping[str, Any], folder: Path) 
     """Return the fitted column's scaling without its edges."""
     import numpy as np
 
-    from bessemer.modalities._scaling import Scaling, knots_of
+    from bessemer.modalities._knots import knots_of
+    from bessemer.modalities._scaling import Scaling
 
     marks, spread = facts["quantiles"], facts["std"] or 1.0
     quartiles = marks["p75"] - marks["p25"]

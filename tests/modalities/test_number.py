@@ -8,7 +8,7 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScale
 from bessemer.core.errors import UserError
 from bessemer.core.heads import Inverse
 from bessemer.modalities import _summary
-from bessemer.modalities._scaling import knots_of
+from bessemer.modalities._knots import knots_of
 from bessemer.modalities._summary import Summary
 from bessemer.modalities.number import Number, number
 from tests.modalities.columns import codec, numbers
