@@ -17,6 +17,7 @@ from bessemer.core.types import Chunk, Source
 from bessemer.data.by import COLUMN
 from bessemer.data.columns import OneType, literal, no_texts, texts
 from bessemer.data.crosses import with_crosses
+from bessemer.data.memory import give_back
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Clean = Callable[["pa.Array"], "tuple[pa.Array, pa.Array]"]
+PIECE_BYTES = 8 << 20
 INTERNAL = ("row_id", "source", "row", "split", "weight", "overlap")
 
 
@@ -242,10 +244,12 @@ def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
             counts.append(count)
             for chunk in _limited(_renamed(feed), plan.rehearsal):
                 count.notes += chunk.notes
-                table = cleaner.table(chunk, position, feed, count)
-                writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=False)
-                writer.write_table(table)
-                each(len(chunk.table))
+                for piece in _pieces(chunk):
+                    table = cleaner.table(piece, position, feed, count)
+                    writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd", use_dictionary=False)
+                    writer.write_table(table)
+                    each(len(piece.table))
+                    give_back()
     finally:
         if writer is not None:
             writer.close()
@@ -262,6 +266,14 @@ def _renamed(feed: Feed) -> Iterator[Chunk]:
     for chunk in feed.source.read():
         names = [feed.rename.get(name, name) for name in chunk.table.column_names]
         yield Chunk(chunk.table.rename_columns(names), chunk.numbers, chunk.rejected, chunk.notes)
+
+
+def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Yield the rows of a chunk, those of long texts some at a time, since cleaning holds several copies of them."""
+    rows = max(1, len(chunk.table) * PIECE_BYTES // max(1, chunk.table.nbytes))
+    yield Chunk(chunk.table.slice(0, rows), chunk.numbers[:rows], chunk.rejected)
+    for start in range(rows, len(chunk.table), rows):
+        yield Chunk(chunk.table.slice(start, rows), chunk.numbers[start:start + rows])
 
 
 def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:

@@ -119,11 +119,12 @@ def find(file: Path, compared: Compared, names: list[str], scratch: Path) -> Twi
 def _conflicts(count: int) -> str:
     if not count:
         return "CREATE TABLE conflicting AS SELECT k, '' AS detail FROM keyed WHERE false"
-    several = " OR ".join(f"count(DISTINCT t{i}) > 1" for i in range(count))
+    # which keys first, then what is told of these few: a set of labels for every key would be the most memory of all
+    several = " OR ".join(f"min(t{i}) <> max(t{i})" for i in range(count))
     detail = " || ".join(f"CASE WHEN count(DISTINCT t{i}) > 1 THEN ' ' || string_agg(DISTINCT '''' || t{i} || '''', ', ' "
                          f"ORDER BY '''' || t{i} || '''') ELSE '' END" for i in range(count))
     return (f"CREATE TABLE conflicting AS SELECT k, 'the same input has the labels' || {detail} AS detail FROM keyed "
-            f"GROUP BY k HAVING {several}")
+            f"WHERE k IN (SELECT k FROM keyed GROUP BY k HAVING {several}) GROUP BY k")
 
 
 def _key(columns: list[str], hashed: bool) -> str:

@@ -16,6 +16,19 @@ LEAST = 1 << 17
 ALIGNED = 64
 
 
+def give_back() -> None:
+    """Give memory that nothing holds any more back to the system: that of Arrow's pool, and of the C library's heap (which torch,
+    tokenizers and Python's large objects are in).
+
+    Both keep what is freed, in pieces that the next block of rows fits into badly, so that a long loop over blocks would seem to grow.
+    It takes some milliseconds: call it once for some megabytes of rows.
+    """
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    pa.system_memory_pool().release_unused()
+
+
 class Memory:
     """Lends arrays; what is freed is lent again.
 

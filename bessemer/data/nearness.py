@@ -103,7 +103,7 @@ def _texts(file: Path, ids: np.ndarray, inputs: tuple[str, ...]) -> Iterator[pa.
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as clean:
+    with pq.ParquetFile(file, pre_buffer=False) as clean:
         for batch in clean.iter_batches(batch_size=8192, columns=["row_id", *inputs], use_threads=False):
             used = batch.filter(pa.array(np.isin(batch.column("row_id").to_numpy(), ids)))
             parts = [pc.fill_null(used.column(name).cast(pa.string()), "") for name in inputs]

@@ -236,7 +236,7 @@ def _set_aside(file: Path, out: pa.Table, names: list[str], quarantine: Quaranti
     gone = out["row_id"].to_numpy()
     if not len(gone):
         return
-    with pq.ParquetFile(file) as clean:
+    with pq.ParquetFile(file, pre_buffer=False) as clean:
         for batch in clean.iter_batches(batch_size=8192, columns=["row_id", "source", "row", inputs[0]], use_threads=False):
             found = batch.filter(pa.array(np.isin(batch.column("row_id").to_numpy(), gone)))
             places = np.searchsorted(gone, found.column("row_id").to_numpy())

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 65_536
-BYTES = 64 << 20
+BYTES = 8 << 20
 
 
 class ShardWriter:
     """Writes tables as `00000.arrow`, `00001.arrow`, …; equal rows give equal bytes.
 
-    A shard ends at 65,536 rows or 64 MiB, whichever comes first, so that memory stays flat however long the texts are.
+    A shard ends at 65,536 rows or 8 MiB, whichever comes first, so that memory stays flat however long the texts are.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ WORD = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9\s]")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 MOST_WORDS, LONGEST = 20_000, 32
 """Words that are remembered, then the memory begins anew; and the longest of them: so its size is bounded."""
+
+MANY, TOGETHER, BETWEEN = 64, 100, "."
+"""From so many new words on they are read together, so many as one text, with a sign between two: a text costs more than a word."""
+FLOOD = 2_000
+"""Of more new words than these, and than one in five of all words, none is remembered: the library is as fast then."""
 
 Ids = Callable[[Sequence[str]], list[list[int]]]
 
@@ -45,11 +50,13 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
         """Return a memory that holds the words of texts, but for those that are too long, or too many, for it."""
         found, room = memory[0], most or MOST_WORDS
         new = {word for row in rows for word in row if word not in found and len(word) <= LONGEST}
+        if len(new) > FLOOD and 5 * len(new) > sum(map(len, rows)):
+            return found
         if len(found) + len(new) > room:
             found = memory[0] = {}
             new = {word for word in set().union(*rows) if len(word) <= LONGEST}
-        names = sorted(new) if len(new) <= room else []  # with so many new words the library is as fast
-        found.update((name, row[0] if len(row) == 1 else row) for name, row in zip(names, ids(names) if names else (), strict=True))
+        names = sorted(new) if len(new) <= room else []
+        found.update((name, row[0] if len(row) == 1 else row) for name, row in _each(names, ids))
         return found
 
     def recalled(words: list[str] | None, of_word: Callable[[str], Any]) -> list[int] | None:
@@ -76,6 +83,24 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
         return [row for row in found if row is not None]
 
     return quick
+
+
+def _each(names: Sequence[str], ids: Ids) -> Iterator[tuple[str, list[int]]]:
+    """Yield words with their ids."""
+    plain = [name for name in names if name.isalnum()]
+    if len(plain) < MANY:
+        yield from zip(names, ids(names) if names else (), strict=True)
+        return
+    signs = [BETWEEN, *(name for name in names if not name.isalnum())]
+    found = ids(signs)
+    yield from zip(signs[1:], found[1:], strict=True)
+    runs = [plain[start:start + TOGETHER] for start in range(0, len(plain), TOGETHER)]
+    for run, row in zip(runs, ids([BETWEEN.join([*run, ""]) for run in runs]), strict=True):
+        ends = [place for place, code in enumerate(row) if [code] == found[0]]
+        if len(ends) == len(run):
+            yield from zip(run, (row[begin:end] for begin, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)), strict=True)
+        else:  # the sign is no token of its own here, or a piece of some word
+            yield from zip(run, ids(run), strict=True)
 
 
 def _lowercase(tokenizer: Tokenizer) -> bool | None:

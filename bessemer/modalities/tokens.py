@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 NAMES = {"pad": ("[PAD]", "<pad>"), "unk": ("[UNK]", "<unk>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"),
          "mask": ("[MASK]", "<mask>")}
 SENTENCE_END = re.compile(r"[。！？…；\n]+[\"'”’」』）)\]]*\s*|[.!?;]+[\"'”’)\]]*\s+")
-WORDS, TEXTS = 100_000, 1024
-"""Words that are remembered while prepared rows are written (some tens of megabytes), and texts that are cut at a time."""
+WORDS, TEXTS, CALL = 50_000, 256, 256
+"""Words that are remembered while prepared rows are written (some tens of megabytes); texts that are cut at a time; and texts of one call
+of the library, which holds some hundred bytes for each of their tokens."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ def encoder(tokenizer: Tokenizer) -> Callable[[list[str]], tuple[pa.Array, pa.Ar
     def found(texts: list[str]) -> tuple[pa.Array, pa.Array]:
         import pyarrow as pa
 
-        # the library holds some hundred bytes for each token of a call, so many texts are read some at a time
         parts = [cut(texts[start:start + TEXTS]) for start in range(0, max(1, len(texts)), TEXTS)]
         return pa.concat_arrays([ids for ids, _ in parts]), pa.concat_arrays([starts for _, starts in parts])
 
@@ -144,7 +144,10 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[pa.Array, pa.Array]:
 
 def ids_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return each text's token ids without special tokens: those of `encode`, without its search for sentences."""
-    return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    found: list[list[int]] = []
+    for start in range(0, len(texts), CALL):
+        found += [one.ids for one in tokenizer.encode_batch_fast(texts[start:start + CALL], add_special_tokens=False)]
+    return found
 
 
 def collate_ids(ids: Sequence[Sequence[int]], max_length: int, info: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from bessemer.core.run import RunContext
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.core.types import Codec, Modality
 from bessemer.data.crosses import bases, with_crosses
+from bessemer.data.memory import give_back
 from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.data.split import SPLITS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bessemer.modalities.vectors import Vectors
 
 HELD_BYTES = 256 << 20
+ROWS, TEXT_ROWS = 8192, 1024
 
 
 @dataclass(frozen=True)
@@ -191,15 +193,15 @@ def _check_labels(work: Work, chosen: Selection, column: Column) -> None:
                                 "rows")
 
 
-def batches(work: Work, chosen: Selection, split: int | None, columns: list[str]) -> Iterator[tuple[pa.Table, Any]]:
-    """Yield the clean rows that are used (of one split, or all) with the split of each, int8 [n]."""
+def batches(work: Work, chosen: Selection, split: int | None, columns: list[str], rows: int = ROWS) -> Iterator[tuple[pa.Table, Any]]:
+    """Yield the clean rows that are used (of one split, or all) with the split of each, int8 [n], up to `rows` at a time."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     crosses = {name: work.crosses[name] for name in columns if name in work.crosses}
-    with pq.ParquetFile(work.clean) as file:
-        for batch in file.iter_batches(batch_size=8192, columns=["row_id", *bases(columns, crosses)], use_threads=False):
+    with pq.ParquetFile(work.clean, pre_buffer=False) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=["row_id", *bases(columns, crosses)], use_threads=False):
             work.run.check()
             splits = chosen.split_of(batch.column("row_id").to_numpy())
             kept = splits >= 0 if split is None else splits == split
@@ -221,7 +223,7 @@ def encode(work: Work, chosen: Selection, schema: Schema, codecs: Mapping[str, C
     own = CrossFitted.open(schema, vectors, work.run.scratch, work.run.seed) if vectors else None
     writers = {code: ShardWriter(work.out / SPLITS[code]) for code in sorted(set(chosen.splits.tolist()))}
     with work.run.progress("encoding", len(chosen.splits), "rows") as progress:
-        for table, splits in batches(work, chosen, None, columns):
+        for table, splits in batches(work, chosen, None, columns, ROWS if vector else TEXT_ROWS):
             whole = stored(table, schema, codecs, vectors)
             if own is not None:
                 whole = own.replaced(whole, table, splits == 0, NUMBERS)
@@ -230,6 +232,7 @@ def encode(work: Work, chosen: Selection, schema: Schema, codecs: Mapping[str, C
             for code, writer in writers.items():
                 writer.add(whole.filter(pa.array(splits == code)))
             progress.advance(len(table))
+            give_back()
     for writer in writers.values():
         writer.close()
     return {SPLITS[code]: writer.total for code, writer in writers.items()}

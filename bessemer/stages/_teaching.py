@@ -285,7 +285,8 @@ class Session:
         for count in counts:
             self.run.note(f"{count.name}: {count.rows_in:,} rows in = {count.kept:,} to ask about"
                           + (f" + {count.rows_in - count.kept:,} left out" if count.rows_in > count.kept else ""))
-        with pq.ParquetFile(file) as found, self.run.progress("asking about further rows", found.metadata.num_rows, "rows") as progress:
+        with (pq.ParquetFile(file, pre_buffer=False) as found,
+              self.run.progress("asking about further rows", found.metadata.num_rows, "rows") as progress):
             self.whole += found.metadata.num_rows
             for index, batch in enumerate(found.iter_batches(BLOCK, use_threads=False)):
                 self.run.check()

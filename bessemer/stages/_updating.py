@@ -135,7 +135,7 @@ def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quar
     writers = {name: ShardWriter(fresh / name) for name in PARTS}
     copy_columns(old, fresh)
     if file.is_file():
-        with pq.ParquetFile(file) as clean:
+        with pq.ParquetFile(file, pre_buffer=False) as clean:
             for batch in clean.iter_batches(batch_size=8192, use_threads=False):
                 run.check()
                 table = _known(pa.Table.from_batches([batch]), schema, quarantine)

@@ -57,6 +57,41 @@ def test_words_are_remembered_and_the_memory_is_bounded(monkeypatch: pytest.Monk
     assert quick(["x" * 33]) and asked[2:] == ["x" * 33]
 
 
+@pytest.mark.parametrize("point", [True, False])
+def test_many_new_words_are_read_together(point: bool) -> None:
+    tokenizer, generator = bert(), random.Random(1)
+    if not point:  # then a point is unknown as many words are, and divides nothing
+        tokenizer.model = models.WordPiece({piece: number for number, piece in enumerate(PIECES) if piece != "."}, unk_token="[UNK]")
+    asked: list[str] = []
+
+    def ids(texts: Sequence[str]) -> list[list[int]]:
+        asked.extend(texts)
+        return ids_of(tokenizer, texts)
+
+    words = ["".join(generator.choices("abcxyzq01", k=generator.randrange(1, 6))) for _ in range(1000)]
+    texts = [" ".join(words[start:start + 200]) + " . ! ." for start in range(0, 1000, 200)]
+    quick = _memo.remembered(tokenizer, ids)
+    assert quick(texts) == ids_of(tokenizer, texts)
+    assert (len(asked) < 50) == point
+    asked.clear()
+    assert quick(texts) == ids_of(tokenizer, texts) and asked == []
+
+
+def test_a_flood_of_new_words_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = bert()
+    asked: list[str] = []
+
+    def ids(texts: Sequence[str]) -> list[list[int]]:
+        asked.extend(texts)
+        return ids_of(tokenizer, texts)
+
+    monkeypatch.setattr(_memo, "FLOOD", 3)
+    quick = _memo.remembered(tokenizer, ids)
+    assert quick(["a b c z", "a a"]) == ids_of(tokenizer, ["a b c z", "a a"]) and asked == ["a b c z", "a a"]
+    asked.clear()
+    assert quick(["a b c " * 7 + "z"]) == ids_of(tokenizer, ["a b c " * 7 + "z"]) and sorted(asked) == ["a", "b", "c", "z"]
+
+
 def test_other_tokenizers_are_left_alone() -> None:
     tokenizer = bert()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

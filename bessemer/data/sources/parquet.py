@@ -44,7 +44,7 @@ def _read(file: Path, config: Parquet, types: Types) -> Iterator[Chunk]:
     done = 0
     with open_checked(file, "Parquet", text=False) as stream:
         try:
-            opened = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+            opened = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", pre_buffer=False, buffer_size=1 << 20)
             _check(opened.metadata, file)
             wanted = chosen(opened.schema_arrow, config.columns, file, types)
             total = opened.metadata.num_rows

@@ -294,7 +294,7 @@ def _parquet(file: _File) -> _Opened:
 
         done, width = 0, max(1, sum(_width(schema.field(name).type) for name in columns))
         with file.open() as source:
-            opened = pq.ParquetFile(source, metadata=metadata, buffer_size=1 << 20)
+            opened = pq.ParquetFile(source, metadata=metadata, buffer_size=1 << 20, pre_buffer=False)
             for batch in opened.iter_batches(batch_size=max(64, min(65_536, (8 << 20) // width)), columns=columns, use_threads=False):
                 yield Chunk(pa.Table.from_batches([batch]), np.arange(done + 1, done + 1 + batch.num_rows, dtype=np.int64))
                 done += batch.num_rows
