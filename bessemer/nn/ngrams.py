@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from bessemer.nn import words
 from bessemer.nn.network import Network
-from bessemer.nn.words import TokenRows, WordsConfig
+from bessemer.nn.word_network import WordNetwork, opened
+from bessemer.nn.words import WordsConfig
 
 # A prime below 2^31: with ids below 2^31 a step of the hash stays below 2^63, so int64 never wraps and every runtime agrees.
 MULTIPLIER = 1_000_003
@@ -39,14 +40,14 @@ class NgramsConfig(WordsConfig):
     hidden_size: int = 64
 
 
-class Ngrams(Network):
+class Ngrams(WordNetwork):
     """Vectors of tokens and of hashed n-grams -> mean -> dense; n-grams that hold padding are none."""
 
+    kind = "ngrams"
+
     def __init__(self, config: NgramsConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        words.check_heads("ngrams", heads)
-        self.config, self.heads, self.labels = config, heads, labels
-        self.rows = TokenRows(config)
+        super().__init__(config, heads, labels)
+        self.config = config
         hashed = any(size > 1 for size in config.sizes)
         self.words = words.table(config, config.buckets if hashed else 0)
         if config.pooling == "attention":
@@ -91,38 +92,11 @@ class Ngrams(Network):
         vector_BE = self.dropout(hidden_BLD[:, 0])
         return F.relu(self.dense(vector_BE)) if self.config.hidden_size else vector_BE
 
-    def mlm_logits(self, hidden_ND: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a bag of n-grams has no masked-language head")
-
-    def nsp_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a bag of n-grams has no next-sentence head")
-
-    def class_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Return class logits [B, C]."""
-        result: Tensor = self.classifier(pooled_BD)
-        return result
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C]; inputs int64 [B, L]."""
-        return self.class_logits(self.pool(self.encode(input_ids, attention_mask, token_type_ids)))
-
-    def head_names(self) -> tuple[str, ...]:
-        """Return the submodules that are heads."""
-        return ("classifier",) if "classification" in self.heads else ()
-
     def describe(self) -> dict[str, Any]:
         """Return config.json's content."""
-        return words.describe("ngrams", "Ngrams", self.config, self.labels)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every parameter and the token map."""
-        return words.tensors(self)
+        return words.describe(self.kind, "Ngrams", self.config, self.labels)
 
 
 def open_folder(folder: Path, config: dict[str, Any], heads: tuple[str, ...], labels: tuple[str, ...], new_heads: bool) -> Network:
     """Return the network of a folder; see `nn/checkpoint.py`."""
-    module = Ngrams(words.read_config(NgramsConfig, config, folder), heads, words.labels_of(config, heads, labels))
-    words.adopt(module, folder, config, new_heads)
-    return module
+    return opened(Ngrams, NgramsConfig, folder, config, (heads, labels, new_heads))

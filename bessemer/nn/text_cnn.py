@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from bessemer.nn import words
 from bessemer.nn.network import Network
-from bessemer.nn.words import TokenRows, WordsConfig
+from bessemer.nn.word_network import WordNetwork, opened
+from bessemer.nn.words import WordsConfig
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ class TextCnnConfig(WordsConfig):
     hidden_size: int = 0
 
 
-class TextCnn(Network):
+class TextCnn(WordNetwork):
     """Word vectors -> convolutions -> pooling -> dense.
 
     A text's border is zeros on both sides, and filters at tokens that are not there count nowhere; so padding changes no answer.
     """
 
+    kind = "text_cnn"
+
     def __init__(self, config: TextCnnConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        words.check_heads("text_cnn", heads)
-        self.config, self.heads, self.labels = config, heads, labels
-        self.rows = TokenRows(config)
+        super().__init__(config, heads, labels)
+        self.config = config
         self.words = words.table(config)
         self.convolutions = nn.ModuleList(nn.Conv1d(config.embedding_size, config.channels, width) for width in config.widths)
         features = config.channels * len(config.widths) * len(config.pooling)
@@ -75,38 +76,11 @@ class TextCnn(Network):
         vector_BD = self.dropout(hidden_BLD[:, 0])
         return F.relu(self.dense(vector_BD)) if self.config.hidden_size else vector_BD
 
-    def mlm_logits(self, hidden_ND: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a TextCNN has no masked-language head")
-
-    def nsp_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a TextCNN has no next-sentence head")
-
-    def class_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Return class logits [B, C]."""
-        result: Tensor = self.classifier(pooled_BD)
-        return result
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C]; inputs int64 [B, L]."""
-        return self.class_logits(self.pool(self.encode(input_ids, attention_mask, token_type_ids)))
-
-    def head_names(self) -> tuple[str, ...]:
-        """Return the submodules that are heads."""
-        return ("classifier",) if "classification" in self.heads else ()
-
     def describe(self) -> dict[str, Any]:
         """Return config.json's content."""
-        return words.describe("text_cnn", "TextCnn", self.config, self.labels)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every parameter and the token map."""
-        return words.tensors(self)
+        return words.describe(self.kind, "TextCnn", self.config, self.labels)
 
 
 def open_folder(folder: Path, config: dict[str, Any], heads: tuple[str, ...], labels: tuple[str, ...], new_heads: bool) -> Network:
     """Return the network of a folder; see `nn/checkpoint.py`."""
-    module = TextCnn(words.read_config(TextCnnConfig, config, folder), heads, words.labels_of(config, heads, labels))
-    words.adopt(module, folder, config, new_heads)
-    return module
+    return opened(TextCnn, TextCnnConfig, folder, config, (heads, labels, new_heads))

@@ -20,7 +20,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from bessemer.nn import words
 from bessemer.nn.network import Network
 from bessemer.nn.ngrams import MODULUS, MULTIPLIER
-from bessemer.nn.words import TokenRows, WordsConfig
+from bessemer.nn.word_network import WordNetwork, opened
+from bessemer.nn.words import WordsConfig
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ class TextRnnConfig(WordsConfig):
     bigram_size: int = 32
 
 
-class TextRnn(Network):
+class TextRnn(WordNetwork):
     """Word vectors -> recurrent layers -> pooling -> classes; steps beyond a text's end are never taken."""
 
+    kind = "text_rnn"
+    known = ("classification", "tags")
+
     def __init__(self, config: TextRnnConfig, heads: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        words.check_heads("text_rnn", heads, ("classification", "tags"))
-        self.config, self.heads, self.labels = config, heads, labels
-        self.rows = TokenRows(config)
+        super().__init__(config, heads, labels)
+        self.config = config
         self.words = words.table(config)
         made = nn.LSTM if config.cell == "lstm" else nn.GRU
         ways = 2 if config.bidirectional else 1
@@ -136,43 +138,17 @@ class TextRnn(Network):
         return torch.cat(found, dim=-1)
 
     def pool(self, hidden_BLD: Tensor) -> Tensor:
-        """Return one vector a row [B, D]."""
-        return F.dropout(hidden_BLD[:, 0], self.config.dropout, self.training)
-
-    def mlm_logits(self, hidden_ND: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a recurrent network that reads both ways has no masked-language head")
-
-    def nsp_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Refuse: it has no such head."""
-        raise NotImplementedError("a recurrent network has no next-sentence head")
-
-    def class_logits(self, pooled_BD: Tensor) -> Tensor:
-        """Return class logits [B, C]."""
-        result: Tensor = self.classifier(pooled_BD)
-        return result
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return class logits [B, C], with the head `tags` those of each token [B, L, C]; inputs int64 [B, L]."""
-        hidden_BLD = self.encode(input_ids, attention_mask, token_type_ids)
+        """Return one vector a row [B, D], with the head `tags` one a token [B, L, D]: what the classifier reads."""
         if "tags" in self.heads:
-            return self.class_logits(hidden_BLD * self._mask(hidden_BLD, self.config.dropout))
-        return self.class_logits(self.pool(hidden_BLD))
-
-    def head_names(self) -> tuple[str, ...]:
-        """Return the submodules that are heads."""
-        return ("classifier",) if self.heads else ()
+            return hidden_BLD * self._mask(hidden_BLD, self.config.dropout)
+        return F.dropout(hidden_BLD[:, 0], self.config.dropout, self.training)
 
     def describe(self) -> dict[str, Any]:
         """Return config.json's content."""
         name = "TextRnnForTokenClassification" if "tags" in self.heads else "TextRnn"
-        found = words.describe("text_rnn", name, self.config, self.labels)
+        found = words.describe(self.kind, name, self.config, self.labels)
         unused = () if self.config.bigrams else ("bigrams", "bigram_size")
         return {key: value for key, value in found.items() if key not in unused}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every parameter and the token map."""
-        return words.tensors(self)
 
 
 def _cell(kind: str, given_BG: Tensor, round_BG: Tensor, before: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -189,6 +165,4 @@ def _cell(kind: str, given_BG: Tensor, round_BG: Tensor, before: tuple[Tensor, T
 
 def open_folder(folder: Path, config: dict[str, Any], heads: tuple[str, ...], labels: tuple[str, ...], new_heads: bool) -> Network:
     """Return the network of a folder; see `nn/checkpoint.py`."""
-    module = TextRnn(words.read_config(TextRnnConfig, config, folder), heads, words.labels_of(config, heads, labels))
-    words.adopt(module, folder, config, new_heads)
-    return module
+    return opened(TextRnn, TextRnnConfig, folder, config, (heads, labels, new_heads))
