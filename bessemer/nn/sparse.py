@@ -96,11 +96,12 @@ def _sums(rows_RN: Tensor, index_Z: Tensor, starts: Tensor, values_Z: Tensor) ->
 
 
 class _Plan:
-    """A structure and, from the first input gradient on, its transpose."""
+    """A structure and, from the first input gradient on, its transpose; of a small one, from the first weight gradient on, its CSR form."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
+        self._pattern: Tensor | None = None
 
     def forward(self, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return W x, [O, N]."""
@@ -125,13 +126,16 @@ class _Plan:
 
     def weight_gradient(self, grad_ON: Tensor, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return g x^T at the weights that exist, [Z]."""
-        _accept_csr()
         structure, num_neurons = self.structure, len(grad_ON)
         if len(values_Z) <= _WEIGHTS:
-            pattern = torch.sparse_csr_tensor(structure.starts_O, structure.columns_Z, values_Z, (num_neurons, structure.num_inputs),
-                                              check_invariants=False)
-            whole: Tensor = torch.sparse.sampled_addmm(pattern, grad_ON, x_IN.t(), beta=0.0).values()
+            if self._pattern is None:
+                _accept_csr()
+                # Its values are multiplied by 0: they need only be finite.
+                self._pattern = torch.sparse_csr_tensor(structure.starts_O, structure.columns_Z, torch.zeros_like(values_Z),
+                                                        (num_neurons, structure.num_inputs), check_invariants=False)
+            whole: Tensor = torch.sparse.sampled_addmm(self._pattern, grad_ON, x_IN.t(), beta=0.0).values()
             return whole
+        _accept_csr()
         fan_in = len(values_Z) // num_neurons
         step = max(1, _WEIGHTS // fan_in)
         found_Z = torch.empty_like(values_Z)
@@ -144,25 +148,32 @@ class _Plan:
         return found_Z
 
 
+def _chunks(rows_NW: Tensor) -> list[Tensor]:
+    """Return some rows at a time, feature-major: [W, rows of the chunk]."""
+    if len(rows_NW) <= _ROWS:
+        return [rows_NW.t().contiguous()]
+    return [chunk.t().contiguous() for chunk in rows_NW.split(_ROWS)]
+
+
 class _Product(torch.autograd.Function):
     """x, values, bias -> x W^T + bias, with gradients of the existing weights only."""
 
     @staticmethod
     def forward(ctx: Any, x_NI: Tensor, values_Z: Tensor, bias_O: Tensor | None, plan: _Plan) -> Tensor:
-        chunks = [chunk.t().contiguous() for chunk in x_NI.split(_ROWS)]
+        chunks = _chunks(x_NI)
         ctx.plan, ctx.has_bias = plan, bias_O is not None
         ctx.save_for_backward(values_Z, *chunks)
         parts = []
         for x_IN in chunks:
             y_ON = plan.forward(x_IN, values_Z)
-            parts.append(y_ON.t() if bias_O is None else y_ON.add_(bias_O[:, None]).t())
+            parts.append(y_ON.t() if bias_O is None else y_ON.add_(bias_O.unsqueeze(1)).t())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, ...]:
         values_Z, *chunks = ctx.saved_tensors
-        grads = [grad.t().contiguous() for grad in grad_NO.split(_ROWS)]
+        grads = _chunks(grad_NO)
         grad_x = grad_values = grad_bias = None
         if ctx.needs_input_grad[0]:
             parts = [ctx.plan.input_gradient(grad_ON, values_Z).t() for grad_ON in grads]
@@ -247,20 +258,22 @@ class SparseLinear(nn.Module):
 
     def _planned(self) -> _Plan:
         """Return the plan of the present columns; loading, moving and regrowing make a new one."""
-        if self._plan is None or self._plan[0] is not self.columns or self._plan[1] != self.columns._version:
+        columns = self.columns
+        if self._plan is None or self._plan[0] is not columns or self._plan[1] != columns._version:
             columns_OT = self.element_columns()
             fan_in = columns_OT.shape[1]
             starts_O = torch.arange(0, columns_OT.numel() + 1, fan_in, dtype=torch.int32, device=columns_OT.device)
             plan = _Plan(Structure(columns_OT.flatten(), starts_O, self.in_features))
-            self._plan = (self.columns, self.columns._version, plan)
+            self._plan = (columns, columns._version, plan)
         return self._plan[2]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., O] of [..., I]. While a graph is exported it is a dense product, for layers up to 2^26 weights."""
         if torch.compiler.is_exporting():
             return func.linear(x, self.dense_weight(), self.bias)
-        flat_NI = x.reshape(-1, self.in_features).to(self.values.dtype)
-        y_NO: Tensor = _Product.apply(flat_NI, self.values, self.bias, self._planned())
+        values_Z = self.values
+        flat_NI = x if x.ndim == 2 else x.reshape(-1, self.in_features)
+        y_NO: Tensor = _Product.apply(flat_NI.to(values_Z.dtype), values_Z, self.bias, self._planned())
         return y_NO if x.ndim == 2 else y_NO.reshape(*x.shape[:-1], self.out_features)
 
     def dense_weight(self) -> Tensor:
