@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAMES = {"pad": ("[PAD]", "<pad>"), "unk": ("[UNK]", "<unk>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"),
          "mask": ("[MASK]", "<mask>")}
 SENTENCE_END = re.compile(r"[。！？…；\n]+[\"'”’」』）)\]]*\s*|[.!?;]+[\"'”’)\]]*\s+")
+LONGEST = 512
+"""Tokens that models read at most unless something else is known of them: BERT's positions."""
 WORDS, TEXTS, CALL = 50_000, 256, 256
 """Words that are remembered while prepared rows are written (some tens of megabytes); texts that are cut at a time; and texts of one call
 of the library, which holds some hundred bytes for each of their tokens."""
@@ -32,10 +34,12 @@ class Tokens:
     Attributes:
         make: (clean training texts, list by list, read once) -> tokenizer.
         files: files outside the run that it is read from.
+        longest: () -> tokens that a model of this tokenizer reads at most.
     """
 
     make: Callable[[Iterator[list[str]]], Tokenizer]
     files: Callable[[], tuple[Path, ...]]
+    longest: Callable[[], int] = lambda: LONGEST
 
 
 def special_ids(tokenizer: Tokenizer, where: str) -> dict[str, int]:

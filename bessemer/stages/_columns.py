@@ -27,12 +27,15 @@ from bessemer.stages._tables import CODES, FIRSTS, NUMBERS, SCALED
 from bessemer.stages._target_codes import CrossFitted, Fitting, targeted, targets_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from bessemer.modalities.vectors import Vectors
 
 HELD_BYTES = 256 << 20
 ROWS, TEXT_ROWS = 8192, 1024
+SHARE, STEP = 0.98, 16
+"""Share of the training rows that `max_length: auto` leaves whole, and what it is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -275,19 +278,38 @@ def first_tokens(table: pa.Table, column: Column, schema: Schema, codecs: Mappin
     return pa.array([first for _, first in read(text, codecs[column.name].info["unit"])], pa.list_(pa.int32()))
 
 
-def with_lengths(schema: Schema, codecs: dict[str, Codec], out: Path) -> Schema:
-    """Return the schema with each text column's length quantiles in the training split."""
+def with_lengths(work: Work, schema: Schema, codecs: Mapping[str, Codec]) -> Schema:
+    """Return the schema with each text column's length quantiles in the training split, and the max_length that is left to prepare."""
     import numpy as np
 
+    train = ShardReader(work.out / SPLITS[0])
+    found = {column.name: train.lengths(f"{column.name}.{codecs[column.name].length}") for column in schema.columns
+             if column.name in codecs and codecs[column.name].length is not None}
+    auto = [column.name for column in schema.columns if column.name in found and column.modality["max_length"] == "auto"]
+    chosen = _enough(work, np.sum(list(found.values()), axis=0) + len(found) + 1, codecs[auto[0]].info["max_length"]) if auto else 0
     columns = []
     for column in schema.columns:
-        codec = codecs.get(column.name)
-        if codec is not None and codec.length is not None:
-            lengths = ShardReader(out / SPLITS[0]).lengths(f"{column.name}.{codec.length}")
+        if column.name in found:
+            lengths = found[column.name]
             marks = {f"p{mark}": int(np.quantile(lengths, mark / 100, method="lower")) for mark in (5, 25, 50, 75, 95, 99, 100)}
-            column = column.model_copy(update={"facts": {**column.facts, "lengths": {**marks, "mean": float(lengths.mean())}}})
+            facts = {**column.facts, "lengths": {**marks, "mean": float(lengths.mean())}}
+            column = column.model_copy(update={"facts": facts})
+            if column.name in auto:
+                column = column.model_copy(update={"modality": {**column.modality, "max_length": chosen},
+                                                   "facts": {**facts, "max_length": chosen}})
         columns.append(column)
     return Schema(columns=tuple(columns))
+
+
+def _enough(work: Work, size_N: np.ndarray, most: int) -> int:
+    """Return the tokens that SHARE of the rows with these sizes need, in steps of STEP and up to `most`, and say so."""
+    import numpy as np
+
+    needed = int(np.quantile(size_N, SHARE, method="higher"))
+    chosen = max(STEP, min(most, -(-needed // STEP) * STEP))
+    cut = float((size_N > chosen).mean())
+    work.run.note(f"max_length: auto is {chosen} tokens; {cut:.1%} of the training rows are longer and will be cut")
+    return chosen
 
 
 def with_years(tables: Iterator[pa.Table], schema: Schema, folder: Path) -> Iterator[pa.Table]:

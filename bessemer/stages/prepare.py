@@ -148,7 +148,7 @@ def prepare(config: Prepare, inputs: Mapping[str, Path], out: Path, run: RunCont
     funnel = _funnel(counts, quarantine, chosen, written)
     _tell(funnel, quarantine, run)
     _tell_rare(funnel, run, any(modality(item).answer == "label" for item in config.targets.values()))
-    schema = with_lengths(schema, codecs, out)
+    schema = with_lengths(work, schema, codecs)
     schema.save(out)
     (out / "funnel.json").write_text(json.dumps(funnel, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if _is_table(config):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from bessemer.core.errors import UserError
+from bessemer.core.schema import Schema
+from bessemer.modalities import codec_of
 from tests.stages.test_prepare import csv, go, rows_of
 
 TEXT = {"kind": "text", "tokenizer": {"kind": "wordpiece", "vocab_size": 300}}
@@ -121,3 +124,27 @@ def test_near_duplicates_of_a_table_are_asked_for_in_digits(tmp_path):
 def test_facts_are_plain(tmp_path):
     facts, _ = go(tmp_path, {"sources": [csv(tmp_path / "f.csv", GOOD)], "inputs": {"text": {**TEXT, "scrub": ["id"], "html": "strip"}}})
     assert json.loads(json.dumps(facts))["scrubbed"] == {"text": {"id": 0}}
+
+
+@pytest.mark.parametrize(("words", "chosen"), [(1, 16), (70, 80), (700, 512)])
+def test_max_length_is_chosen_from_the_training_rows(tmp_path, words, chosen):
+    rows = [f"{i} {'word ' * words},{'pos' if i % 3 else 'neg'}" for i in range(300)]
+    rows[0] = f"one that is long {'word ' * 800},pos"
+    config = {"sources": [csv(tmp_path / "f.csv", rows)], "inputs": {"text": {**TEXT, "max_length": "auto"}}}
+    _, out = go(tmp_path, config)
+    column = Schema.load(out).texts()[0]
+    lengths = rows_of(out, "train")["text.ids"].combine_chunks().value_lengths().to_numpy() + 2
+    assert (column.modality["max_length"], column.facts["max_length"]) == (chosen, chosen)
+    assert (lengths <= chosen).mean() >= 0.98 or chosen == 512
+    assert (lengths <= chosen - 16).mean() < 0.98 or chosen == 16
+    codec = codec_of(column, out)
+    assert codec.info["max_length"] == chosen
+    assert codec.collate({"ids": codec.encode(pa.array(["word " * 900]))["ids"]}, None)["input_ids"].shape == (1, chosen)
+
+
+def test_max_length_of_a_pair_is_that_of_both_together(tmp_path):
+    (tmp_path / "f.csv").write_text("a,b,label\n" + "".join(f"{i} {'word ' * 20},{'word ' * 30},{i % 2}\n" for i in range(300)))
+    text = {**TEXT, "max_length": "auto"}
+    _, out = go(tmp_path, {"sources": [{"kind": "csv", "path": str(tmp_path / "f.csv")}], "inputs": {"a": text, "b": text}})
+    columns = Schema.load(out).texts()
+    assert [column.modality["max_length"] for column in columns] == [64, 64]  # 20 + 1 or 2 and 30 words, 3 special tokens

@@ -14,7 +14,7 @@ from bessemer.core.fetch import fetch
 from bessemer.core.registry import plugin, register
 from bessemer.core.types import DataSet
 from bessemer.modalities.tokenizers.wordpiece import frame
-from bessemer.modalities.tokens import Tokens
+from bessemer.modalities.tokens import LONGEST, Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,7 +39,8 @@ class Pretrained(Config):
 def tokens(config: Pretrained) -> Tokens:
     """Return the reader of an existing tokenizer."""
     return Tokens(make=lambda texts: _read(_folder(config)),
-                  files=lambda: (_file(Path(config.path)),) if config.path else ())
+                  files=lambda: (_file(Path(config.path)),) if config.path else (),
+                  longest=lambda: _longest(_folder(config)))
 
 
 def _folder(config: Pretrained) -> Path:
@@ -57,6 +58,15 @@ def _file(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise UserError(f"'{folder}' has no tokenizer.json and no vocab.txt; expected the folder of a Hugging Face model")
+
+
+def _longest(folder: Path) -> int:
+    """Return the tokens that the folder's model reads at most, by what its settings say."""
+    found = [LONGEST]
+    for name, key in (("tokenizer_config.json", "model_max_length"), ("config.json", "max_position_embeddings")):
+        if (folder / name).is_file():
+            found.append(int(json.loads((folder / name).read_text(encoding="utf-8")).get(key) or LONGEST))
+    return min(size for size in found if size > 0)
 
 
 def _read(folder: Path) -> Tokenizer:
