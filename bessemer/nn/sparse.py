@@ -12,6 +12,7 @@ C candidates, G tiles that are replaced.
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 import warnings
@@ -102,6 +103,10 @@ class _Plan:
         self.structure = structure
         self._transposed: tuple[Tensor, Tensor, Tensor] | None = None
         self._pattern: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Plan:
+        """Return a plan of the copied structure; torch copies no CSR tensor, and what was made of the structure is made again."""
+        return _Plan(copy.deepcopy(self.structure, memo))
 
     def forward(self, x_IN: Tensor, values_Z: Tensor) -> Tensor:
         """Return W x, [O, N]."""
