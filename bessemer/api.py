@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -170,14 +171,14 @@ class Model:
         Rows that cannot be predicted, or whose label is unknown or no number, are left out: `left_out` counts them by reason and names
         the first. None that can be scored is a UserError.
         """
-        from bessemer.evaluate._truths import UNREAD, scorable
+        from bessemer.evaluate._truths import scorable
         from bessemer.evaluate.score import score
 
-        given, unread = _read(Path(data)) if isinstance(data, (str, Path)) else (data, 0)
+        given, unread = _read(Path(data)) if isinstance(data, (str, Path)) else (data, Counter[str]())
         table = self._rows.named(given)
         table, truths, left_out = scorable(self.schema, self.folder, table, self.problems(table))
         if unread:
-            left_out = {**left_out, "rows": left_out["rows"] + unread, "reasons": {**left_out["reasons"], UNREAD: unread}}
+            left_out = {**left_out, "rows": left_out["rows"] + unread.total(), "reasons": {**left_out["reasons"], **unread}}
         answers = self._predictor.predict(self.table(table))
         found: dict[str, Any] = self._one({target: {**score(truths[target], answer, seed), "left_out": left_out}
                                            for target, answer in answers.items()})
@@ -326,22 +327,24 @@ def read_file(path: Path, note: Any) -> pa.Table:
     """Read a whole file of rows; `note` is told of rows that cannot be read."""
     table, rejected = _read(path)
     if rejected:
-        note(f"{rejected} rows of '{path}' cannot be read (malformed or not UTF-8) and are left out")
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rejected.most_common(3))
+        note(f"{rejected.total():,} rows of '{path}' cannot be read and are left out: {reasons}")
     return table
 
 
-def _read(path: Path) -> tuple[pa.Table, int]:
-    """Return the rows of a file, and how many cannot be read."""
+def _read(path: Path) -> tuple[pa.Table, Counter[str]]:
+    """Return the rows of a file, and why others cannot be read: reason -> rows."""
     import pyarrow as pa
 
     from bessemer.core.registry import plugin_of
     from bessemer.data.inspect import infer_source
 
     config = infer_source(path)
-    tables, rejected = [], 0
+    tables, rejected = [], Counter[str]()
     for chunk in plugin_of("data/sources", config).function(config).read():
         tables.append(chunk.table)
-        rejected += chunk.rejected.num_rows if chunk.rejected is not None else 0
+        if chunk.rejected is not None:
+            rejected.update(chunk.rejected["reason"].to_pylist())
     if not tables or not sum(table.num_rows for table in tables):
         raise UserError(f"'{path}' has no readable row")
     return pa.concat_tables(tables, promote_options="default"), rejected

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -61,9 +63,22 @@ class _Estimator(BaseEstimator):
         with tempfile.TemporaryDirectory() as place:
             parquet.write_table(table, Path(place) / "rows.parquet")
             result = run(self._recipe(Path(place), table, kind))
+            self._tell_left_out(np.concatenate(list(chosen.values())), len(held_N), result.stages["prepare"].folder)
             kept = Path(tempfile.mkdtemp(prefix="bessemer-"))
             shutil.copytree(result.stages["finetune"].folder, kept, dirs_exist_ok=True)
         self._keep(kept)
+
+    def _tell_left_out(self, order_M: np.ndarray, given: int, folder: Path) -> None:
+        """Warn of rows that were not learnt from, with the reasons. `order_M`: which given row each row of the file is."""
+        import pyarrow.parquet as parquet
+
+        lost = parquet.read_table(folder / "quarantine.parquet", columns=["row", "reason"])
+        rows, first = np.unique(order_M[lost["row"].to_numpy() - 1], return_index=True)
+        reasons = Counter(lost["reason"].take(first).to_pylist())
+        if len(rows):
+            told = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+            warnings.warn(f"{len(rows):,} of {given:,} rows were left out: {told}; the first is row {rows[0]} (from 0)", UserWarning,
+                          stacklevel=4)
 
     def _keep(self, folder: Path) -> None:
         self._finalizer_ = weakref.finalize(self, shutil.rmtree, str(folder), True)
@@ -210,6 +225,10 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         columns[TARGET] = [f"c{code:05d}" for code in code_N.tolist()]
         _weigh(columns, sample_weight, len(code_N))
         self._fit(columns, _held(code_N, self.validation, self.random_state), "label")
+        gone = sorted(set(range(len(self.classes_))) - {int(label[1:]) for label in self.model_.labels})
+        if gone:
+            raise ValueError(f"every row of the class '{self.classes_[gone[0]]}' was left out (see the warning), so it cannot be learnt; "
+                             "give rows of it that can be read, or leave it out of y")
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

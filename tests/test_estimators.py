@@ -69,3 +69,15 @@ def test_missing_values_are_taken_and_infinite_ones_refused():
     x[0, 0] = np.inf
     with pytest.raises(ValueError, match="Input X contains infinity"):
         model.predict(x)
+
+
+def test_rows_that_are_left_out_are_told_and_a_class_without_any_is_refused():
+    texts, labels = [f"{word} thing {i}" for i in range(60) for word in ("lovely", "awful")], ["good", "bad"] * 60
+
+    def classifier() -> Classifier:
+        return Classifier(model={"kind": "ngrams"}, num_train_epochs=1, learning_rate=1e-2)
+
+    with pytest.warns(UserWarning, match=r"20 of 120 rows were left out: .* \(20\); the first is row 0 \(from 0\)"):
+        classifier().fit([""] * 20 + texts[20:], labels)
+    with pytest.warns(UserWarning, match="3 of 120 rows"), pytest.raises(ValueError, match="every row of the class 'c' was left out"):
+        classifier().fit([*texts[:-3], "", "", ""], [*labels[:-3], "c", "c", "c"])

@@ -104,7 +104,8 @@ def show(result: RunResult, name: str) -> None:
              " ".join(word for word, holds in (("front", item.front), ("within", item.fits)) if holds)) for item in measured[:SHOWN]]
     limits = json.dumps(found.limits).replace('"', "")[1:-1]
     console.table(f"{name}: candidates on the validation rows; budget {limits}",
-                  ("candidate", found.metric, "drop [95% interval]", "size", "latency", "16 rows", ""), rows)
+                  ("candidate", f"{found.metric} of {found.target}".removesuffix(" of "), "drop [95% interval]", "size", "latency",
+                   "16 rows", ""), rows)
     left = [item for item in found.candidates if item.status in ("dropped", "failed")]
     for item in left[:SHOWN]:
         console.out.print(f"{item.status}: {item.name}: {item.reason}", markup=False, style="dim")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import KEPT_KEYS, UNREAD, flow, key_of, line_of, recipe_text, table_of, targets_of, told
+from bessemer.app.starter_tables import KEPT_KEYS, flow, key_of, line_of, recipe_text, table_of, targets_of, told, unread
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -90,13 +90,14 @@ def _choose(found: Inspection) -> Choice:
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
-    unread = f"; {found.rejected:,} more cannot be read and will be set aside{UNREAD}" if found.rejected else ""
-    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread}"]
+    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}"]
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
         shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])
+        if len(column.counts) > 5:
+            shown += f" and {len(column.counts) - 5:,} more"
         lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
-                     + (f": {shown}" if use == "target" else ""))
+                     + (f": {shown}" if use == "target" and shown else ""))
     return lines
 
 

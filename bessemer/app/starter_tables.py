@@ -22,7 +22,7 @@ STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
 KEPT_KEYS = ("kind", "path", "table", "sheet")
-UNREAD = " (is the file UTF-8? If not, name its encoding in the recipe's source, such as encoding: cp1252)"
+ENCODING = " (where the file is not UTF-8, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
 
 
@@ -131,11 +131,19 @@ def rows_about(data: Path, found: Inspection) -> int:
     return max(found.rows, int(data.stat().st_size * PACKED.get(data.suffix, 1) * lines / len(head)))
 
 
+def unread(found: Inspection) -> str:
+    """Return what is said of rows that could not be read, and why; nothing where there are none."""
+    if not found.rejected:
+        return ""
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:3])
+    return (f"; {found.rejected:,} more cannot be read and will be set aside: {reasons}"
+            + (ENCODING if any("UTF-8" in reason for reason in found.reasons) else ""))
+
+
 def told(data: Path, table: Table) -> list[str]:
     """Return what was found, line by line."""
     found = table.found
-    unread = f"; {found.rejected:,} more cannot be read and will be set aside{UNREAD}" if found.rejected else ""
-    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread}"]
+    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}"]
     many = len(found.columns) > LINES
     inputs = {column.name for column in table.inputs}
     for column in found.columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +122,16 @@ def read_yaml(path: str | Path) -> Any:
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> UserError:
     """Turn a pydantic error into one sentence that names the key, the value and what was expected."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = found[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join(path) or "the top level"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    union = [item for item in found if len(path) > 1 and item["loc"][:-1] == first["loc"][:-1] and item.get("input") is first.get("input")]
+    rest = [item for item in found[1:] if item not in union]
+    more = f" (and {len(rest)} more: {', '.join(dict.fromkeys(_key(item) for item in rest))})" if rest else ""
+    if len(union) > 1 and not isinstance(first.get("input"), dict):  # a value that fits none of several kinds
+        kinds = [item["msg"].removeprefix("Input should be ").split(", ")[0] for item in union]
+        return UserError(f"{where}: '{'.'.join(path[:-1])}': expected {' or '.join(dict.fromkeys(kinds))}, not {first['input']!r}{more}")
+    key = _key(first)
     if first["type"] == "extra_forbidden":
         return UserError(f"{where}: unknown key '{key}'{nearest(path[-1], _known_fields(error, path, model))}{more}")
     if first["type"] == "missing":
@@ -139,9 +145,13 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message else message
-    if message.startswith(f"{key}."):
+    if message.startswith(f"{key}.") or not path:  # what is said of several keys together names them itself
         return UserError(f"{where}: {message}{more}")
     return UserError(f"{where}: '{key}': {message}{shown}{more}")
+
+
+def _key(found: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in found["loc"]) or "the top level"
 
 
 def _known_fields(error: ValidationError, path: list[str], model: type[BaseModel] | None) -> list[str]:

@@ -94,8 +94,10 @@ class Recipe(Config):
                 if reference in self.stages:
                     visit(reference)
                 elif not Path(reference).exists():
-                    raise UserError(f"stages.{name}.{slot}: there is no stage '{reference}' and no folder of that name"
-                                    f"{nearest(reference, set(self.stages) - {name})}")
+                    told = "" if slot.split(".")[0] in self.stages[name].model_fields_set else (
+                        f", which '{name}' takes where the recipe does not say otherwise; add the stage, or name another with {slot}: …")
+                    raise UserError(f"stages.{name}.{slot}: there is no stage '{reference}' and no folder of that name{told}"
+                                    f"{nearest(reference, set(self.stages) - {name}) if not told else ''}")
             open_stages.pop()
             done.append(name)
 

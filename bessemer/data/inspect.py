@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Inspection:
         task: what would be learnt (classification, regression, multilabel), or None without a target.
         table: whether this is a table: there is an input that is no text, or the task is no classification.
         target_modality: how the target would be read, ready for a recipe, or None.
+        reasons: why rows could not be read: reason -> rows.
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
     """
 
@@ -58,6 +60,7 @@ class Inspection:
     table: bool = False
     target_modality: Mapping[str, Any] | None = None
     leaks: tuple[str, ...] = field(default=())
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def infer_source(path: Path) -> Config:
@@ -172,23 +175,25 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
                         + "; ".join(f"'{column.name}': {column.reason}" for column in columns[:20] if column.name != chosen) + ")")
     columns = tuple(replace(column, modality={"kind": column.kind if column.kind != "identifier" else "number"}, reason="")
                     if is_table and column.name in inputs and column.modality is None else column for column in columns)
-    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected, chosen, inputs, job, is_table,
-                      _target_modality(found, job, is_table), tuple(column.name for column in columns if column.reason.startswith("leak:")))
+    return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
+                      _target_modality(found, job, is_table), tuple(column.name for column in columns if column.reason.startswith("leak:")),
+                      dict(rejected))
 
 
-def _sample(source: Source, path: Path) -> tuple[pa.Table, int]:
-    """Return the first rows and how many on the way could not be read."""
+def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
+    """Return the first rows, and why others on the way could not be read: reason -> rows."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
-    rejected, most = 0, SAMPLE
+    rejected, most = Counter[str](), SAMPLE
     chunk: Chunk
     for chunk in source.read():
         width = chunk.table.num_columns
         if width > WIDEST:
             raise UserError(f"'{path}' has {width:,} columns; only {WIDEST:,} can be looked at: write the recipe by hand and name the "
                             "columns to learn from, or keep fewer columns")
-        rejected += len(chunk.rejected) if chunk.rejected is not None else 0
+        if chunk.rejected is not None:
+            rejected.update(chunk.rejected["reason"].to_pylist())
         if width:
             most = min(SAMPLE, max(1000, CELLS // width))
             parts.append(chunk.table.slice(0, most - sum(map(len, parts))))

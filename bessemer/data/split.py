@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 STREAM = 1_001
+NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ def divide(population: Population, rows: np.ndarray, validation: float | int, te
     strata = population.strata[ranked] if stratified else np.zeros(total, np.int32)
     sizes = np.bincount(strata)
     quotas = [_quotas(sizes, int(count), total) for count in counts]
-    result, notes = np.zeros(len(population.keys), np.int8), []
+    result, rare = np.zeros(len(population.keys), np.int8), []
     for code, size in enumerate(sizes):
         members = ranked[strata == code]
         first, second = int(quotas[0][code]), int(quotas[1][code])
         if stratified and size and (first == 0 and counts[0] or second == 0 and counts[1] or first + second >= size):
-            notes.append(f"the label '{population.names[code]}' has {size} row{'s' if size > 1 else ''}, too few for every split")
+            rare.append((population.names[code], int(size)))
             while first + second >= size:
                 first, second = (first - 1, second) if first > second else (first, second - 1)
         result[members[:second]] = 2
@@ -129,7 +130,15 @@ def divide(population: Population, rows: np.ndarray, validation: float | int, te
             raise UserError(f"{total:,} rows, of which {different:,} differ in their inputs, are too few for a {name} split"
                             f"{f' of {wanted}' if code else ''}, since rows of equal inputs stay together; give more rows or a larger "
                             "fraction")
-    return found, notes
+    return found, _said(rare)
+
+
+def _said(rare: list[tuple[str, int]]) -> list[str]:
+    """Return the note about labels with too few rows, the first of them named; none where every label has enough."""
+    if len(rare) == 1:
+        return [f"the label '{rare[0][0]}' has {rare[0][1]} row{'s' if rare[0][1] > 1 else ''}, too few for every split"]
+    named = ", ".join(f"{name} ({size})" for name, size in rare[:NAMED]) + (f" and {len(rare) - NAMED:,} more" if len(rare) > NAMED else "")
+    return [f"{len(rare):,} labels have too few rows for every split: {named}"] if rare else []
 
 
 def _quotas(sizes: np.ndarray, count: int, total: int) -> np.ndarray:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNKNOWN = "a label that the model does not know"
-UNREAD = "malformed or not UTF-8"
 
 
 def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, Any]]:

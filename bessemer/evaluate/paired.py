@@ -23,6 +23,10 @@ COMPARED: Mapping[str, tuple[str, ...]] = {"label": ("accuracy", "f1"), "number"
 """Kind of answer -> the metrics that are compared; the first decides."""
 
 
+ROUNDING = 1e-7
+"""Scores that differ by less, relative to the larger, differ by the rounding of float32, however sure the interval is."""
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """Return the exact two-sided p of McNemar's test: are rows that only one gets right split evenly?
 
@@ -96,8 +100,9 @@ def paired(truth: np.ndarray, a: Answer, b: Answer, seed: int, resamples: int = 
     for name, metric in metrics.items():
         scores = [float(metric.finalise(side)) for side in sides[name]]
         low, high = interval(np.concatenate(parts[name])) if drawn else (None, None)
+        rounded = abs(scores[0] - scores[1]) <= ROUNDING * max(map(abs, scores))
         found[name] = {"a": number(scores[0]), "b": number(scores[1]), "difference": number(scores[0] - scores[1]), "low": low,
-                       "high": high, "verdict": verdict(low, high, metric.higher_is_better)}
+                       "high": high, "verdict": "no difference" if rounded else verdict(low, high, metric.higher_is_better)}
     if kind == "label":
         right_a, right_b = first.argmax(axis=1) == codes, second.argmax(axis=1) == codes
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())

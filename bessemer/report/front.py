@@ -23,6 +23,8 @@ class Candidate(Part):
     """The score on the validation rows."""
     drop: Value = Value()
     """What it loses against the trained network, with its paired interval."""
+    worst_target: str = ""
+    """Of several targets the one that loses most, whose drop it is."""
     size_bytes: int | None = None
     """Every file that it needs."""
     latency_ms: float | None = None
@@ -50,6 +52,8 @@ class Front(Part):
     """The stage's name."""
     metric: str = "accuracy"
     """The score that counts as quality."""
+    target: str = ""
+    """Of several targets the first, whose score it is."""
     sentence: str = ""
     """The choice, explained."""
     limits: dict[str, float] = {}
@@ -212,4 +216,4 @@ def shown_drop(item: Candidate, metric: str) -> str:
     """
     from bessemer.report.show import limits
 
-    return f"{scored(item.drop, metric)} {limits(item.drop, metric)}".strip()
+    return f"{scored(item.drop, metric)} {limits(item.drop, metric)} {item.worst_target}".strip()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bessemer.core.forms import Form
 
 FRONT = "front.json"
-KEPT = ("quality", "drop", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy")
+KEPT = ("quality", "drop", "worst_target", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy")
 
 
 def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
@@ -101,13 +101,14 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
             before = record.get("before") or record
             rungs = record.get("rungs") or [{}]
             shown.append({"name": record["label"], "status": record["status"], "reason": record["reason"], "settings": record["settings"],
-                          "form": "", **{name: rungs[-1][name] for name in ("quality", "drop") if name in rungs[-1]},
+                          "form": "", **{name: rungs[-1][name] for name in KEPT[:3] if name in rungs[-1]},
                           **{name: before[name] for name in ("size_bytes", "latency_ms") if name in before},
                           "front": False, "fits": False, "chosen": False})
     reference = hunt.journal["reference"]
     search = hunt.config.search
     assert search is not None
-    return {"stage": hunt.run.name, "metric": hunt.yard.metric, "limits": hunt.limits.plain(),
+    several = {"target": next(iter(hunt.yard.truths))} if len(hunt.yard.truths) > 1 else {}
+    return {"stage": hunt.run.name, "metric": hunt.yard.metric, **several, "limits": hunt.limits.plain(),
             "reachable": choice.reached and not late(hunt.limits, again, 1 + SLACK),
             "sentence": sentence(hunt, listed[choice.index], choice, again), "reference": {"name": "trained network", **{
                 name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},
@@ -131,11 +132,12 @@ def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, again: dict[str, 
     low, high = (None, None) if drop["low"] is None else (0 - drop["high"], 0 - drop["low"])
     ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
     slower = ""
+    target = f" of the target '{item['worst_target']}', which loses most," if "worst_target" in item else ""
     if choice.reached and late(hunt.limits, again):
         slower = f"; measured again it takes {one['median_ms']:.2f} ms, more than the budget's {hunt.limits.latency_ms:g}"
     return (f"{choice.why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
-            f"fast as the trained network, {hunt.yard.metric} {signed(0 - drop['value'])}{ends} on {hunt.yard.rows.num_rows:,} validation "
-            f"rows{slower}")
+            f"fast as the trained network, {hunt.yard.metric_of(item)}{target} {signed(0 - drop['value'])}{ends} on "
+            f"{hunt.yard.rows.num_rows:,} validation rows{slower}")
 
 
 def late(limits: Limits, again: dict[str, Any], times: float = 1.0) -> bool:

@@ -84,6 +84,11 @@ class Yard:
         """Return the score that counts as quality: of the first target."""
         return BASE[next(iter(self.reference.values())).kind]
 
+    def metric_of(self, item: Mapping[str, Any]) -> str:
+        """Return the score that a measured form's drop is of."""
+        target = item.get("worst_target")
+        return self.metric if target is None else BASE[self.reference[target].kind]
+
     def answers(self, place: Place) -> dict[str, Answer]:
         """Return what a form says of the rows; asked again it is remembered."""
         from bessemer.core.heads import joined
@@ -101,12 +106,17 @@ class Yard:
         return self.kept[place]
 
     def quality(self, found: Mapping[str, Answer]) -> dict[str, Any]:
-        """Return `quality` of the first target and `drop` (the largest of any target's), each value, low, high: JSON values."""
-        pairs = [self._pair(target, self.reference, found) for target in self.truths]
-        worst = max(pairs, key=lambda pair: pair["difference"])
+        """Return `quality` of the first target and `drop` (the largest of any target's), each value, low, high: JSON values.
+
+        Of several targets also `worst_target`: whose drop it is.
+        """
+        pairs = {target: self._pair(target, self.reference, found) for target in self.truths}
+        name = max(pairs, key=lambda target: float(pairs[target]["difference"]))
+        worst = pairs[name]
         low, high = self._own(next(iter(self.truths)), found)
-        return {"quality": {"value": pairs[0]["b"], "low": low, "high": high},
-                "drop": {"value": worst["difference"], "low": worst["low"], "high": worst["high"]}}
+        return {"quality": {"value": next(iter(pairs.values()))["b"], "low": low, "high": high},
+                "drop": {"value": worst["difference"], "low": worst["low"], "high": worst["high"]},
+                **({"worst_target": name} if len(pairs) > 1 else {})}
 
     def _own(self, target: str, found: Mapping[str, Answer]) -> tuple[float | None, float | None]:
         """Return the interval of a form's own score of a target, over the same resamples as every other's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ FULL_DISK = 50_000_000
 LEAST_GAIN = 0.01
 FORECAST = 1.2
 REHEARSED = 1 << 20
+PARTS, SHARE = (1.0, 0.5, 0.25), 0.6
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
 
 
@@ -122,8 +123,9 @@ def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     if before.get("reason"):
         return {"status": "dropped", **before}
     rungs: list[dict[str, Any]] = []
+    hunt, forecast = _affordable(hunt, settings)
     for rung in range(1, RUNGS + 1):
-        reason = _no_time(hunt, settings, rung, rungs)
+        reason = _no_time(hunt, settings, rungs, forecast)
         if reason:
             return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
         recipe = recipe_of(settings, rung, hunt.origin, hunt.training)
@@ -177,8 +179,16 @@ def _rows(hunt: Hunt, settings: Settings, rung: int) -> float:
     return float(recipe["stages"][f"rung-{rung}"]["num_train_epochs"]) / hunt.training.passes * float(counts.get("train", 1))
 
 
-def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str, Any]]) -> str:
-    """Return why a rung is not started: its forecast does not fit into the time that is left; nothing where it may start."""
+def _no_time(hunt: Hunt, settings: Settings, rungs: Sequence[dict[str, Any]], forecast: float) -> str:
+    """Return why the next rung is not started: its forecast does not fit into the time that is left; nothing where it may start.
+
+    Args:
+        hunt: with the passes that this candidate gets.
+        settings: of the candidate.
+        rungs: what was trained.
+        forecast: seconds of the first rung.
+    """
+    rung = len(rungs) + 1
     done = hunt.folder(recipe_of(settings, rung, hunt.origin, hunt.training)) / f"rung-{rung}" / MANIFEST
     if hunt.rehearsal or done.is_file():  # trained before a kill, or by another search
         return ""
@@ -186,10 +196,35 @@ def _no_time(hunt: Hunt, settings: Settings, rung: int, rungs: Sequence[dict[str
     if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:
         seconds = rungs[-1]["seconds"] * rows[rung - 1] / rows[rung - 2]
     else:
-        seconds = _rehearsed(hunt, settings) * (sum(rows) if rung == 1 else rows[rung - 1]) / rows[0]
+        seconds = forecast * (sum(rows) if rung == 1 else rows[rung - 1]) / rows[0]
     if FORECAST * seconds <= hunt.left:
         return ""
     return f"no time: its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"
+
+
+def _affordable(hunt: Hunt, settings: Settings) -> tuple[Hunt, float]:
+    """Return the search with the passes that this candidate gets, and the forecast of its first rung in seconds.
+
+    It gets fewer passes where all of them would take more than its share of the time.
+
+    A candidate that learns for half as long says more than one that is not tried at all. The parts are few and fixed, so that a search
+    that goes on after a kill finds the same training again.
+    """
+    if hunt.rehearsal:
+        return hunt, 0.0
+    for part in PARTS:
+        training = replace(hunt.training, effort=hunt.training.effort * part)
+        recipe = recipe_of(settings, RUNGS, hunt.origin, training)
+        if (hunt.folder(recipe) / "rung-1" / MANIFEST).is_file():  # begun before a kill, or by another search
+            begun = replace(hunt, training=training)
+            return begun, 0.0 if (hunt.folder(recipe) / f"rung-{RUNGS}" / MANIFEST).is_file() else _rehearsed(begun, settings)
+    rows = [_rows(hunt, settings, number) for number in range(1, RUNGS + 1)]
+    first = _rehearsed(hunt, settings)
+    whole = FORECAST * first * sum(rows) / rows[0]
+    part = next((one for one in PARTS if one * whole <= SHARE * hunt.left), PARTS[-1])
+    if part < 1:
+        hunt.run.note(f"{label(settings)}: whole training is forecast to take {whole:.0f} s; it gets {part:.0%} of the passes")
+    return replace(hunt, training=replace(hunt.training, effort=hunt.training.effort * part)), first * part
 
 
 def _rehearsed(hunt: Hunt, settings: Settings) -> float:

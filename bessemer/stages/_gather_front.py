@@ -20,7 +20,8 @@ def fronted(file: Path) -> Front | None:
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
     again = found["measured_again"]["1"]["ratio"]
-    return Front(stage=found["stage"], metric=found["metric"], sentence=found["sentence"], limits=found["limits"],
+    return Front(stage=found["stage"], metric=found["metric"], target=found.get("target", ""), sentence=found["sentence"],
+                 limits=found["limits"],
                  reached=found["reachable"], reference=_candidate(found["reference"]),
                  candidates=tuple(_candidate(item) for item in found["candidates"]),
                  speedup=Value(value=again["median"], low=again["low"], high=again["high"]))

@@ -234,7 +234,8 @@ def _tell_rare(funnel: dict[str, Any], run: RunContext, labelled: bool) -> None:
             continue
         rare = [f"{label} ({count})" for label, count in funnel["splits"].get(split, {}).items() if count < FEW_ROWS]
         if rare:
-            run.note(f"{split}: labels with fewer than {FEW_ROWS} rows, whose scores say little: {', '.join(rare[:10])}")
+            run.note(f"{split}: labels with fewer than {FEW_ROWS} rows, whose scores say little: "
+                     f"{', '.join(rare[:10])}{f' and {len(rare) - 10:,} more' if len(rare) > 10 else ''}")
 
 
 def _part(config: Prepare, limit: int) -> float:

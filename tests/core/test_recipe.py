@@ -129,3 +129,22 @@ def test_lists_that_are_too_short(tmp_path: Path, stage: str, message: str) -> N
     with pytest.raises(UserError) as error:
         load_recipe(file)
     assert str(error.value).endswith(message)
+
+
+def stages(**more):
+    return {"name": "a", "stages": {"prepare": {"sources": [{"kind": "csv", "path": "x.csv"}], "inputs": {"t": {"kind": "text"}}}, **more}}
+
+
+@pytest.mark.parametrize(("found", "said"), [
+    ({"finetune": {"init": "prepare", "bf16": "maybe"}}, "'stages.finetune.bf16': expected a valid boolean or 'auto', not 'maybe'"),
+    ({"finetune": {"init": "prepare", "learning_rate": -1, "momentum": "x"}}, "(and 1 more: stages.finetune.momentum)")])
+def test_each_wrong_key_is_named(found, said):
+    with pytest.raises(UserError) as error:
+        make_recipe(stages(**found), "r.yaml")
+    assert said in str(error.value) or said.replace("stages.finetune.", "") in str(error.value)
+
+
+def test_a_stage_that_another_takes_by_default_is_said_to_be_so():
+    with pytest.raises(UserError, match="there is no stage 'compress' and no folder of that name, which 'export' takes where the recipe does "
+                                        "not say otherwise; add the stage, or name another with compressed"):
+        make_recipe(stages(finetune={"model": {"kind": "bert"}}, evaluate={}, export={"scores": "evaluate"}), "r.yaml").order()

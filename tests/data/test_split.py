@@ -44,3 +44,8 @@ def test_sizes_that_cannot_be_met():
         divide(population([10]), np.arange(10), 0.5, 0.5, stratified=False)
     with pytest.raises(UserError, match="3 rows are too few for a validation split of 0.1"):
         divide(population([3]), np.arange(3), 0.1, 0.1, stratified=False)
+
+
+def test_many_rare_labels_are_one_sentence():
+    _, notes = divide(population([200] + [1] * 12), np.arange(212), 0.1, 0.1, stratified=True)
+    assert notes == ["12 labels have too few rows for every split: " + ", ".join(f"l{code} (1)" for code in range(1, 11)) + " and 2 more"]
