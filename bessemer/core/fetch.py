@@ -14,6 +14,7 @@ import hashlib
 import json
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -61,7 +62,7 @@ def _folder(resource: Resource, root: Path) -> Path:
     """Return where a resource's members go; other members or checksums give another folder."""
     found = [value for item in _archives(resource) for value in (item.sha256, sorted(item.members.items()))]
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()
-    return root / "files" / f"{resource.package.replace('/', '-')}-{resource.version}-{digest[:12]}"
+    return root / "files" / re.sub("[/:]", "-", f"{resource.package}-{resource.version}-{digest[:12]}")
 
 
 def pins(resource: Resource) -> tuple[str, ...]:

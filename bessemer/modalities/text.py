@@ -112,8 +112,7 @@ def text(config: Text) -> Modality:
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
         tokenizer.no_truncation()  # a file that others wrote may pad every text to one length, as words that count
         tokenizer.no_padding()
-        longest = _longest(config)
-        info = tokens.info_of(tokenizer, f"column '{column.name}'", longest)
+        info = tokens.info_of(tokenizer, f"column '{column.name}'", _longest(config))
 
         cut = tokens.encoder(tokenizer)
 
@@ -136,7 +135,7 @@ def text(config: Text) -> Modality:
 
         washes = config.html == "strip" or config.mend or bool(config.scrub)
 
-        return Codec(encode=encode, collate=lambda stored, limit: pairs.collated(stored, limit or longest, info),
+        return Codec(encode=encode, collate=lambda stored, limit: pairs.collated(stored, limit or info["max_length"], info),
                      length="ids", info=info, tidy=slow if washes else lambda texts: tidied(texts, config.unicode_form, slow),
                      ids=_memo.remembered(tokenizer, lambda texts: tokens.ids_of(tokenizer, texts)), firsts=firsts)
 
