@@ -53,6 +53,9 @@ def expand(path: str | tuple[str, ...]) -> tuple[Path, ...]:
     """Return the files that a path, several, or patterns with `*` name, each pattern's in order of name."""
     found: list[Path] = []
     for entry in (path,) if isinstance(path, str) else path:
+        if "://" in entry:
+            raise UserError(f"'{entry}' is an address, and this reads files of this machine alone; copy it here, or read tables by the "
+                            "stage 'stream' with the source {kind: files, path: …}")
         if any(sign in entry for sign in "*?[") and not Path(entry).exists():
             matches = sorted(Path(item) for item in glob.glob(entry, recursive=True) if Path(item).is_file())
             if not matches:

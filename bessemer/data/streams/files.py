@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from bessemer.data.rows import expand
 from bessemer.data.streams import Place
 from bessemer.data.streams._batches import batch_rows
 from bessemer.data.streams._copy import make_copy, read_batch, read_copy
+from bessemer.data.streams._stores import File, elsewhere
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,49 +50,6 @@ class Files(Config):
         return tuple(file.path if file.system is None else f"{file.name} {file.stamp()}" for file in _listed(self))
 
 
-@dataclass(frozen=True)
-class _File:
-    """One file, here or elsewhere.
-
-    Attributes:
-        name: as a person writes it.
-        path: here, or its path in the system.
-        system: of fsspec; None for a file here.
-    """
-
-    name: str
-    path: Path
-    system: Any = None
-
-    def stamp(self) -> str:
-        """Return what changes when the file is written again; one that is gone is a UserError."""
-        try:
-            if self.system is None:
-                info = self.path.stat()
-                return f"{info.st_size} {info.st_mtime_ns}"
-            found = self.system.info(self.name_there)
-        except OSError:
-            raise UserError(f"'{self.name}' was there and is gone, or cannot be reached; put it back and run again") from None
-        return " ".join(str(found[key]) for key in ("size", "ETag", "mtime", "LastModified", "created") if found.get(key) is not None)
-
-    @property
-    def name_there(self) -> str:
-        """Return the path as the system knows it."""
-        return self.path.as_posix() if self.system is None else str(self.system._strip_protocol(self.name))
-
-    @contextmanager
-    def open(self) -> Iterator[Any]:
-        """Open for reading; a file that is no such file, or is damaged, is a UserError that names it."""
-        import pyarrow as pa
-
-        try:
-            with pa.OSFile(str(self.path), "rb") if self.system is None else self.system.open(self.name_there, "rb") as source:
-                yield source
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, EOFError, OSError) as error:
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"'{self.name}' is damaged, cut off or not of its kind ({why}); was it copied whole? Get it again") from None
-
-
 @dataclass
 class _Part:
     """One file as blocks.
@@ -104,7 +61,7 @@ class _Part:
         schema: column -> its type, for the check that files agree; of CSV every column is of any type.
     """
 
-    file: _File
+    file: File
     rows: list[int]
     rejected: list[int]
     read: Callable[[int, int, tuple[str, ...] | None], Chunk]
@@ -139,44 +96,19 @@ def files(config: Files, place: Place) -> RowStream:
 
 # ---- which files ----
 
-def _listed(config: Files) -> list[_File]:
-    found: list[_File] = []
+def _listed(config: Files) -> list[File]:
+    found: list[File] = []
     for entry in (config.path,) if isinstance(config.path, str) else config.path:
         if "://" in entry:
-            found += _elsewhere(entry)
+            found += elsewhere(entry)
         else:
-            found += [_File(str(path), path) for path in expand(entry)]
+            found += [File(str(path), path) for path in expand(entry)]
     if not found:
         raise UserError("a stream has an empty list of paths; name at least one file")
     return found
 
 
-def _elsewhere(address: str) -> list[_File]:
-    """Return the files that an address, or a pattern of them, names."""
-    scheme = address.partition("://")[0]
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise UserError(f"reading '{address}' needs the package fsspec; install it: pip install fsspec") from None
-    try:
-        system, path = url_to_fs(address)
-        names = sorted(system.glob(path)) if any(sign in path for sign in "*?[") else [path]
-        missing = [name for name in names if not system.isfile(name)]
-    except ImportError as error:
-        raise UserError(f"reading '{address}' needs one more package ({error})") from None
-    except ValueError:
-        from fsspec.registry import known_implementations
-
-        raise UserError(f"'{address}': nothing is known of '{scheme}://'{nearest(scheme, known_implementations)}") from None
-    except OSError as error:
-        raise UserError(f"'{address}' cannot be reached ({str(error).splitlines()[0]})") from None
-    if not names or missing:
-        raise UserError(f"no file matches '{address}'" if not names else f"there is no file '{system.unstrip_protocol(missing[0])}'; "
-                        "correct the path in the recipe")
-    return [_File(system.unstrip_protocol(name), Path(name), system) for name in names]
-
-
-def _format(file: _File, config: Files) -> str:
+def _format(file: File, config: Files) -> str:
     if config.format != "auto":
         return config.format
     suffix = Path(file.name).suffix.lower()
@@ -185,10 +117,12 @@ def _format(file: _File, config: Files) -> str:
     return SUFFIXES[suffix]
 
 
-def _part(file: _File, index: int, config: Files, place: Place) -> _Part:
+def _part(file: File, index: int, config: Files, place: Place) -> _Part:
     kind = _format(file, config)
     if kind == "csv":
         return _copied(file, place, index, lambda: _csv_chunks(file, config, place), {})
+    if file.whole():
+        return _copied(file, place, index, lambda: _fetched_chunks(file, kind, place), {})
     opened = _parquet(file) if kind == "parquet" else _arrow(file)
     wanted = _wanted(opened, place)
     if max(opened.sizes(wanted), default=0) <= LARGEST:
@@ -206,7 +140,7 @@ def _wanted(opened: _Opened, place: Place) -> list[str]:
     return list(place.columns if place.columns is not None else opened.schema)
 
 
-def _copied(file: _File, place: Place, index: int, chunks: Callable[[], Iterator[Chunk]], schema: dict[str, Any]) -> _Part:
+def _copied(file: File, place: Place, index: int, chunks: Callable[[], Iterator[Chunk]], schema: dict[str, Any]) -> _Part:
     folder = place.folder / f"{index:05d}"
     blocks = make_copy(folder, chunks(), place.numbers, place.limit)
     if not schema:
@@ -216,15 +150,22 @@ def _copied(file: _File, place: Place, index: int, chunks: Callable[[], Iterator
                  lambda block, first, columns: read_copy(folder, block, columns), schema)
 
 
-def _csv_chunks(file: _File, config: Files, place: Place) -> Iterator[Chunk]:
+def _csv_chunks(file: File, config: Files, place: Place) -> Iterator[Chunk]:
     from bessemer.data.sources.csv import Csv, source
 
     with tempfile.TemporaryDirectory(dir=_made(place.folder)) as folder:
         path = file.path
         if file.system is not None:
-            path = Path(folder) / Path(file.name).name
-            file.system.get_file(file.name_there, str(path))
+            path = file.fetched(Path(folder))
         yield from source(Csv(path=str(path), delimiter=config.delimiter, columns=place.columns)).read()
+
+
+def _fetched_chunks(file: File, kind: str, place: Place) -> Iterator[Chunk]:
+    """Yield the rows of a file that its store gives from the beginning only."""
+    with tempfile.TemporaryDirectory(dir=_made(place.folder)) as folder:
+        here = File(file.name, file.fetched(Path(folder)))
+        opened = _parquet(here) if kind == "parquet" else _arrow(here)
+        yield from opened.chunks(_wanted(opened, place))
 
 
 def _made(folder: Path) -> Path:
@@ -246,7 +187,7 @@ class _Opened:
         stamp: of the file when it was opened.
     """
 
-    file: _File
+    file: File
     schema: dict[str, Any]
     rows: list[int]
     sizes: Callable[[list[str]], list[int]]
@@ -266,7 +207,7 @@ def _direct(opened: _Opened, block: int, first: int, columns: tuple[str, ...] | 
     return Chunk(table, np.arange(first + 1, first + 1 + len(table), dtype=np.int64))
 
 
-def _parquet(file: _File) -> _Opened:
+def _parquet(file: File) -> _Opened:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -302,7 +243,7 @@ def _parquet(file: _File) -> _Opened:
     return _Opened(file, {entry.name: entry.type for entry in schema}, rows, sizes, block, chunks, stamp)
 
 
-def _arrow(file: _File) -> _Opened:
+def _arrow(file: File) -> _Opened:
     import numpy as np
     import pyarrow as pa
 
