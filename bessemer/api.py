@@ -169,7 +169,7 @@ class Model:
         """Score labelled rows (as in `predict`, or a file): every metric with its 95% interval; of several targets a mapping.
 
         Rows that cannot be predicted, or whose label is unknown or no number, are left out: `left_out` counts them by reason and names
-        the first. None that can be scored is a UserError.
+        the first. None that can be scored is a UserError. Of several targets those are scored whose columns are there.
         """
         from bessemer.evaluate._truths import scorable
         from bessemer.evaluate.score import score
@@ -181,7 +181,7 @@ class Model:
             left_out = {**left_out, "rows": left_out["rows"] + unread.total(), "reasons": {**left_out["reasons"], **unread}}
         answers = self._predictor.predict(self.table(table))
         found: dict[str, Any] = self._one({target: {**score(truths[target], answer, seed), "left_out": left_out}
-                                           for target, answer in answers.items()})
+                                           for target, answer in answers.items() if target in truths})
         return found
 
     def _one(self, found: dict[str, Any]) -> Any:

@@ -272,7 +272,9 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
         if sheet["unlabelled"]:
             what = {"label": "label", "number": "number"}.get(sheet["kind"], "labels")
             console.err.print(f"{sheet['unlabelled']} rows have no {what} in '{target}' and are not scored", markup=False)
-    left_out = (found if len(model.targets) == 1 else found[model.targets[0]])["left_out"]
+    left_out = (found if len(model.targets) == 1 else next(iter(found.values())))["left_out"]
+    if left_out["targets"]:
+        console.err.print(f"the file has no column {', '.join(left_out['targets'])}, so that is not scored", markup=False)
     if left_out["rows"]:
         why = "; ".join(f"{count:,} {reason}" for reason, count in list(left_out["reasons"].items())[:5])
         console.err.print(f"{left_out['rows']:,} rows are left out: {why} ({left_out['first']})", markup=False)

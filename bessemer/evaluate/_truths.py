@@ -17,7 +17,7 @@ UNKNOWN = "a label that the model does not know"
 
 
 def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, Any]]:
-    """Return the rows that can be scored, each target's truth as metrics take it, and what was left out.
+    """Return the rows that can be scored, the truth of each target that they hold as metrics take it, and what was left out.
 
     Args:
         schema: of the model.
@@ -26,7 +26,7 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
         problems: why a row cannot be predicted, null where it can.
 
     Raises:
-        UserError: a target's column is missing, or no row can be scored.
+        UserError: no target's column is there, or no row can be scored.
     """
     import numpy as np
     import pyarrow as pa
@@ -35,22 +35,25 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
     from bessemer.data.columns import OneType
 
     why, cleans = problems, {}
-    for column in schema.by_role(Role.TARGET):
-        if column.name not in table.column_names:
-            raise UserError(f"the data have no column '{column.name}', which holds what is to be predicted"
-                            f"{nearest(column.name, table.column_names)}")
+    targets = [column for column in schema.by_role(Role.TARGET) if column.name in table.column_names]
+    if not targets:
+        name = schema.by_role(Role.TARGET)[0].name
+        raise UserError(f"the data have no column '{name}', which holds what is to be predicted{nearest(name, table.column_names)}")
+    for column in targets:
         raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
         cleans[column.name], strange = _clean(column, raw)
         why = pc.coalesce(why, pc.binary_join_element_wise(column.name, strange, ": "))
     why = _unfit(schema, table, cleans, why)
+    missing = [column.name for column in schema.by_role(Role.TARGET) if column not in targets]
     good = why.is_null()
-    left_out = {"rows": len(why) - why.null_count, "reasons": dict(Counter(why.drop_null().to_pylist()).most_common()), "first": ""}
+    left_out = {"rows": len(why) - why.null_count, "reasons": dict(Counter(why.drop_null().to_pylist()).most_common()), "first": "",
+                "targets": missing}
     if left_out["rows"]:
         row = pc.index(why.is_valid(), True).as_py()
         left_out["first"] = _told(schema, table, row, why[row].as_py())
         if left_out["rows"] == len(why):
             raise UserError(f"none of the {len(why)} rows can be scored; {left_out['first']}")
-    truths = {column.name: _encoded(column, pc.filter(cleans[column.name], good), folder) for column in schema.by_role(Role.TARGET)}
+    truths = {column.name: _encoded(column, pc.filter(cleans[column.name], good), folder) for column in targets}
     return table.filter(pa.chunked_array([good])), truths, left_out
 
 
@@ -63,7 +66,7 @@ def _unfit(schema: Schema, table: pa.Table, cleans: dict[str, pa.Array], why: pa
 
     for column in schema.by_role(Role.TARGET):
         misfit = modality_of(column).misfit
-        if misfit is not None:
+        if misfit is not None and column.name in cleans:
             text = schema.only(Role.INPUT, "text")
             read = modality_of(text).clean(texts(table.column(text.name)))[0]
             why = pc.coalesce(why, pc.binary_join_element_wise(column.name, misfit(cleans[column.name], read), ": "))

@@ -189,7 +189,7 @@ def test_rows_that_cannot_be_scored_are_left_out_and_counted(trained: Path) -> N
     scored = model.evaluate({**columns, "rooms": ["1", "2", "many", "3"], "price": ["1", "dear", "2", "3"]})
     assert scored["rows"] == 2 and scored["left_out"] == {
         "rows": 2, "reasons": {"price: no number": 1, "rooms: no number": 1},
-        "first": "row 2: the column 'price', which is to be predicted, holds 'dear' (no number)"}
+        "first": "row 2: the column 'price', which is to be predicted, holds 'dear' (no number)", "targets": []}
     rest = {name: [values[0], values[3]] for name, values in columns.items()}
     alone = model.evaluate({**rest, "rooms": ["1", "3"], "price": ["1", "3"]})
     assert alone["metrics"] == scored["metrics"] and not alone["left_out"]["rows"]
