@@ -106,7 +106,7 @@ class Knots:
             found_N *= self.slope.take(at_N, mode="clip")
             found_N += self.y.take(at_N, mode="clip")
         if len(beyond):
-            at, given = at_N[beyond], x_N[beyond]
+            at, given = np.minimum(at_N[beyond], len(self.slope) - 1), x_N[beyond]  # infinity lies behind the last segment
             last = np.minimum(np.maximum(given, low), high)
             far = (last - self.x[at]) * self.slope[at] + self.y[at] + (given - last) * self.tail
             found_N[beyond] = np.minimum(np.maximum(far, -limit), limit)

@@ -56,6 +56,14 @@ def test_one_value_and_many_have_the_same_bits(name: str, limit: float) -> None:
     assert np.allclose(whole[inner], np.clip(np.interp(x[inner], found.x, found.y), -limit, limit), atol=1e-6)
 
 
+def test_infinity_is_at_the_limit_alone_and_among_many() -> None:
+    """Cleaning rejects it, but a codec that is asked all the same answers."""
+    found = knots("normal")
+    x = np.concatenate([[np.inf, -np.inf], COLUMNS["normal"]])
+    for values in (x, x[:2]):
+        assert found.apply(values, 10.0)[:2].tolist() == [10.0, -10.0]
+
+
 def test_grids_of_each_kind_are_chosen() -> None:
     grids = {name: knots(name).grid for name in COLUMNS}
     assert grids["heavy"].scale > 0 and not any(grids[name].scale for name in ("normal", "skewed", "skewed down", "uniform", "years"))
