@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.artifact import MANIFEST
+from bessemer.core.artifact import MANIFEST, TIMINGS
 from bessemer.core.errors import UserError
 from bessemer.core.events import Events
 from bessemer.core.recipe import make_recipe
@@ -133,7 +134,8 @@ def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
         hunt.execute(recipe)
         model = hunt.folder(recipe) / f"rung-{rung}"
         score = hunt.yard.quality(hunt.yard.answers(Place(model)))
-        rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung)})
+        rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung),
+                      "training_seconds": json.loads((model / TIMINGS).read_text(encoding="utf-8"))["seconds"]})
         reason = "" if rung == RUNGS or hunt.rehearsal else _hopeless(hunt, settings, rungs[-1], before)
         if reason:
             return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
@@ -193,8 +195,8 @@ def _no_time(hunt: Hunt, settings: Settings, rungs: Sequence[dict[str, Any]], fo
     if hunt.rehearsal or done.is_file():  # trained before a kill, or by another search
         return ""
     rows = [_rows(hunt, settings, number) for number in range(1, RUNGS + 1)]
-    if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:
-        seconds = rungs[-1]["seconds"] * rows[rung - 1] / rows[rung - 2]
+    if rungs and rungs[-1]["seconds"] > LEAST_SECONDS:  # what was cut and scored beside the training is not done again
+        seconds = rungs[-1]["training_seconds"] * rows[rung - 1] / rows[rung - 2]
     else:
         seconds = forecast * (sum(rows) if rung == 1 else rows[rung - 1]) / rows[0]
     if FORECAST * seconds <= hunt.left:
