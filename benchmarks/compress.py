@@ -215,7 +215,12 @@ def _budgets(known: Mapping[str, Any]) -> list[str]:
                  f"{amount['torch float32'] / amount['chosen']:.1f}", f"{timed['1']['median_ms']:.2f} ({timed['1']['p95_ms']:.2f})",
                  _times(timed["1"]["ratio"]), _times(timed["16"]["ratio"]), f"{beside:.2f}", _drop(item["test"]["chosen"]))
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+    found = [item for key, item in known.items() if key.startswith("budget ")]
+    if not found:
+        return []
+    minutes = ", ".join(f"{item['front']['minutes']:g}" for item in found)
+    return [*lines, "", f"{found[0]['rows']:,} test rows, seed 0. Searches of {minutes} minutes, which chose on {found[0]['front']['rows']:,} "
+            "validation rows.", ""]
 
 
 def _ablation(known: Mapping[str, Any]) -> list[str]:
