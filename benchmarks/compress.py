@@ -219,8 +219,8 @@ def _budgets(known: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     minutes = ", ".join(f"{item['front']['minutes']:g}" for item in found)
-    return [*lines, "", f"{found[0]['rows']:,} test rows, seed 0. Searches of {minutes} minutes, which chose on {found[0]['front']['rows']:,} "
-            "validation rows.", ""]
+    return [*lines, "", f"{found[0]['rows']:,} test rows, seed 0. Searches of {minutes} minutes, which chose on "
+            f"{found[0]['front']['rows']:,} validation rows.", ""]
 
 
 def _ablation(known: Mapping[str, Any]) -> list[str]:

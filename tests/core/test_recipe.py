@@ -145,6 +145,7 @@ def test_each_wrong_key_is_named(found, said):
 
 
 def test_a_stage_that_another_takes_by_default_is_said_to_be_so():
-    with pytest.raises(UserError, match="there is no stage 'compress' and no folder of that name, which 'export' takes where the recipe does "
-                                        "not say otherwise; add the stage, or name another with compressed"):
+    said = ("there is no stage 'compress' and no folder of that name, which 'export' takes where the recipe does not say otherwise; add "
+            "the stage, or name another with compressed")
+    with pytest.raises(UserError, match=said):
         make_recipe(stages(finetune={"model": {"kind": "bert"}}, evaluate={}, export={"scores": "evaluate"}), "r.yaml").order()
