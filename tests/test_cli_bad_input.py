@@ -66,7 +66,7 @@ def test_listed_label_that_no_row_has(bessemer: Command, here: Path) -> None:
     ({"split": {"kind": "stratifid"}}, "there is no 'stratifid' among the data/splits; did you mean 'stratified'?"),
     ({"limit": "many"}, "'limit': input should be a valid integer"),
     ({"duplicates": "drop"}, "'duplicates': input should be 'remove' or 'keep', not 'drop'"),
-    ({"inputs": {"text": {"kind": "text", "max_length": 4}}}, "'max_length': input should be greater than or equal to 8, not 4"),
+    ({"inputs": {"text": {"kind": "text", "max_length": 4}}}, "'max_length': expected a number greater than or equal to 8 or 'auto'"),
     ({"sources": []}, "'sources'"),
     ({"targets": {"text": {"kind": "category"}}}, "the column 'text' is an input and a target"),
 ])

@@ -129,7 +129,8 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     rest = [item for item in found[1:] if item not in union]
     more = f" (and {len(rest)} more: {', '.join(dict.fromkeys(_key(item) for item in rest))})" if rest else ""
     if len(union) > 1 and not isinstance(first.get("input"), dict):  # a value that fits none of several kinds
-        kinds = [item["msg"].removeprefix("Input should be ").split(", ")[0] for item in union]
+        plain = (item["msg"].removeprefix("Input should be ").split(", ")[0] for item in union)
+        kinds = [re.sub("^(greater|less) than", r"a number \1 than", said) for said in plain]
         return UserError(f"{where}: '{'.'.join(path[:-1])}': expected {' or '.join(dict.fromkeys(kinds))}, not {first['input']!r}{more}")
     key = _key(first)
     if first["type"] == "extra_forbidden":
