@@ -69,7 +69,6 @@ class EarlyExits(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return the logits of every exit, the network's own end last [E + 1, B, C]; inputs int64 [B, L]."""
-        found: list[Tensor] = []
         with torch.no_grad():
             hidden_BLD = self.network.bert.embeddings(input_ids, token_type_ids)
             mask_B11L = attention_mask.bool()[:, None, None, :]
@@ -100,8 +99,6 @@ class Segment(nn.Module):
         self.layer = nn.ModuleList(network.bert.encoder.layer[start:stop])
         self.last = place == len(whole.layers)
         self.leave = Exit(network) if self.last else whole.exits[place]
-        if self.last:
-            self.leave.eval()
 
     def forward(self, hidden: Tensor | None = None, attention_mask: Tensor | None = None, input_ids: Tensor | None = None,
                 token_type_ids: Tensor | None = None) -> Any:

@@ -101,8 +101,6 @@ def _network(config: EarlyExit, folder: Path, run: RunContext) -> EarlyExits:
 
 def _train(config: EarlyExit, network: EarlyExits, spec: TaskSpec, data: Path, where: tuple[Path, RunContext]) -> dict[str, Any]:
     """Train the exits by the labels and the network's own end; the weights that are best on the validation rows stay."""
-    import torch
-
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
 
@@ -116,7 +114,6 @@ def _train(config: EarlyExit, network: EarlyExits, spec: TaskSpec, data: Path, w
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metric == "accuracy"), validation_part=part,
               train_part=learning.train_part(run))
     facts = learning.train(job, out)
-    assert isinstance(network, torch.nn.Module)
     network.eval()
     return facts
 
