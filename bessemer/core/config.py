@@ -125,10 +125,10 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     found = error.errors(include_url=False)
     first = found[0]
     path = [str(part) for part in first["loc"]]
-    union = [item for item in found if len(path) > 1 and item["loc"][:-1] == first["loc"][:-1] and item.get("input") is first.get("input")]
-    rest = [item for item in found[1:] if item not in union]
+    union = [item for item in found if len(path) > 1 and item["loc"][:-1] == first["loc"][:-1] and _is_kind(item["loc"][-1])]
+    rest = [item for item in found[1:] if first not in union or item not in union]
     more = f" (and {len(rest)} more: {', '.join(dict.fromkeys(_key(item) for item in rest))})" if rest else ""
-    if len(union) > 1 and not isinstance(first.get("input"), dict):  # a value that fits none of several kinds
+    if first in union and len(union) > 1 and not isinstance(first.get("input"), dict):  # a value that fits none of several kinds
         plain = (item["msg"].removeprefix("Input should be ").split(", ")[0] for item in union)
         kinds = [re.sub("^(greater|less) than", r"a number \1 than", said) for said in plain]
         return UserError(f"{where}: '{'.'.join(path[:-1])}': expected {' or '.join(dict.fromkeys(kinds))}, not {first['input']!r}{more}")
@@ -149,6 +149,11 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     if message.startswith(f"{key}.") or not path:  # what is said of several keys together names them itself
         return UserError(f"{where}: {message}{more}")
     return UserError(f"{where}: '{key}': {message}{shown}{more}")
+
+
+def _is_kind(part: Any) -> bool:
+    """Tell whether a part of a place is one of the kinds that a value may be of, as pydantic names them, and no key."""
+    return isinstance(part, str) and (part in ("bool", "int", "float", "str", "none") or not part.isidentifier())
 
 
 def _key(found: Mapping[str, Any]) -> str:

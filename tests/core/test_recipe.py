@@ -137,6 +137,7 @@ def stages(**more):
 
 @pytest.mark.parametrize(("found", "said"), [
     ({"finetune": {"init": "prepare", "bf16": "maybe"}}, "'stages.finetune.bf16': expected a valid boolean or 'auto', not 'maybe'"),
+    ({"finetune": {"init": "prepare", "learning_rate": "x", "momentum": "x"}}, "(and 1 more: stages.finetune.momentum)"),
     ({"finetune": {"init": "prepare", "learning_rate": -1, "momentum": "x"}}, "(and 1 more: stages.finetune.momentum)")])
 def test_each_wrong_key_is_named(found, said):
     with pytest.raises(UserError) as error:
