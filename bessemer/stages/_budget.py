@@ -209,7 +209,12 @@ def taught(hunt: Hunt) -> Training:
 
 
 def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
-    """Look at smaller networks until the time, the trials or the space are at their end."""
+    """Look at smaller networks until the time, the trials or the space are at their end.
+
+    Once a network of each family was looked at, and none meets the budget, one is trained for a pair.
+    """
+    from bessemer.stages._budget_pairs import train_seconds
+
     search = hunt.config.search
     assert search is not None
     first = first_of(space)
@@ -230,8 +235,10 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             record = examine(hunt, settings)
             repeats += record["id"] in seen
             progress.advance(record["id"] not in seen)
-            seen.add(record["id"])
             proposer.tell(ticket, _costs(hunt, record))
+            if record["id"] not in seen and len(seen) + 1 == len(space):
+                train_seconds(hunt, space)
+            seen.add(record["id"])
 
 
 def _known(hunt: Hunt, settings: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.search.front import SLACK, Choice, Limits, choose, pareto
 from bessemer.stages._budget_measure import Place, in_turn
-from bessemer.stages._budget_try import Hunt, point_of
+from bessemer.stages._budget_try import SECOND, Hunt, point_of
 
 if TYPE_CHECKING:
     from bessemer.core.forms import Form
@@ -97,7 +97,7 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
                       **{name: item[name] for name in KEPT if name in item}, "front": kept[index],
                       "fits": not hunt.limits.over(points[index]), "chosen": index == choice.index})
     for record in hunt.journal.records.values():
-        if record.get("settings") and not record["forms"]:
+        if record.get("settings") and not record["forms"] and f"{SECOND}{record['id']}" not in hunt.journal:
             before = record.get("before") or record
             rungs = record.get("rungs") or [{}]
             shown.append({"name": record["label"], "status": record["status"], "reason": record["reason"], "settings": record["settings"],

@@ -1,9 +1,13 @@
-"""Pairs of forms in a search: a fast form answers, a slower one where the first is unsure. No training: answers are known already."""
+"""Pairs of forms in a search: a fast form answers, a slower one where the first is unsure.
+
+Pairs of what was measured need no training: answers are known already. Where a budget is too fast for all but the fastest networks, one
+that is too slow alone is trained for the rows that those are unsure of.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,15 @@ from bessemer.core.pick import make
 from bessemer.search.front import MB
 from bessemer.stages._budget_deliver import candidates, copy_weights, place_of
 from bessemer.stages._budget_measure import Place
-from bessemer.stages._budget_try import Hunt, attempt, measured
+from bessemer.stages._budget_space import Settings, label, ladder
+from bessemer.stages._budget_try import Hunt, attempt, cost_untrained, measured, point_of, train_for_pair
 
 CASCADE = "cascade"
 TRIED = 3
 FASTER = 0.5
 SURE = 0.3
+NEARLY = 0.005
+"""A slow form may lose so much more than the budget: the pair is then the nearest to it."""
 
 
 def pair_up(hunt: Hunt) -> None:
@@ -27,9 +34,7 @@ def pair_up(hunt: Hunt) -> None:
     A fast form that loses too much is set before one that meets the quality. How sure the first must be is the lowest probability at which
     the rows that stop there lose no more than the budget still allows. Only for one target that is a label.
     """
-    search = hunt.config.search
-    labels = [answer.kind == "label" for answer in hunt.yard.reference.values()]
-    if search is None or not search.cascades or labels != [True] or CASCADE not in registry.plugins("predictors"):
+    if not pairable(hunt):
         return
     for expected, cheap, dear, threshold in promising(hunt, candidates(hunt))[:TRIED]:
         about = {"label": f"pair: {cheap['name']}, where unsure {dear['name']}", "settings": {"family": CASCADE}}
@@ -39,30 +44,94 @@ def pair_up(hunt: Hunt) -> None:
             "forms": [_measured(hunt, pair, sure)]})
 
 
+def pairable(hunt: Hunt) -> bool:
+    """Tell whether the recipe asks for pairs and the answers allow them: one target that is a label."""
+    search = hunt.config.search
+    labels = [answer.kind == "label" for answer in hunt.yard.reference.values()]
+    return search is not None and search.cascades and labels == [True] and CASCADE in registry.plugins("predictors")
+
+
+def train_seconds(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
+    """Train one network that is too slow for the budget alone, for the rows that the fast ones are unsure of.
+
+    Only where no candidate meets the budget yet and some form is fast enough. How slow the second may be follows from the share of rows
+    that would go on to it, judged with the trained network in its place. Of the networks within that the slowest is trained, for the
+    slower ones lose less.
+    """
+    listed = candidates(hunt)
+    if not pairable(hunt) or hunt.limits.latency_ms is None or any(not hunt.limits.over(point_of(item)) for item in listed):
+        return
+    room = max((_room(hunt, item) for item in listed), default=0.0)
+    found = [(costs["latency_ms"], settings) for settings, costs in _untrained(hunt, ladder(space)) if costs["latency_ms"] <= room]
+    if found:
+        settings = max(found, key=lambda item: item[0])[1]
+        hunt.run.note(f"{label(settings)}: too slow for the budget alone; it is trained for the rows that a faster one is unsure of")
+        train_for_pair(hunt, settings)
+
+
+def _room(hunt: Hunt, cheap: dict[str, Any]) -> float:
+    """Return the milliseconds that a second form may take so that a row takes no longer than the budget's, in the mean."""
+    from bessemer.measure.cascade import NEVER, calibrate_cascade
+
+    limit, (target, truth) = hunt.limits.latency_ms or 0.0, next(iter(hunt.yard.truths.items()))
+    if cheap["latency_ms"] >= limit:
+        return 0.0
+    first = hunt.yard.answers(place_of(cheap))[target].values
+    threshold = calibrate_cascade(first, hunt.yard.reference[target].values, truth, hunt.limits.accuracy_drop)
+    on = float((first.max(axis=1) < threshold).mean())
+    room: float = (limit - cheap["latency_ms"]) / max(on, 1e-3)
+    return 0.0 if threshold >= NEVER else room
+
+
+def _untrained(hunt: Hunt, settings: Sequence[Settings]) -> Iterable[tuple[Settings, dict[str, Any]]]:
+    """Yield the settings whose untrained networks are over the budget's latency and over nothing else, with what they cost."""
+    for item in settings:
+        costs = cost_untrained(hunt, item)
+        if costs.get("over") == ["latency_ms"]:
+            yield item, costs
+
+
 def promising(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any], dict[str, Any], float]]:
-    """Return (expected milliseconds of a row, fast, slow, threshold), the fastest first: pairs that beat the slow one alone."""
+    """Return (expected milliseconds of a row, fast, slow, threshold): pairs that beat the slow one alone.
+
+    First the fastest pair of each slow form, those within the budget's latency before the others.
+    """
+    found = [pair for dear in _good(hunt, listed) for pair in _with(hunt, dear, listed)]
+    limit = hunt.limits.latency_ms
+    found.sort(key=lambda item: item[0])
+    firsts = {str(place_of(dear)): index for index, (_, _, dear, _) in reversed(list(enumerate(found)))}.values()
+    order = sorted((limit is not None and pair[0] > limit, index not in firsts, index) for index, pair in enumerate(found))
+    return [found[index] for *_, index in order]
+
+
+def _good(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the fastest forms that meet the quality, or nearly do, and leave room for another form within the budget's size."""
+    least = min((item["size_bytes"] for item in listed), default=0)
+    fitting = [item for item in listed if hunt.limits.size_mb is None or (item["size_bytes"] + least) / MB <= hunt.limits.size_mb]
+    allowed = hunt.limits.accuracy_drop
+    meeting = sorted((item for item in fitting if item["drop"]["value"] <= allowed), key=lambda item: item["latency_ms"])[:TRIED]
+    near = sorted((item for item in fitting if allowed < item["drop"]["value"] <= allowed + NEARLY), key=lambda item: item["latency_ms"])
+    return meeting + near[:TRIED - len(meeting) if meeting else TRIED]
+
+
+def _with(hunt: Hunt, dear: dict[str, Any], listed: Sequence[dict[str, Any]]) -> list[tuple[float, dict[str, Any], dict[str, Any], float]]:
+    """Return the pairs of one slow form with each form that is fast enough beside it."""
     from bessemer.measure.cascade import NEVER, calibrate_cascade
 
     target, truth = next(iter(hunt.yard.truths.items()))
-    allowed = hunt.limits.accuracy_drop
-    good = sorted((item for item in listed if item["drop"]["value"] <= allowed), key=lambda item: item["latency_ms"])[:TRIED]
     found = []
-    for dear in good:
-        for cheap in listed:
-            both = (cheap["size_bytes"] + dear["size_bytes"]) / MB
-            late = cheap["latency_ms"] > FASTER * dear["latency_ms"] or cheap["drop"]["value"] > SURE
-            alone = any((Path(item["folder"]) / "heads.json").is_file() for item in (cheap, dear))
-            if late or alone or (hunt.limits.size_mb is not None and both > hunt.limits.size_mb):
-                continue
-            first, second = (hunt.yard.answers(place_of(item))[target].values for item in (cheap, dear))
-            threshold = calibrate_cascade(first, second, truth, max(0.0, allowed - dear["drop"]["value"]))
-            if threshold >= NEVER:
-                continue
-            on = float((first.max(axis=1) < threshold).mean())
-            expected = cheap["latency_ms"] + on * dear["latency_ms"]
-            if expected < dear["latency_ms"]:
-                found.append((expected, cheap, dear, threshold))
-    return sorted(found, key=lambda item: item[0])
+    for cheap in listed:
+        both = (cheap["size_bytes"] + dear["size_bytes"]) / MB
+        late = cheap["latency_ms"] > FASTER * dear["latency_ms"] or cheap["drop"]["value"] > SURE
+        alone = any((Path(item["folder"]) / "heads.json").is_file() for item in (cheap, dear))
+        if late or alone or (hunt.limits.size_mb is not None and both > hunt.limits.size_mb):
+            continue
+        first, second = (hunt.yard.answers(place_of(item))[target].values for item in (cheap, dear))
+        threshold = calibrate_cascade(first, second, truth, max(0.0, hunt.limits.accuracy_drop - dear["drop"]["value"]))
+        expected = cheap["latency_ms"] + float((first.max(axis=1) < threshold).mean()) * dear["latency_ms"]
+        if threshold < NEVER and expected < dear["latency_ms"]:
+            found.append((expected, cheap, dear, threshold))
+    return found
 
 
 def _measured(hunt: Hunt, pair: tuple[dict[str, Any], dict[str, Any]], threshold: float) -> dict[str, Any]:

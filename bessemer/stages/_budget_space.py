@@ -131,6 +131,19 @@ def first_of(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str,
     return [*middle, *(item for item in least if item not in middle)]
 
 
+def ladder(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
+    """Return, of each family, networks from strong to small: its middling one, one with each setting one step less, its smallest.
+
+    >>> ladder({"ngrams": {"buckets": [200, 50, 600], "min_count": [1, 2]}})[1:]
+    [{'family': 'ngrams', 'buckets': 50, 'min_count': 2}, {'family': 'ngrams', 'buckets': 50, 'min_count': 1}]
+    """
+    second = [{"family": family, **{name: values[min(1, len(values) - 1)] for name, values in parameters.items()}}
+              for family, parameters in space.items()]
+    found = [*first_of(space), *second]
+    order = list(space)
+    return sorted((item for index, item in enumerate(found) if item not in found[:index]), key=lambda item: order.index(item["family"]))
+
+
 def _whole(settings: Settings) -> bool:
     """Return whether settings would cut nothing."""
     return settings["family"] == "slim" and all(value is None for name, value in settings.items() if name != "family")

@@ -30,6 +30,8 @@ LEAST_GAIN = 0.01
 FORECAST = 1.2
 REHEARSED = 1 << 20
 PARTS, SHARE = (1.0, 0.5, 0.25), 0.6
+SECOND = "second-"
+"""With it begin the records of networks that were trained for a pair; under its own name such a network was dropped."""
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
 
 
@@ -119,10 +121,31 @@ def examine(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     return attempt(hunt, short(settings), about, lambda: _network(hunt, settings))
 
 
+def train_for_pair(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    """Return the record of a network that is over the budget's latency alone, and is trained all the same: the second of a pair."""
+    about = {"label": label(settings), "settings": dict(settings)}
+    costs = {name: value for name, value in cost_untrained(hunt, settings).items() if name in ("size_bytes", "latency_ms")}
+    return attempt(hunt, f"{SECOND}{short(settings)}", about, lambda: _trained(hunt, settings, costs))
+
+
+def cost_untrained(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    """Return what an untrained network of these settings costs, from the journal where it was measured; empty where it cannot be made."""
+    known = hunt.journal[short(settings)] if short(settings) in hunt.journal else {}
+    if "size_bytes" in known or known.get("before"):
+        return dict(known.get("before") or known)
+    about = {"label": label(settings), "settings": None}
+    return attempt(hunt, f"cost-{short(settings)}", about, lambda: {"status": "finished", **_before(hunt, settings)})
+
+
 def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     before = {} if hunt.rehearsal else _before(hunt, settings)
     if before.get("reason"):
         return {"status": "dropped", **before}
+    return _trained(hunt, settings, before)
+
+
+def _trained(hunt: Hunt, settings: Settings, before: dict[str, Any]) -> dict[str, Any]:
+    """Train a network rung by rung and measure its forms."""
     rungs: list[dict[str, Any]] = []
     hunt, forecast = _affordable(hunt, settings)
     for rung in range(1, RUNGS + 1):
@@ -159,7 +182,7 @@ def _before(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     best = min(range(len(found)), key=lambda index: (sum(over[index].values()), found[index]["latency_ms"]))
     kept = {"size_bytes": found[best]["size_bytes"], "latency_ms": found[best]["latency_ms"]}
     if over[best]:
-        return {**kept, "reason": f"untrained, it is over the budget already: {_said(kept, hunt.limits)}"}
+        return {**kept, "over": sorted(over[best]), "reason": f"untrained, it is over the budget already: {_said(kept, hunt.limits)}"}
     rivals = [item for record in hunt.journal.records.values() if record.get("status") == "finished" for item in record["forms"]
               if item["drop"]["value"] <= 0 and not hunt.limits.over(point_of(item))]
     if any(all(dominates((rival["size_bytes"], rival["latency_ms"]), (item["size_bytes"], item["latency_ms"])) for item in found)
