@@ -359,6 +359,7 @@ def main() -> None:
     parser.add_argument("--tables", default=",".join(TABLES), help="names, with commas")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--from-seed", type=int, default=0, help="the first seed, where others were run before or are run elsewhere")
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60, help="no fold is begun after so many")
     parser.add_argument("--threads", type=int, default=2)
@@ -369,8 +370,9 @@ def main() -> None:
     args.cache.mkdir(parents=True, exist_ok=True)
     end, names = time.monotonic() + 60 * args.minutes, args.tables.split(",")
     # Every table's first fold comes before any table's second, so that a bounded run has something of each.
-    queue = [] if args.report else sorted(((fold.seed, fold.number, name, table, fold) for name in names for table in [limited(name, args)]
-                                           for fold in folds(table, name in NUMBERS, args.folds, args.seeds)), key=lambda item: item[:2])
+    queue = [] if args.report else sorted(
+        ((fold.seed, fold.number, name, table, fold) for name in names for table in [limited(name, args)]
+         for fold in folds(table, name in NUMBERS, args.folds, args.seeds) if fold.seed >= args.from_seed), key=lambda item: item[:2])
     for seed, number, name, table, fold in queue:
         file = args.cache / f"{name}-{args.trials}-{seed}-{number}.npz"
         if file.is_file() or time.monotonic() > end:
