@@ -1,0 +1,54 @@
+"""Which pairs of forms a search tries, from the answers to twenty rows of two labels."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bessemer.core.types import Answer
+from bessemer.search.front import Limits
+from bessemer.stages._budget_pairs import _room, promising
+from bessemer.stages._budget_try import Hunt
+
+TRUTH = np.arange(20) % 2
+SURE = np.eye(2)[TRUTH]
+UNSURE = np.where(np.arange(20)[:, None] < 4, [[0.55, 0.45]], SURE)  # wrong of two rows, and unsure of four
+ANSWERS = {"fast": UNSURE, "large": SURE, "larger": SURE, "largest": SURE, "slow": SURE, "trained": SURE}
+
+
+def hunt(**limits: Any) -> Hunt:
+    """Return a search that knows these answers."""
+    yard = SimpleNamespace(truths={"label": TRUTH}, reference={"label": Answer("label", SURE, ("0", "1"))},
+                           answers=lambda place: {"label": Answer("label", ANSWERS[place.form], ("0", "1"))})
+    return SimpleNamespace(limits=Limits(**limits), yard=yard)  # type: ignore[return-value]
+
+
+def form(name: str, size_mb: float, latency_ms: float) -> dict[str, Any]:
+    lost = float((ANSWERS[name].argmax(axis=1) != TRUTH).mean())
+    return {"name": name, "form": name, "folder": "/nowhere", "length": None, "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
+            "drop": {"value": lost, "low": lost, "high": lost}}
+
+
+LISTED = [form("large", 9, 4), form("larger", 9.5, 5), form("largest", 9.9, 6), form("slow", 3, 8), form("fast", 1, 1)]
+
+
+def test_a_pair_is_made_of_forms_that_fit_the_size_together() -> None:
+    found = promising(hunt(accuracy_drop=0.0, size_mb=5, latency_ms=3), LISTED)
+    assert [(cheap["name"], dear["name"]) for _, cheap, dear, _ in found] == [("fast", "slow")]
+    expected, _, _, threshold = found[0]
+    assert expected == pytest.approx(1 + 4 / 20 * 8) and threshold == 1.0
+
+
+def test_pairs_within_the_latency_come_before_the_others() -> None:
+    found = promising(hunt(accuracy_drop=0.0, size_mb=100, latency_ms=1.9), LISTED)
+    assert [dear["name"] for _, _, dear, _ in found] == ["large", "larger", "largest"]
+    assert [late <= 1.9 for late, *_ in found] == [True, False, False]
+
+
+def test_how_slow_the_second_may_be_follows_from_the_rows_that_go_on() -> None:
+    assert _room(hunt(accuracy_drop=0.0, latency_ms=2), form("fast", 1, 1)) == pytest.approx((2 - 1) / (4 / 20))
+    assert _room(hunt(accuracy_drop=0.0, latency_ms=1), form("fast", 1, 1)) == 0.0
+    assert _room(hunt(accuracy_drop=0.1, latency_ms=2), form("fast", 1, 1)) == pytest.approx((2 - 1) / 1e-3)
