@@ -99,7 +99,7 @@ def paired(truth: np.ndarray, a: Answer, b: Answer, seed: int, resamples: int = 
     found: dict[str, Any] = {"kind": kind, "rows": len(codes), "seed": seed, "resamples": drawn}
     for name, metric in metrics.items():
         scores = [float(metric.finalise(side)) for side in sides[name]]
-        low, high = interval(np.concatenate(parts[name])) if drawn else (None, None)
+        low, high = interval(np.concatenate(parts[name]), scores[0] - scores[1]) if drawn else (None, None)
         rounded = abs(scores[0] - scores[1]) <= ROUNDING * max(map(abs, scores))
         found[name] = {"a": number(scores[0]), "b": number(scores[1]), "difference": number(scores[0] - scores[1]), "low": low,
                        "high": high, "verdict": "no difference" if rounded else verdict(low, high, metric.higher_is_better)}

@@ -129,7 +129,8 @@ class Yard:
         metric = named(BASE[answer.kind], answer.kind)
         state = metric.update(None, truth.astype(np.int8) if answer.kind == "flags" else truth, values)
         drawn = affordable(len(truth), len(answer.labels), 100 if self.run.rehearsal else RESAMPLES)
-        return interval(np.concatenate([metric.finalise(state, weights) for weights in resampled(len(truth), self.run.seed, drawn)]))
+        values = np.concatenate([metric.finalise(state, weights) for weights in resampled(len(truth), self.run.seed, drawn)])
+        return interval(values, float(metric.finalise(state)))
 
     def alike(self, best: Mapping[str, Answer], other: Mapping[str, Answer]) -> bool:
         """Return whether the other loses no more than one standard error of the difference on the same rows, in every target."""

@@ -118,9 +118,10 @@ def _table(config: Update, gate: Mapping[str, Sample], before: Mapping[str, Mapp
         for target, truth in sample.truths.items():
             first, second = after[name][target], before[name][target]
             metric = FIRST[first.kind]
-            pair = paired(truth, first, second, run.seed, 100 if run.rehearsal else config.resamples)[metric]
+            scored = paired(truth, first, second, run.seed, 100 if run.rehearsal else config.resamples)
+            pair = scored[metric]
             found.append({"data": name.partition(" ")[0], "target": target, "metric": metric, "before": pair["b"], "after": pair["a"],
-                          "difference": pair["difference"], "low": pair["low"], "high": pair["high"], "rows": len(truth)})
+                          "difference": pair["difference"], "low": pair["low"], "high": pair["high"], "rows": scored["rows"]})
     return found
 
 

@@ -49,12 +49,16 @@ def test_intervals_hold_the_value_repeat_and_do_not_depend_on_chunks(monkeypatch
 
 def test_interval_equals_a_bootstrap_that_draws_rows() -> None:
     truth, prob = draw(60, 3)
-    found = score(truth, Answer("label", prob, ("a", "b", "c")), seed=3, resamples=50)["metrics"]["f1"]
-    values = []
+    found = score(truth, Answer("label", prob, ("a", "b", "c")), seed=3, resamples=50)["metrics"]
+    values, means = [], []
     for index in range(50):
         drawn = np.random.default_rng((3, index)).integers(0, 60, 60)
-        values.append(sk.f1_score(truth[drawn], prob[drawn].argmax(1), average="macro"))
-    assert (found["low"], found["high"]) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))), abs=1e-9)
+        values.append(sk.accuracy_score(truth[drawn], prob[drawn].argmax(1)))
+        means.append(sk.f1_score(truth[drawn], prob[drawn].argmax(1), average="macro"))
+    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))), abs=1e-9)
+    bias = np.mean(means) - found["f1"]["value"]  # of 60 rows it is three tenths of the standard error, which is not left in the interval
+    assert 0.25 < abs(bias) / np.std(means)
+    assert (found["f1"]["low"], found["f1"]["high"]) == pytest.approx(tuple(np.percentile(means, (2.5, 97.5)) - bias), abs=1e-9)
 
 
 def test_accuracy_interval_is_as_wide_as_the_binomial_says() -> None:
@@ -235,3 +239,14 @@ def test_the_worst_rows_come_first() -> None:
     assert worst(np.array([1.0, 2.5, np.nan, 0.0]), answer, 3).tolist() == [3, 1]
     wrong = Answer("flags", np.array([[0.9, 0.1], [0.6, 0.1], [0.2, 0.3], [0.9, 0.9]]), ("a", "b"))
     assert worst(np.array([[0, 0], [0, 0], [0, 0], [-1, -1]]), wrong, 5).tolist() == [0, 1]
+
+
+def test_interval_of_a_macro_mean_over_rare_labels_holds_its_value() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 200, 400)
+    guess = np.where(rng.random(400) < 0.6, truth, rng.integers(0, 200, 400))
+    names = tuple(str(code) for code in range(200))
+    found = score(truth, Answer("label", np.eye(200)[guess], names), seed=0, resamples=200)["metrics"]
+    assert found["recall"]["value"] == pytest.approx(sk.recall_score(truth, guess, average="macro", zero_division=0))
+    for name in ("precision", "recall", "f1"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
