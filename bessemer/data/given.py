@@ -63,18 +63,21 @@ def _of_columns(columns: Mapping[Any, Any]) -> pa.Table:
 
 def _array(name: str, values: Any) -> Any:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     whole = hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object"
     listed = values if whole else list(values)
     try:
-        return pa.array(listed)
+        # as from a data frame: what Python writes for a missing value (not a number, pandas' NA and NaT) is one, whatever stands beside it
+        found = pa.array(listed, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
         if whole:
             raise UserError(f"the column '{name}' holds values that cannot be read ({str(error).splitlines()[0]:.120}); give one number or "
                             "one text a row") from None
         return _typed(name, listed)
+    return pc.if_else(pc.is_nan(found), None, found) if pa.types.is_floating(found.type) else found  # numpy's own floats in a list
 
 
 def _typed(name: str, values: Sequence[Any]) -> Any:
@@ -94,7 +97,7 @@ def _typed(name: str, values: Sequence[Any]) -> Any:
 
 def _kind(value: Any) -> tuple[str | None, str | None]:
     """Return what a Python value is in JSON, and its text."""
-    if value is None:
+    if _is_missing(value):
         return None, None
     if isinstance(value, bool):
         return "boolean", "true" if value else "false"
@@ -145,12 +148,17 @@ def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
         raise UserError(f"the model has {len(inputs)} input columns ({_list(inputs)}); give a table, a mapping of columns, or a list of "
                         "rows, each a mapping")
     try:
-        return pa.table({inputs[0]: pa.array(listed, pa.string())})
+        return pa.table({inputs[0]: pa.array(listed, pa.string(), from_pandas=True)})
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
         wrong = next(index for index, text in enumerate(listed) if not _is_text(text))
         raise UserError(f"text {wrong + 1} is no Unicode text ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); expected a str "
                         "without lone surrogates: is the terminal or script in UTF-8?") from None
 
 
+def _is_missing(value: Any) -> bool:
+    """Tell whether a Python value is none: None, not a number, or what pandas calls NA and NaT (known by name, as pandas may be absent)."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Number) and value != value)
+
+
 def _is_text(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
+    return _is_missing(value) or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
