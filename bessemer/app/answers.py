@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bessemer.api import Model
     from bessemer.core.types import Answer
 
+REASONS = 5
 WRITERS = (".csv", ".jsonl", ".parquet")
 Columns = Callable[[Mapping[str, "Answer"]], dict[str, "pa.Array"]]
 
@@ -276,7 +277,9 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
     if left_out["targets"]:
         console.err.print(f"the file has no column {', '.join(left_out['targets'])}, so that is not scored", markup=False)
     if left_out["rows"]:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in list(left_out["reasons"].items())[:5])
+        first = list(left_out["reasons"].items())[:REASONS]
+        others = left_out["rows"] - sum(count for _, count in first)
+        why = "; ".join([*(f"{count:,} {reason}" for reason, count in first), *([f"{others:,} for other reasons"] if others else [])])
         console.err.print(f"{left_out['rows']:,} rows are left out: {why} ({left_out['first']})", markup=False)
     console.out.print(f"next: bessemer predict {run} --file FILE --output predictions.csv", markup=False)
 

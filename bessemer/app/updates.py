@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
     try:
         result = execute(recipe, events, Options(until=name, root=root))
     except (UserError, GuardError):
-        write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
+        with suppress(OSError):  # on a read-only disk nothing has changed
+            write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
         raise
     if result.stages[name].manifest.facts["decision"] == "promoted":
         write_atomic(root / PROMOTED, json.dumps({"stage": name, "key": result.stages[name].manifest.key}, indent=1) + "\n")

@@ -10,9 +10,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def write_atomic(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         part.rename(path)
     except OSError:  # a full disk, say: the part would only take room
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk the first refusal says more
+            part.unlink(missing_ok=True)
         raise
 
 
@@ -224,7 +226,8 @@ def explained(folder: Path, cure: str = "choose another place with output_dir=FO
 
 def _disk_error(code: int | None, text: str, place: tuple[Path, Any], cure: str) -> UserError | None:
     folder, where = place[0], place[1] or place[0]
-    if code in (errno.ENOSPC, errno.EDQUOT) or "o space left" in text:
+    # numpy writes by C's own calls and says how much it could write, with no number of the error.
+    if code in (errno.ENOSPC, errno.EDQUOT) or "o space left" in text or (code is None and re.search(r"requested and \d+ written", text)):
         there = folder
         while not there.exists():
             there = there.parent

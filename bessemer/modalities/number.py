@@ -98,6 +98,12 @@ def number(config: Number) -> Modality:
                     nulls=config.missing != "reject")
 
 
+COMMAS = {"no number, but one with a decimal comma: decimal: ',' reads it": r"^\s*[-+\x{2212}]?[0-9]+,[0-9]+\s*$",
+          "no number as long as nothing says whether its comma is a decimal mark: set decimal to ',' or '.'":
+          r"^\s*[-+\x{2212}]?[0-9]{1,3},[0-9]{3}\s*$"}
+"""Why a text with one comma is no number -> the texts that it is said of, the special ones last."""
+
+
 def _clean(config: Number, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return float64 numbers and why some are none."""
     import pyarrow as pa
@@ -123,6 +129,9 @@ def _clean(config: Number, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     if pc.any(strange).as_py():
         # The text stays null; 'no number' would be lost when what is clean is cleaned again, as a missing value is not set aside.
         why = pc.if_else(strange, "no number", why)
+        if config.decimal != "," and pa.types.is_string(values.type):
+            for reason, pattern in COMMAS.items():
+                why = pc.if_else(pc.and_(strange, pc.fill_null(pc.match_substring_regex(values, pattern), False)), reason, why)
     return found, why
 
 
