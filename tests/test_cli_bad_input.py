@@ -64,7 +64,7 @@ def test_listed_label_that_no_row_has(bessemer: Command, here: Path) -> None:
 @pytest.mark.parametrize(("change", "said"), [
     ({"sorces": []}, "unknown key 'sorces'; did you mean 'sources'?"),
     ({"split": {"kind": "stratifid"}}, "there is no 'stratifid' among the data/splits; did you mean 'stratified'?"),
-    ({"limit": "many"}, "'limit': input should be a valid integer"),
+    ({"limit": "many"}, "'limit': input should be a whole number"),
     ({"duplicates": "drop"}, "'duplicates': input should be 'remove' or 'keep', not 'drop'"),
     ({"inputs": {"text": {"kind": "text", "max_length": 4}}}, "'max_length': expected a number greater than or equal to 8 or 'auto'"),
     ({"sources": []}, "'sources'"),
@@ -340,7 +340,7 @@ def test_run_folder_in_use(bessemer: Command, copied: Path) -> None:
     (("run", "tiny.yaml", "finetune"), "'finetune' is no override; expected key.path=value"),
     (("run", "tiny.yaml", "finetuen.seed=1"), "there is no key or stage 'finetuen'; did you mean 'finetune'?"),
     (("run", "tiny.yaml", "finetune.learning_rat=1"), "unknown key 'learning_rat'; did you mean 'learning_rate'?"),
-    (("run", "tiny.yaml", "finetune.learning_rate=fast"), "'learning_rate': input should be a valid number"),
+    (("run", "tiny.yaml", "finetune.learning_rate=fast"), "'learning_rate': input should be a number"),
     (("run", "tiny.yaml", "finetune.init=pretrian"), "there is no stage 'pretrian' and no folder of that name; did you mean 'pretrain'?"),
     (("run", "tiny.yaml", "pretrain.data=finetune"), "in a circle"),
     (("run", "tiny.yaml", "seed=-1"), "'seed'"),

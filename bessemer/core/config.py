@@ -129,7 +129,7 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     rest = [item for item in found[1:] if first not in union or item not in union]
     more = f" (and {len(rest)} more: {', '.join(dict.fromkeys(_key(item) for item in rest))})" if rest else ""
     if first in union and len(union) > 1 and not isinstance(first.get("input"), dict):  # a value that fits none of several kinds
-        plain = (item["msg"].removeprefix("Input should be ").split(", ")[0] for item in union)
+        plain = (_plain(item["msg"]).removeprefix("Input should be ").split(", ")[0] for item in union)
         kinds = [re.sub("^(greater|less) than", r"a number \1 than", said) for said in plain]
         return UserError(f"{where}: '{'.'.join(path[:-1])}': expected {' or '.join(dict.fromkeys(kinds))}, not {first['input']!r}{more}")
     key = _key(first)
@@ -144,11 +144,24 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
         return UserError(f"{where}: '{key}': expected {bound} item{many}, not {context['actual_length']}{more}")
     given = first.get("input")
     shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _plain(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message else message
     if message.startswith(f"{key}.") or not path:  # what is said of several keys together names them itself
         return UserError(f"{where}: {message}{more}")
     return UserError(f"{where}: '{key}': {message}{shown}{more}")
+
+
+def _plain(message: str) -> str:
+    """Return pydantic's message in YAML's words.
+
+    >>> _plain("Input should be a valid tuple")
+    'Input should be a list'
+    """
+    for of_python, of_yaml in (("a valid tuple", "a list"), ("a valid list", "a list"), ("a valid dictionary", "keys with values"),
+                               ("a valid string", "text"), ("a valid boolean", "true or false"), ("a valid integer", "a whole number"),
+                               ("a valid number", "a number")):
+        message = message.replace(of_python, of_yaml)
+    return message.partition(", unable to ")[0]
 
 
 def _is_kind(part: Any) -> bool:

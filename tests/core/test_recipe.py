@@ -26,7 +26,7 @@ def test_unknown_top_level_key() -> None:
 
 
 def test_wrong_type_names_key_and_value() -> None:
-    with pytest.raises(UserError, match=r"stages.finetune: 'num_train_epochs': input should be a valid number.*, not 'many'"):
+    with pytest.raises(UserError, match=r"stages.finetune: 'num_train_epochs': input should be a number, not 'many'"):
         make_recipe(tree(finetune={"model": {"kind": "bert"}, "num_train_epochs": "many"}), "r.yaml")
 
 
@@ -136,7 +136,7 @@ def stages(**more):
 
 
 @pytest.mark.parametrize(("found", "said"), [
-    ({"finetune": {"init": "prepare", "bf16": "maybe"}}, "'stages.finetune.bf16': expected a valid boolean or 'auto', not 'maybe'"),
+    ({"finetune": {"init": "prepare", "bf16": "maybe"}}, "'stages.finetune.bf16': expected true or false or 'auto', not 'maybe'"),
     ({"finetune": {"init": "prepare", "learning_rate": "x", "momentum": "x"}}, "(and 1 more: stages.finetune.momentum)"),
     ({"finetune": {"init": "prepare", "learning_rate": -1, "momentum": "x"}}, "(and 1 more: stages.finetune.momentum)")])
 def test_each_wrong_key_is_named(found, said):
