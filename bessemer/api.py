@@ -267,7 +267,8 @@ class Rows:
 
         from bessemer.data.given import table_of
 
-        table = table_of(rows, self.inputs)
+        aliases = {column.name: column.aliases for column in self.schema.by_role(Role.INPUT) if column.aliases}
+        table = table_of(rows, self.inputs, aliases)
         names = Counter(table.column_names)
         known = {column.named_in(names): column.name for column in self.schema.columns}
         for name in known:

@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.errors import UserError
+from bessemer.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def table_of(rows: Any, inputs: Sequence[str]) -> pa.Table:
+def table_of(rows: Any, inputs: Sequence[str], aliases: Mapping[str, Sequence[str]] | None = None) -> pa.Table:
     """Return rows as a table.
 
     Args:
         rows: a pyarrow table or record batch, a mapping of columns, a list of rows (mappings), a data frame of pandas or another
             library (`__arrow_c_stream__`, `__dataframe__` or `to_dict`), or a list of texts where there is one input column.
-        inputs: names of the input columns, for texts and for messages.
+        inputs: names of the input columns, for texts and for messages, and of which every row of a list must hold those that one holds.
+        aliases: input column -> other names under which a row may hold it.
 
     Raises:
-        UserError: what is none of these, columns of unequal lengths, or a column of mixed types.
+        UserError: what is none of these, columns of unequal lengths, or a row without an input column that others have.
     """
     import pyarrow as pa
 
@@ -37,7 +38,7 @@ def table_of(rows: Any, inputs: Sequence[str]) -> pa.Table:
     flat = isinstance(rows, (pa.Array, pa.ChunkedArray)) or getattr(rows, "ndim", 2) == 1  # texts, as numpy or pandas hold them
     if not flat and any(hasattr(rows, name) for name in ("__arrow_c_stream__", "__dataframe__", "to_dict")):
         return _of_frame(rows)
-    return _of_sequence(rows, inputs)
+    return _of_sequence(rows, inputs, aliases or {})
 
 
 def _list(names: Sequence[str]) -> str:
@@ -77,7 +78,9 @@ def _array(name: str, values: Any) -> Any:
             raise UserError(f"the column '{name}' holds values that cannot be read ({str(error).splitlines()[0]:.120}); give one number or "
                             "one text a row") from None
         return _typed(name, listed)
-    return pc.if_else(pc.is_nan(found), None, found) if pa.types.is_floating(found.type) else found  # numpy's own floats in a list
+    if not whole and pa.types.is_floating(found.type) and not pa.types.is_float64(found.type):  # numpy's own floats in a list
+        return pc.if_else(pc.is_nan(found), None, found)
+    return found
 
 
 def _typed(name: str, values: Sequence[Any]) -> Any:
@@ -129,7 +132,7 @@ def _of_frame(frame: Any) -> pa.Table:
     return _of_columns(frame.to_dict("list"))
 
 
-def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
+def _of_sequence(rows: Any, inputs: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> pa.Table:
     import pyarrow as pa
 
     if not hasattr(rows, "__iter__"):
@@ -140,8 +143,7 @@ def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
         if wrong is not None:
             raise UserError(f"row {wrong + 1} is no mapping of columns ({type(listed[wrong]).__name__}); expected rows such as "
                             f"{{'{next(iter(listed[0]), 'column')}': value}}")
-        names = dict.fromkeys(str(name) for row in listed for name in row)
-        return pa.table({name: _array(name, [row.get(name) for row in listed]) for name in names})
+        return _of_rows(listed, inputs, aliases)
     if not listed:
         return pa.table({name: pa.nulls(0, pa.string() if len(inputs) == 1 else pa.null()) for name in inputs})
     if len(inputs) != 1:
@@ -153,6 +155,35 @@ def _of_sequence(rows: Any, inputs: Sequence[str]) -> pa.Table:
         wrong = next(index for index, text in enumerate(listed) if not _is_text(text))
         raise UserError(f"text {wrong + 1} is no Unicode text ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); expected a str "
                         "without lone surrogates: is the terminal or script in UTF-8?") from None
+
+
+def _of_rows(rows: Sequence[Mapping[Any, Any]], inputs: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Return the columns of rows that are mappings; an input column that some rows have and one has not is a UserError that names both.
+
+    What the model does not read (a target, further columns) may be absent from any row. An input that no row has is left to whoever
+    reads the table, as it is of a file.
+    """
+    import pyarrow as pa
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    if not all(isinstance(name, str) for name in names):
+        rows = [{str(name): value for name, value in row.items()} for row in rows]
+        names = dict.fromkeys(map(str, names))
+    if all(len(row) == len(names) for row in rows):
+        return pa.table({name: _array(name, [row[name] for row in rows]) for name in names})
+    found = {name: [row.get(name) for row in rows] for name in names}
+    keys = {name: [key for key in (name, *aliases.get(name, ())) if key in names] for name in inputs}
+    lacking = [(place, name) for name, known in keys.items() if known
+               for place, row in enumerate(rows) if not any(key in row for key in known)]
+    if lacking:
+        place, name = min(lacking, key=lambda one: one[0])
+        raise UserError(f"row {place + 1} has no column '{name}', which the model reads{nearest(name, rows[place])}; give every row all "
+                        "columns, None where a value is missing")
+    for name, known in keys.items():
+        if len(known) > 1:  # each row is read under the name that it has
+            found[name] = [next(row[key] for key in known if key in row) for row in rows]
+            found = {key: values for key, values in found.items() if key == name or key not in known}
+    return pa.table({name: _array(name, values) for name, values in found.items()})
 
 
 def _is_missing(value: Any) -> bool:

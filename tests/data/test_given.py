@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from bessemer.core.errors import UserError
 from bessemer.data.columns import texts
 from bessemer.data.given import table_of
 
@@ -42,3 +43,26 @@ def test_texts_alone_may_be_missing_too():
 def test_numpys_not_a_number_is_missing():
     assert table_of({"x": np.array([1.0, np.nan])}, ["x"])["x"].to_pylist() == [1.0, None]
     assert table_of({"x": np.array(["a", np.nan], object)}, ["x"])["x"] == pa.chunked_array([["a", None]])
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    ([{"a": 1, "b": 2}, {"a": 1}], "row 2 has no column 'b', which the model reads; known are: a; give every row all columns, None where a "
+                                   "value is missing"),
+    ([{"a": 1, "b": 2}, {"a": 1, "b": 2}, {"b": 1}, {"a": 2}], "row 3 has no column 'a', which the model reads; known are: b; give every "
+                                                               "row all columns, None where a value is missing"),
+    ([{}, {"old": 1, "b": 2}], "row 1 has no column 'a', which the model reads; give every row all columns, None where a value is missing"),
+    ([{"old": 1}, {"olds": 1}], "row 2 has no column 'a', which the model reads; known are: olds; give every row all columns, None where a "
+                                "value is missing")])
+def test_a_row_that_lacks_what_others_have_is_refused(rows, message):
+    with pytest.raises(UserError) as caught:
+        table_of(rows, ["a", "b"], {"a": ("old",)})
+    assert str(caught.value) == message
+
+
+def test_a_row_may_lack_what_the_model_does_not_read_and_name_a_column_as_its_source_did():
+    found = table_of([{"a": 1, "b": 2, "y": 3}, {"old": 4, "b": None}, {"a": None, "old": 5, "b": 6, "z": "x"}],
+                     ["a", "b"], {"a": ["old"]})
+    assert found.select(["a", "b"]).to_pydict() == {"a": [1, 4, None], "b": [2, None, 6]}
+    assert found["y"].to_pylist() == [3, None, None] and "old" not in found.column_names
+    assert table_of([{"b": 1}, {"b": 2, "y": 1}], ["a", "b"])["b"].to_pylist() == [1, 2]  # no row has 'a': for the reader to say
+    assert table_of([{0: 1}, {0: 2, 1: 3}], ["0"]).to_pydict() == {"0": [1, 2], "1": [None, 3]}
