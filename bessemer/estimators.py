@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from bessemer.api import Model, run
 from bessemer.core.errors import UserError
+from bessemer.data.given import is_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,14 +86,11 @@ class _Estimator(BaseEstimator):
         self.model_ = Model.load(folder)
 
     def _recipe(self, place: Path, table: pa.Table, kind: str) -> dict[str, Any]:
-        import pyarrow as pa
-
         inputs = {}
         for field in table.schema:
             if field.name in (TARGET, WEIGHT, SPLIT):
                 continue
-            number = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
-            inputs[field.name] = {"kind": "number"} if number else {"kind": "text"} if self.reads_text_ else {"kind": "category"}
+            inputs[field.name] = {"kind": "text" if self.reads_text_ else _kind(field.type)}
         rows = int(np.sum(np.array(table[SPLIT]) == "train"))
         if self.reads_text_:
             default: dict[str, Any] = {"model": {"kind": "bert"}, "num_train_epochs": 8, "learning_rate": 5e-4}
@@ -124,7 +122,7 @@ class _Estimator(BaseEstimator):
         if not reset and self.reads_text_:
             raise ValueError("the model was fitted on texts; give a list of texts")
         names = _names(X)
-        if names is not None and any(kind == "O" for kind in _kinds(X)):
+        if names is not None and not _only_numbers(X):
             return self._frame(X, y, names, reset=reset)
         extra = {} if y is None else {"y": y, "multi_output": False, "y_numeric": self._numeric}
         checked = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2 if reset else 1,
@@ -141,20 +139,15 @@ class _Estimator(BaseEstimator):
 
     def _frame(self, X: Any, y: Any, names: list[str], *, reset: bool) -> tuple[dict[str, Any], Any]:
         """Return the columns of a data frame that holds more than numbers."""
-        import pyarrow as pa
-
+        if y is not None:
+            check_consistent_length(X, y)
         if reset:
             self.reads_text_, self.n_features_in_ = False, len(names)
             self.feature_names_in_, self.columns_ = np.array(names, dtype=object), [f"x{place}" for place in range(len(names))]
         elif list(self.feature_names_in_) != names:
             raise ValueError(f"The feature names should match those that were passed during fit: {list(self.feature_names_in_)}, "
                              f"not {names}")
-        found = {}
-        for place, name in enumerate(names):
-            values = X[name]
-            number = getattr(values.dtype, "kind", "O") in "fiub"
-            found[f"x{place}"] = pa.array(np.asarray(values, np.float64), from_pandas=True) if number else pa.array(
-                [None if value is None or value != value else str(value) for value in values], pa.string())
+        found = {f"x{place}": _column(X[name], str(name)) for place, name in enumerate(X.columns)}
         return found, y
 
     _numeric = False
@@ -284,8 +277,47 @@ def _names(X: Any) -> list[str] | None:
     return None if columns is None else [str(name) for name in columns]
 
 
-def _kinds(X: Any) -> list[str]:
-    return ["O" if getattr(kind, "kind", "O") not in "fiub" else "f" for kind in getattr(X, "dtypes", [])]
+def _only_numbers(X: Any) -> bool:
+    """Tell whether every column of a data frame holds numbers; truth values are none, as a column of them is learnt as such."""
+    return all(getattr(kind, "kind", "O") in "fiu" for kind in getattr(X, "dtypes", []))
+
+
+def _column(values: Any, name: str) -> pa.Array:
+    """Return a data frame's column: numbers as float64, truth values and dates as they are, the rest as texts.
+
+    Raises:
+        ValueError: values that are none of these (times of day, durations, lists, bytes, …).
+    """
+    import pyarrow as pa
+
+    try:
+        found = pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        # Several types in one column; only a category can be read of them.
+        found = pa.array([None if is_missing(value) else str(value) for value in values], pa.string())
+    found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    if pa.types.is_dictionary(found.type):  # a category, whatever its values are
+        return pa.array([None if value is None else str(value) for value in found.to_pylist()], pa.string())
+    kind = _kind(found.type)
+    if kind is None:
+        raise ValueError(f"the column '{name}' holds values of type {found.type}; expected numbers, true and false, dates, texts or "
+                         "categories: convert the column or leave it out")
+    wanted = {"number": pa.float64(), "category": pa.string()}
+    return found.cast(wanted[kind], safe=False) if kind in wanted else found
+
+
+def _kind(arrow: pa.DataType) -> str | None:
+    """Return which modality reads a column of this type as an input of a table; None where none does."""
+    import pyarrow as pa
+
+    of = pa.types
+    if of.is_floating(arrow) or of.is_integer(arrow) or of.is_decimal(arrow):
+        return "number"
+    if of.is_boolean(arrow):
+        return "boolean"
+    if of.is_date(arrow) or of.is_timestamp(arrow):
+        return "date"
+    return "category" if of.is_string(arrow) or of.is_large_string(arrow) or of.is_string_view(arrow) or of.is_null(arrow) else None
 
 
 def _weigh(columns: dict[str, Any], sample_weight: Any, rows: int) -> None:

@@ -81,3 +81,40 @@ def test_rows_that_are_left_out_are_told_and_a_class_without_any_is_refused():
         classifier().fit([""] * 20 + texts[20:], labels)
     with pytest.warns(UserWarning, match="3 of 120 rows"), pytest.raises(ValueError, match="every row of the class 'c' was left out"):
         classifier().fit([*texts[:-3], "", "", ""], [*labels[:-3], "c", "c", "c"])
+
+
+class Frame:
+    """Columns with names and types, as a data frame of pandas shows them."""
+
+    def __init__(self, **columns):
+        self.held, self.columns = columns, list(columns)
+        self.dtypes = [values.dtype for values in columns.values()]
+
+    def __getitem__(self, name):
+        return self.held[name]
+
+    def __len__(self):
+        return len(self.held[self.columns[0]])
+
+
+def test_a_data_frames_dates_and_truth_values_are_learnt_as_such():
+    rng = np.random.default_rng(0)
+    day, paid = rng.integers(0, 2000, 300), rng.random(300) > 0.5
+    frame = Frame(day=np.datetime64("2020-01-01") + day, paid=paid, city=np.array(["Oslo", "Rome", None], object)[day % 3])
+    y = day / 100 + 3 * paid
+    model = Regressor(model={"kind": "mlp", "hidden_sizes": [32]}, num_train_epochs=20, learning_rate=1e-2).fit(frame, y)
+    assert [column.modality["kind"] for column in model.model_.schema.columns] == ["date", "boolean", "category", "number"]
+    assert model.score(frame, y) > 0.97
+    written = Frame(day=np.array(["2021-05-06"], object), paid=np.array(["yes"], object), city=np.array(["Oslo"], object))
+    typed = Frame(day=np.array(["2021-05-06"], "datetime64[ns]"), paid=np.array([True]), city=np.array(["Oslo"], object))
+    assert model.predict(written) == model.predict(typed)
+
+
+def test_a_data_frames_column_of_another_type_is_refused():
+    frame = Frame(x=np.arange(4.0), wait=np.arange(4).astype("timedelta64[s]"))
+    with pytest.raises(ValueError) as caught:
+        Regressor(**QUICK).fit(frame, np.arange(4))
+    assert str(caught.value) == ("the column 'wait' holds values of type duration[s]; expected numbers, true and false, dates, texts or "
+                                 "categories: convert the column or leave it out")
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[4, 3\]"):
+        Regressor(**QUICK).fit(frame, np.arange(3))

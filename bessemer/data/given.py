@@ -100,7 +100,7 @@ def _typed(name: str, values: Sequence[Any]) -> Any:
 
 def _kind(value: Any) -> tuple[str | None, str | None]:
     """Return what a Python value is in JSON, and its text."""
-    if _is_missing(value):
+    if is_missing(value):
         return None, None
     if isinstance(value, bool):
         return "boolean", "true" if value else "false"
@@ -186,10 +186,10 @@ def _of_rows(rows: Sequence[Mapping[Any, Any]], inputs: Sequence[str], aliases: 
     return pa.table({name: _array(name, values) for name, values in found.items()})
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Tell whether a Python value is none: None, not a number, or what pandas calls NA and NaT (known by name, as pandas may be absent)."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Number) and value != value)
 
 
 def _is_text(value: Any) -> bool:
-    return _is_missing(value) or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
+    return is_missing(value) or (isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value))
