@@ -25,6 +25,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from bessemer.api import Model, run
 from bessemer.core.errors import UserError
+from bessemer.core.pick import make
+from bessemer.core.registry import plugin_of
+from bessemer.core.types import Model as Architecture
 from bessemer.data.given import is_missing
 
 if TYPE_CHECKING:
@@ -91,22 +94,24 @@ class _Estimator(BaseEstimator):
             if field.name in (TARGET, WEIGHT, SPLIT):
                 continue
             inputs[field.name] = {"kind": "text" if self.reads_text_ else _kind(field.type)}
-        rows = int(np.sum(np.array(table[SPLIT]) == "train"))
-        if self.reads_text_:
-            default: dict[str, Any] = {"model": {"kind": "bert"}, "num_train_epochs": 8, "learning_rate": 5e-4}
-        else:
-            batch = int(2 ** np.clip(np.round(np.log2(max(rows, 2) / 40)), 4, 8))
-            default = {"model": {"kind": "members"}, "num_train_epochs": 100, "learning_rate": 1.5e-3, "weight_decay": 1e-3,
-                       "early_stopping_patience": 16, "lr_scheduler_type": "constant", "warmup_ratio": 0,
-                       "per_device_train_batch_size": batch}
         said = {"model": None if self.model is None else dict(self.model), "num_train_epochs": self.num_train_epochs,
                 "learning_rate": self.learning_rate, **(self.settings or {})}
+        said = {name: value for name, value in said.items() if value is not None}
+        default = self._defaults(int(np.sum(np.array(table[SPLIT]) == "train"))) if _is_network(said.get("model")) else {}
         weight = {"weight": WEIGHT} if WEIGHT in table.column_names else {}
         target = {"kind": "category"} if kind == "label" else {"kind": "number"}
         return {"name": "estimator", "seed": int(self.random_state or 0), "output_dir": str(place / "run"), "stages": {
             "prepare": {"sources": [{"kind": "parquet", "path": str(place / "rows.parquet")}], "inputs": inputs,
                         "targets": {TARGET: target}, "split": {"kind": "given", "column": SPLIT}, **weight},
-            "finetune": {**default, **{name: value for name, value in said.items() if value is not None}}}}
+            "finetune": {**default, **said}}}
+
+    def _defaults(self, rows: int) -> dict[str, Any]:
+        """Return how a network learns where nothing else is said."""
+        if self.reads_text_:
+            return {"model": {"kind": "bert"}, "num_train_epochs": 8, "learning_rate": 5e-4}
+        batch = int(2 ** np.clip(np.round(np.log2(max(rows, 2) / 40)), 4, 8))
+        return {"model": {"kind": "members"}, "num_train_epochs": 100, "learning_rate": 1.5e-3, "weight_decay": 1e-3,
+                "early_stopping_patience": 16, "lr_scheduler_type": "constant", "warmup_ratio": 0, "per_device_train_batch_size": batch}
 
     def _inputs(self, X: Any, y: Any = None, *, reset: bool) -> tuple[dict[str, Any], Any]:
         """Return columns that the model reads, and checked y; texts alone are one column `text`."""
@@ -262,6 +267,18 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         columns, _ = self._inputs(X, reset=False)
         return np.array(self.model_.predict(columns), np.float64)
+
+
+def _is_network(model: Any) -> bool:
+    """Tell whether a model (None: the default) is trained by passes over rows; one with a `fit` of its own takes no settings of them."""
+    if model is None:
+        return True
+    try:
+        config = make("models", model)
+    except ValueError:
+        return True  # `run` says what is wrong with it, and where
+    made: Architecture = plugin_of("models", config).function(config)
+    return made.fit is None
 
 
 def _texts(X: Any) -> bool:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from bessemer import Classifier, Model, Regressor
-from bessemer.core.errors import UserError
+from bessemer.core.errors import GuardError, UserError
 from tests.conftest import sentences
 
 QUICK = {"model": {"kind": "mlp", "hidden_sizes": [32]}, "num_train_epochs": 30,
@@ -118,3 +118,20 @@ def test_a_data_frames_column_of_another_type_is_refused():
                                  "categories: convert the column or leave it out")
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[4, 3\]"):
         Regressor(**QUICK).fit(frame, np.arange(3))
+
+
+@pytest.mark.parametrize("kind", ["linear", "lightgbm"])
+def test_a_model_that_fits_itself_takes_no_settings_of_a_network(kind):
+    pytest.importorskip("lightgbm" if kind == "lightgbm" else "sklearn")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    assert Regressor(model={"kind": kind}).fit(x, 2 * x[:, 0] - x[:, 1]).score(x, 2 * x[:, 0] - x[:, 1]) > 0.8
+    with pytest.raises(GuardError, match="stages.finetune: nothing reads the key 'num_train_epochs' with these settings"):
+        Regressor(model={"kind": kind}, num_train_epochs=7).fit(x, x[:, 0])
+
+
+def test_a_linear_model_of_texts_and_a_model_that_is_none():
+    texts, labels = zip(*sentences(200), strict=True)
+    assert Classifier(model={"kind": "tfidf_linear"}).fit(list(texts), list(labels)).score(list(texts), list(labels)) > 0.9
+    with pytest.raises(UserError, match="there is no 'liner' among the models; did you mean 'linear'"):
+        Classifier(model={"kind": "liner"}).fit(list(texts), list(labels))
