@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import KEPT_KEYS, flow, key_of, line_of, recipe_text, table_of, targets_of, told, unread
+from bessemer.app.starter_tables import KEPT_KEYS, comment, flow, key_of, line_of, recipe_text, table_of, targets_of, told, unread
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -97,7 +97,8 @@ def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
         if len(column.counts) > 5:
             shown += f" and {len(column.counts) - 5:,} more"
         lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
-                     + (f": {shown}" if use == "target" and shown else ""))
+                     + (f": {shown}" if use == "target" and shown else "")
+                     + (f" ({column.note})" if use == "target" and column.note else ""))
     return lines
 
 
@@ -134,7 +135,7 @@ stages:
     inputs:
       {key_of(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
     targets:
-      {key_of(target)}: {{kind: category}}
+      {key_of(target)}: {{kind: category}}{comment(choice.target.note)}
     split: {{kind: stratified, validation: 0.1, test: 0.15}}
 {pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {start}: {model if choice.latin else "pretrain"}

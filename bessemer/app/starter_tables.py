@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,8 @@ def table_of(data: Path, each: Mapping[str, Inspection]) -> Table:
         left.update({name: "it has no name, or one that Bessemer uses itself; write another" for name in rename if name not in each})
         shared, rename = [column for column in shared if column.name not in rename], {}
     targets = {name: dict(other.target_modality or {}) for name, other in each.items()}
+    seen = {name: next(column for column in other.columns if column.name == name) for name, other in each.items()}
+    found = replace(found, columns=tuple(seen.get(column.name, column) for column in found.columns))
     return Table(found, targets, tuple(shared), left, rows, rename, streamed)
 
 
@@ -203,7 +205,8 @@ def _prepare(table: Table) -> str:
               if key in KEPT_KEYS and value is not None}
     if table.rename:
         source["rename"] = dict(table.rename)
-    targets = "".join(f"      {key_of(table.named(name))}: {flow(config)}\n" for name, config in table.targets.items())
+    notes = {column.name: comment(column.note) for column in table.found.columns}
+    targets = "".join(f"      {key_of(table.named(name))}: {flow(config)}{notes[name]}\n" for name, config in table.targets.items())
     kinds = [config["kind"] for config in table.targets.values()]
     split = "stratified" if kinds[0] in ("category", "boolean") else "random"
     columns = f"    inputs:                            # column: what it is\n{_inputs(table)}    targets:\n{targets}"
@@ -244,8 +247,7 @@ def _inputs(table: Table) -> str:
     covered = {name for names in patterns.values() for name in names}
     for column in table.inputs:
         if column.name not in covered:
-            note = f"    # {line_of(column.note)}" if column.note else ""
-            lines.append(f"      {key_of(table.named(column.name))}: {flow(dict(column.modality or {}))}{note}\n")
+            lines.append(f"      {key_of(table.named(column.name))}: {flow(dict(column.modality or {}))}{comment(column.note)}\n")
     kinds = {column.name: dict(column.modality or {}) for column in table.inputs}
     lines += [f"      {key_of(pattern)}: {flow(kinds[names[0]])}    # {len(names):,} columns\n" for pattern, names in patterns.items()]
     left = list(table.left.items())
@@ -253,6 +255,11 @@ def _inputs(table: Table) -> str:
     if len(left) > LINES:
         lines.append(f"      # … and {len(left) - LINES:,} more left out\n")
     return "".join(lines)
+
+
+def comment(note: str) -> str:
+    """Return what is said of a column as a comment behind its line of the recipe; nothing where there is nothing to say."""
+    return f"    # {line_of(note)}" if note else ""
 
 
 def _patterns(table: Table) -> dict[str, list[str]]:

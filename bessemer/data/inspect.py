@@ -15,11 +15,12 @@ from bessemer.core.types import Chunk, Source
 from bessemer.data.columns import OneType
 from bessemer.data.guess import encoding_of
 from bessemer.data.hub import READ, README
+from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
+from bessemer.data.written import LIKE_NUMBERS, either_settled
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 __all__ = ["FEW", "KINDS", "SAMPLE", "Found", "Inspection", "infer_source", "inspect"]
@@ -162,22 +163,45 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     if target is not None and target not in names:
         raise UserError(f"'{path}' has no column '{target}'{nearest(target, names)}; its columns are: {', '.join(names[:30])}"
                         + (", …" if len(names) > 30 else ""))
-    columns = tuple(look(name, column) for name, column in zip(names, table.columns, strict=True))
+    columns = either_settled([look(name, column) for name, column in zip(names, table.columns, strict=True)], _semicolons(config))
     chosen = target or _guess(columns)
     found = next((column for column in columns if column.name == chosen), None)
     job = None
     if found is not None:
         job = _task(path, table, found, columns, task)
-        columns = tuple(_leaking(column, found, table) for column in columns)
+        columns = set_aside(columns, found, table, job)
     inputs, is_table = _inputs(columns, chosen, job, len(table))
+    read = _target_modality(found, job, is_table)
     if not inputs:
         raise UserError(f"'{path}' has no column to learn from ("
                         + "; ".join(f"'{column.name}': {column.reason}" for column in columns[:20] if column.name != chosen) + ")")
     columns = tuple(replace(column, modality={"kind": column.kind if column.kind != "identifier" else "number"}, reason="")
                     if is_table and column.name in inputs and column.modality is None else column for column in columns)
+    if found is not None and read is not None:
+        said = _said(found, read, table)
+        columns = tuple(replace(column, note="; ".join(filter(None, (column.note, said)))) if column.name == found.name else column
+                        for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
-                      _target_modality(found, job, is_table), tuple(column.name for column in columns if column.reason.startswith("leak:")),
+                      read, tuple(column.name for column in columns if column.reason.startswith("leak:")),
                       dict(rejected))
+
+
+def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:
+    """Return what a person should know of how the target is read, or nothing."""
+    import pyarrow.compute as pc
+
+    if read["kind"] == "multilabel" and found.missing:
+        return (f"{found.missing:,} of {len(table):,} values are empty: 'empty: none' takes them for rows that no label holds of, "
+                "'empty: missing' sets them aside")
+    if read["kind"] == "boolean" and len(found.counts) > 2:
+        return f"its {len(found.counts)} spellings are read as false and true"
+    words = words_of(table[found.name]) if read["kind"] == "category" else None
+    alike: dict[str, list[str]] = {}
+    for word in pc.unique(words.drop_null()).sort().to_pylist() if words is not None else ():
+        alike.setdefault(" ".join(word.casefold().split()), []).append(word)
+    twins = [group for group in alike.values() if len(group) > 1]
+    return (f"{' and '.join(map(repr, twins[0][:2]))} differ by case or blanks alone and are labels of their own: write them alike in the "
+            "source if they mean one") if twins else ""
 
 
 def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
@@ -200,6 +224,13 @@ def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
         if sum(map(len, parts)) >= most:
             break
     return (pa.concat_tables(parts) if parts else pa.table({})), rejected
+
+
+def _semicolons(config: Config) -> bool:
+    """Tell whether the fields of a file are separated by semicolons."""
+    from bessemer.data.sources.csv import Csv, header
+
+    return isinstance(config, Csv) and header(config.outside()[0], config)[1] == ";"
 
 
 def _guess(columns: tuple[Found, ...]) -> str | None:
@@ -229,10 +260,13 @@ def _task(path: Path, table: pa.Table, found: Found, columns: tuple[Found, ...],
         raise UserError(f"{here} has {found.distinct} different value{'s' * (found.distinct != 1)}, so "
                         "there is nothing to tell apart; expected at least two labels")
     several = found.separator is not None
+    like = next((said[said.index(LIKE_NUMBERS):] for said in (found.note, found.reason) if LIKE_NUMBERS in said), "")
     task = asked or ("multilabel" if several else "regression" if found.numeric and not _codes(found, table, columns)
                      else "classification")
     if found.kind in ("date", "other"):
         raise UserError(f"{here} is of the kind {found.kind}, which cannot be learnt; expected labels or numbers")
+    if like and (task == "regression" or not found.counts):
+        raise UserError(f"{here} {like}")
     if task == "regression" and not found.numeric:
         raise UserError(f"{here} holds values that are no numbers, so there is no regression; choose another target or task")
     if task == "classification" and not found.counts and found.distinct > len(table) / 2:
@@ -244,7 +278,7 @@ def _task(path: Path, table: pa.Table, found: Found, columns: tuple[Found, ...],
 def _codes(found: Found, table: pa.Table, columns: tuple[Found, ...]) -> bool:
     """Tell whether a target of numbers means classes: 0 and 1, or few small whole numbers that recur."""
     small = found.whole and all(abs(float(value)) <= 1000 for value in found.counts)
-    if found.kind == "boolean" or (small and found.counts and found.distinct <= CODES and len(table) >= 10 * found.distinct):
+    if found.kind in ("boolean", "category") or (small and found.counts and found.distinct <= CODES and len(table) >= 10 * found.distinct):
         return True
     others = [column for column in columns if column is not found]
     tabular = any(column.modality is not None and column.kind not in ("text", "words") for column in others)
@@ -256,11 +290,13 @@ def _target_modality(found: Found | None, task: str | None, table: bool) -> dict
     if found is None or task is None:
         return None
     if task == "multilabel":
-        return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {})}
+        return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {}),
+                **({"empty": "none"} if found.missing else {})}
     if task == "regression":
         return number_of(found)
-    # Of words that say true and false, each is read however it is written; other pairs keep their own words as labels.
-    truth = table and found.kind == "boolean" and {label.lower() for label in found.counts} == {"true", "false"}
+    # Of words that say true and false, each is read however it is written, as are the spellings of another pair where there are more
+    # than two; one spelling of each keeps its own words as labels.
+    truth = table and found.kind == "boolean" and (len(found.counts) > 2 or {label.lower() for label in found.counts} == {"true", "false"})
     return {"kind": "boolean" if truth else "category"}
 
 
@@ -280,54 +316,3 @@ def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, ro
             return (max(long, key=lambda column: column.lengths["p50"]).name,), task not in (None, "classification")
     counters = [column for column in free if column.kind == "identifier" and column.numeric]
     return tuple(column.name for column in counters), True
-
-
-def _leaking(column: Found, target: Found, table: pa.Table) -> Found:
-    """Return the column, set aside where it gives the target away."""
-    if column.name == target.name or column.modality is None or target.kind in ("list", "vector") or len(table) < 20:
-        return column
-    left, right = words_of(table[column.name]), words_of(table[target.name])
-    if left is None or right is None:
-        return column
-    why = None
-    if left.equals(right):
-        why = f"leak: equal to the target '{target.name}' in every row"
-    elif column.numeric and target.numeric and min(column.distinct, target.distinct) > 2:
-        why = f"leak: a straight line of the target '{target.name}'" if _line(_pointed(left, column), _pointed(right, target)) else None
-    elif column.distinct == target.distinct <= len(table) / 5 and _pairs(left, right) == target.distinct:
-        why = f"leak: one to one with the target '{target.name}'"
-    return replace(column, modality=None, reason=why) if why else column
-
-
-def _pairs(left: pa.Array, right: pa.Array) -> int:
-    import pyarrow as pa
-
-    pairs = pa.table({"left": left, "right": right}).drop_null()
-    return len(pairs.group_by(["left", "right"]).aggregate([]))
-
-
-def _pointed(words: pa.Array, found: Found) -> pa.Array:
-    """Return written numbers with a decimal point and no mark of thousands."""
-    import pyarrow.compute as pc
-
-    comma = found.decimal == ","
-    bare = pc.replace_substring(words, "." if comma else ",", "")
-    return pc.replace_substring(bare, ",", ".") if comma else bare
-
-
-def _line(left: pa.Array, right: pa.Array) -> bool:
-    """Tell whether two columns of numbers lie on one straight line."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    def numbers(words: pa.Array) -> np.ndarray:
-        plain = pc.match_substring_regex(words, r"^[-+]?[\d.]+([eE][-+]?\d+)?$")
-        return pc.if_else(plain, words, None).cast(pa.float64()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
-
-    x_N, y_N = numbers(left), numbers(right)
-    both = np.isfinite(x_N) & np.isfinite(y_N)
-    if both.sum() < 20 or not (np.ptp(x_N[both] / 2) and np.ptp(y_N[both] / 2)):
-        return False
-    x_N, y_N = (values[both] / np.abs(values[both]).max() for values in (x_N, y_N))  # so that squares are numbers
-    return bool(abs(np.corrcoef(x_N, y_N)[0, 1]) > 1 - 1e-9) if x_N.std() and y_N.std() else False

@@ -10,23 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bessemer.data.columns import is_typed, texts
+from bessemer.data.written import MINUS, NUMBER, as_code, as_numbers, goes_up_by_one, like_numbers
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 FEW = 100
-LEAST, STRAY = 50, 0.02
-"""A column of so many values is one of numbers though this part of them is not."""
 MISSING = ("?", "NA", "N/A", "n/a", "na", "#N/A", "null", "NULL", "None", "NaN", "nan", "-", "--")
 BOOLEANS = ({"0", "1"}, {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"on", "off"}, {"是", "否"}, {"有", "无"},
             {"对", "错"})
-NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|(?i:inf|infinity))$"
-COMMA = r"^[-+]?((\d+|\d{1,3}(\.\d{3})+),\d+|\d+)$"  # 1.234,5
-GROUPED = r"^[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)$"  # 1,234: the comma may mean either
-THOUSANDS = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|\d{1,3}((,\d{3}){2,}|(,\d{3})+\.\d*))$"  # 1,234.5
-DECORATED = (r"^[-+(]? ?(\p{Sc} ?[-+]?\d[\d.,' ]*|\d[\d.,' ]* ?(%|\p{Sc})|\d{1,3}([,' ]\d{3})+([.,]\d+)?|\d+\.?\d*)\)?$")
-"""$1,234 or 59.3 % or 12 345: numbers to a person."""
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?( ?Z| ?[-+]\d{2}:?\d{2}| UTC)?)?"
 DATES = tuple(f"^{form}{_TIME}$" for form in (
@@ -57,6 +49,7 @@ class Found:
         whole: whether every value is a whole number.
         separator: the sign between the labels of one value where it seems to hold several, `""` where values are lists, or None.
         decimal: the decimal mark of its numbers where a recipe has to say it, else `auto`.
+        either: a value whose comma may be for thousands or for decimals, where no value of the column tells; else empty.
     """
 
     name: str
@@ -73,6 +66,7 @@ class Found:
     whole: bool = False
     separator: str | None = None
     decimal: str = "auto"
+    either: str = ""
 
 
 def look(name: str, column: pa.ChunkedArray) -> Found:
@@ -83,18 +77,18 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     if vector is not None:
         return vector
     if _lists(column):
-        return Found(name, "list", 0, column.null_count, reason=_UNREAD[is_typed(column)], separator="")
+        return Found(name, "list", 0, texts(column).null_count, reason=_UNREAD[is_typed(column)], separator="")
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
     present = words.drop_null()
     if not len(present):
         return Found(name, "empty", 0, len(words), reason="it has no value")
-    bare = present.filter(pc.invert(pc.is_in(present, value_set=_marks())))
+    bare = present.filter(pc.invert(pc.is_in(present, value_set=marks())))
     if not len(bare):
         return Found(name, "empty", 0, len(words), reason=f"it holds nothing but {present[0].as_py()!r}")
     kind, extra = _strict(column, bare)
-    values = bare if kind else present
+    values = pc.replace_substring(bare, MINUS, "-") if kind == "number" else bare if kind else present
     sizes = _sizes(values)
     entries = sorted(values.value_counts().to_pylist(), key=lambda entry: (-entry["counts"], entry["values"]))
     few = len(entries) <= FEW and (len(entries) <= max(2, len(values) // 5) or (sizes["p100"] <= 20 and len(values) <= FEW))
@@ -119,7 +113,7 @@ def judged(found: Found, present: int, values: pa.Array) -> Found:
         return replace(found, kind="constant", reason=f"every row holds {values[0].as_py()[:40]!r}")
     if found.kind == "identifier":
         return replace(found, reason="every row has a value of its own" + (f"; {found.note}" if found.note else ""), note="")
-    if found.whole and found.distinct == present >= 10 and _counts_rows(values):
+    if found.whole and found.distinct == present >= 10 and goes_up_by_one(values):
         return replace(found, kind="identifier", reason="it counts the rows")
     if found.kind == "category" and present < FEW and found.distinct > max(2, present / 2):
         return replace(found, reason="nearly every row has a value of its own")
@@ -151,7 +145,8 @@ def words_of(column: pa.ChunkedArray) -> pa.Array | None:
     return pc.if_else(pc.equal(words, ""), None, words)
 
 
-def _marks() -> pa.Array:
+def marks() -> pa.Array:
+    """Return the texts that mean a missing value in columns of numbers, dates and booleans."""
     import pyarrow as pa
 
     return pa.array(MISSING, pa.string())
@@ -205,39 +200,22 @@ def _strict(column: pa.ChunkedArray, values: pa.Array) -> tuple[str, dict[str, A
         return "boolean", {}
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
         return "date", {}
-    numeric = every(NUMBER)
     first = values.slice(0, 200)
     if len(first) and any(bool(pc.all(pc.match_substring_regex(first, form)).as_py()) and every(form) for form in DATES) \
-            and not (numeric and len(values) < 20):
+            and not (every(NUMBER) and len(values) < 20):
         either = every(DATES[4]) and not every(r"^(1[3-9]|2\d|3[01])[-/.]")
         return "date", {"note": "day or month first? Both can be read" if either and _either(values) else ""}
-    whole = numeric and every(r"^[-+]?\d+(\.0*)?$")
-    if numeric:
-        pair = set(pc.unique(values).to_pylist()) == {"0", "1"} if whole else False
-        return "boolean" if pair else "number", {"numeric": True, "whole": whole}
-    if every(THOUSANDS):
-        return "number", {"numeric": True, "note": "its numbers are written with a comma for thousands"}
-    if every(GROUPED):
-        return "number", {"numeric": True, "decimal": ".", "note": f"{_first(values, ',')} may have a comma for thousands or for "
-                          "decimals; it is read as thousands: say decimal: \",\" where it is not"}
-    if every(COMMA):
-        return "number", {"numeric": True, "decimal": ",", "note": "its numbers are written with a decimal comma"}
-    strange = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
-    if len(values) >= LEAST and len(strange) <= STRAY * len(values) and len(pc.unique(values)) > 20 + len(strange):
-        first = strange[0].as_py()[:40]
-        return "number", {"numeric": True, "note": f"{len(strange)} of {len(values):,} values are no number, the first {first!r}: such "
-                                                   "rows will be set aside"}
-    low = {word.lower() for word in pc.unique(values).to_pylist()} if len(pc.unique(values)) <= 6 else set()
-    if not low & set().union(*BOOLEANS) and every(DECORATED):
-        return "", {"note": f"looks like numbers, such as {values[0].as_py()[:40]!r}: write them in the source without units, currency, "
-                            "percent signs and marks of thousands to learn from them as numbers"}
+    code = as_code(values)
+    if code is not None:
+        return "", code
+    found = as_numbers(values)
+    unlike = len(pc.unique(values))
+    low = {word.lower() for word in pc.unique(values).to_pylist()} if unlike <= 6 else set()
+    if found is not None:
+        return "boolean" if found.get("whole") and low == {"0", "1"} else "number", found
+    if not low & set().union(*BOOLEANS) and (note := like_numbers(values)):
+        return "", {"note": note}
     return ("boolean" if low in BOOLEANS else ""), {}
-
-
-def _first(values: pa.Array, sign: str) -> str:
-    import pyarrow.compute as pc
-
-    return repr(values.filter(pc.match_substring(values, sign))[0].as_py())
 
 
 def _either(values: pa.Array) -> bool:
@@ -253,17 +231,6 @@ def _loose(distinct: int, present: int, few: bool, wordy: float, middle: int) ->
     if wordy >= 1 or middle > 40:
         return "text" if wordy >= 4 or middle > 40 else "words"
     return "identifier" if distinct == present >= 20 else "category"
-
-
-def _counts_rows(values: pa.Array) -> bool:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pc.max(pc.utf8_length(values)).as_py() > 18:
-        return False
-    numbers: np.ndarray = values.cast(pa.float64()).to_numpy()
-    return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
 
 
 def _separator(values: pa.Array, distinct: int) -> str | None:

@@ -210,7 +210,7 @@ def _association(column: pa.ChunkedArray, target: pa.ChunkedArray) -> dict[str, 
     words = pa.types.is_string(one.type), pa.types.is_string(two.type)
     if words == (False, False):
         x, y = one.to_numpy(), two.to_numpy()
-        return {"pearson": pearson(x, y), "spearman": pearson(_ranks(x), _ranks(y))}
+        return {"pearson": pearson(x, y), "spearman": pearson(ranks(x), ranks(y))}
     if words == (True, True):
         return {"cramers_v": cramers_v(_codes(one), _codes(two))}
     number, word = (two, one) if words[0] else (one, two)
@@ -223,7 +223,7 @@ def _codes(words: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(words.combine_chunks().dictionary_encode().indices.to_numpy(), np.int64)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Return ranks; equal values share the mean of theirs."""
     import numpy as np
 

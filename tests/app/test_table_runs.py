@@ -252,7 +252,7 @@ def test_several_targets(bessemer: Command, here: Path) -> None:
 @pytest.mark.slow
 def test_several_labels_in_one_column(bessemer: Command, here: Path) -> None:
     stages = started(bessemer, here, (*INPUTS, "tags"), "--target", "tags")
-    assert stages["prepare"]["targets"] == {"tags": {"kind": "multilabel", "separator": "|"}}
+    assert stages["prepare"]["targets"] == {"tags": {"kind": "multilabel", "separator": "|", "empty": "none"}}
     said = bessemer("run", "data.yaml")
     assert said.code == 0, said.err
     model, columns = Model.load("runs/data"), columns_of(houses(12, seed=3))
