@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from bessemer.core.config import Config
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
 
 
+def config_of(column: Column) -> Config:
+    """Return the settings of a schema's column: what was asked, and in the place of what was left open what its training rows settled."""
+    return make("modalities", {**column.modality, **column.facts.get("settled", {})})
+
+
 def modality_of(column: Column) -> Modality:
     """Return the modality that a schema's column was prepared with."""
-    config = make("modalities", column.modality)
+    config = config_of(column)
     made: Modality = plugin_of("modalities", config).function(config)
     return made
 

@@ -27,14 +27,15 @@ class Date(Config):
     """A column of dates or of dates with times."""
 
     day_first: bool | None = None
-    """How 05/01/2023 is read. By default as the training rows that leave no choice are (31/01/2023)."""
+    """How 05/01/2023 is read. By default as the training rows that leave no choice are (31/01/2023). A date that can only be read the
+    other way round is none."""
     cycles: bool = True
     """Features for the month, the day of the week and of the year and, where there are times, the time of day: sine and cosine."""
     missing_values: tuple[str, ...] = ("", "na", "n/a", "nan", "nat", "null", "none", "?", "-")
     """Texts that mean that the date is missing, in any case."""
 
 
-@register("modalities", "date")
+@register("modalities", "date", revision=2)
 def date(config: Date) -> Modality:
     """Return the functions of a column of dates."""
 
@@ -80,25 +81,37 @@ def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
     words = _words(config, values)
     found = _dates.parsed(words)
-    valid = pa.array(found.valid)
-    micros = _read(found, config.day_first)
+    micros, real = _read(found, config.day_first)
+    valid = pa.array(real)
     timed = pa.array(micros % _dates.DAY != 0)
     plain = pa.array(micros // _dates.DAY).cast(pa.int32()).cast(pa.date32()).cast(pa.string())
     said = pc.if_else(timed, pa.array(micros).cast(pa.timestamp("us")).cast(pa.string()), plain)
+    why = pc.if_else(pc.and_(words.is_valid(), pc.invert(valid)), "no date", pa.scalar(None, pa.string()))
     if config.day_first is None:
         # Which way round is learnt from the training rows, so that what leaves no choice is also kept as it is written.
         kept = pa.array(found.open | found.day_first | found.month_first)
         said = pc.if_else(kept, words, said)
-    why = pc.if_else(pc.and_(words.is_valid(), pc.invert(valid)), "no date", pa.scalar(None, pa.string()))
+    else:
+        why = pc.if_else(pa.array(found.valid & ~real), f"written {_way(not config.day_first)}, and the column is {_way(config.day_first)}",
+                         why)
     return pc.if_else(valid, said, None), why
 
 
-def _read(found: Any, day_first: bool | None) -> np.ndarray:
-    """Return the microseconds of each date: by the only reading, else by the one that is said."""
+def _way(day_first: bool) -> str:
+    return "day first" if day_first else "month first"
+
+
+def _read(found: Any, day_first: bool | None, strict: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Return the microseconds of each date and whether it is one, read in the way that is said.
+
+    What leaves no choice is read as it must be where nothing is said (None) or that is not `strict`; else it is no date.
+    """
     import numpy as np
 
     micros: np.ndarray = np.where(found.month_first | (found.open & (day_first is False)), found.swapped, found.micros)
-    return np.where(found.valid, micros, 0)
+    other = np.zeros(len(micros), bool) if day_first is None or not strict else found.month_first if day_first else found.day_first
+    valid = found.valid & ~other
+    return np.where(valid, micros, 0), valid
 
 
 def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, Any]:
@@ -117,12 +130,13 @@ def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, An
         days_first, months_first = days_first + int(found.day_first.sum()), months_first + int(found.month_first.sum())
         opens, missing = opens + int(found.open.sum()), missing + array.null_count
         for way, summary in each.items():
-            micros = _read(found, way)[found.valid]
+            micros, valid = _read(found, way)
+            micros = micros[valid]
             times = times or bool((micros % _dates.DAY).any())
             summary.add(pa.array(micros / _dates.DAY, pa.float64()))
     if config.day_first is None and days_first and months_first:
         raise UserError(f"a column of dates has {days_first:,} training rows that can only be day first and {months_first:,} that can only "
-                        "be month first; write them in one way, or say 'day_first' for the rows that leave it open")
+                        "be month first; write them in one way, or say 'day_first', by which those of the other way are set aside")
     if config.day_first is None and opens and not days_first and not months_first:
         raise UserError(f"a column of dates has {opens:,} training rows such as 05/01/2023 and none that shows whether the day comes "
                         "first; say 'day_first: true' or 'day_first: false'")
@@ -131,12 +145,14 @@ def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, An
     sample, spread = chosen.sample(), chosen.std or 1.0
     shown = np.clip((sample - chosen.mean) / spread, -CLIP, CLIP)
     first, last = (str(np.datetime64(int(np.floor(end)), "D")) if chosen.count else None for end in (chosen.low, chosen.high))
-    return {"count": chosen.count, "missing": missing, "mean": chosen.mean, "std": chosen.std, "first": first, "last": last,
+    # What the training rows decide is part of the column's settings from now on (`modalities.config_of`).
+    settled = {"settled": {"day_first": way}} if config.day_first is None and (days_first or months_first) else {}
+    return {**settled, "count": chosen.count, "missing": missing, "mean": chosen.mean, "std": chosen.std, "first": first, "last": last,
             "times": times, "day_first": way, "constant": chosen.constant, "edges": edges_of(shown)}
 
 
 def _codec(config: Date, column: Column) -> Codec:
-    facts, name = column.facts, column.name
+    facts, name, learnt = column.facts, column.name, "settled" in column.facts
     cycles = [cycle for cycle in CYCLES if config.cycles and (cycle != "time" or facts["times"])]
     names = [f"{name} days", *(f"{name} {cycle} {part}" for cycle in cycles for part in ("sin", "cos"))]
     edges = [facts["edges"], *([[-1.0 + step / 16 for step in range(33)]] * (2 * len(cycles)))]
@@ -149,8 +165,14 @@ def _codec(config: Date, column: Column) -> Codec:
         from bessemer.modalities import _dates
         from bessemer.modalities._vectors import fixed
 
-        found = _dates.parsed(_words(config, values))
-        micros = _read(found, facts["day_first"])
+        words = _words(config, values)
+        found = _dates.parsed(words)
+        micros, valid = _read(found, facts["day_first"], strict=learnt or config.day_first is not None)
+        if learnt and (found.valid & ~valid).any():
+            # Rows are cleaned before they are divided, so those held out are met here for the first time; others were set aside.
+            first = words[int((found.valid & ~valid).argmax())].as_py()
+            raise UserError(f"the column '{name}' holds '{first}', written {_way(not facts['day_first'])}, and its training rows are "
+                            f"{_way(facts['day_first'])}; write them in one way, or say 'day_first', by which such rows are set aside")
         days = micros // _dates.DAY
         month, weekday, of_year = _dates.fields_of(days)
         place = {"month": month - 1, "weekday": weekday, "day of year": of_year, "time": micros % _dates.DAY // (60 * _dates.MICRO)}
@@ -160,9 +182,9 @@ def _codec(config: Date, column: Column) -> Codec:
             # By a table, so that the bits are those of the row alone whatever the machine's vector units do.
             turn = np.arange(CYCLES[cycle]) * (2 * np.pi / CYCLES[cycle])
             out[:, 1 + 2 * number], out[:, 2 + 2 * number] = np.sin(turn)[place[cycle]], np.cos(turn)[place[cycle]]
-        out[~found.valid] = 0.0
+        out[~valid] = 0.0
         if facts["missing"]:
-            out[:, -1] = ~found.valid
+            out[:, -1] = ~valid
         return {"numbers": fixed(out)}
 
     def collate(stored: Mapping[str, pa.Array], limit: int | None) -> dict[str, np.ndarray]:

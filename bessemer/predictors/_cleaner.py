@@ -25,13 +25,13 @@ class Cleaner:
     """Cleans the raw rows of one schema; see `__call__`."""
 
     def __init__(self, schema: Schema) -> None:
-        from bessemer.core.pick import make
         from bessemer.core.registry import plugin_of
         from bessemer.data.crosses import crosses_of
+        from bessemer.modalities import config_of
         from bessemer.modalities.number import Number
 
         self.columns = [column for column in schema.by_role(Role.INPUT) if not column.of]
-        configs = {column.name: make("modalities", column.modality) for column in self.columns}
+        configs = {column.name: config_of(column) for column in self.columns}
         self.cleans = {name: plugin_of("modalities", config).function(config).clean for name, config in configs.items()}
         self.limits = {name: _limits(config) for name, config in configs.items() if isinstance(config, Number)}
         self.crosses = crosses_of(schema)

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from bessemer.core.errors import UserError
-from bessemer.modalities import _dates
+from bessemer.modalities import _dates, codec_of, modality_of
 from bessemer.modalities.date import Date, date
-from tests.modalities.columns import codec, numbers
+from bessemer.predictors._cleaner import Cleaner
+from tests.modalities.columns import codec, numbers, schema_of
 
 
 @pytest.mark.parametrize(("text", "wanted"), [
@@ -53,6 +54,43 @@ def test_which_way_round_is_learnt_or_said(tmp_path, rows, settings, days):
 def test_dates_that_could_be_two(tmp_path, rows, message):
     with pytest.raises(UserError, match=message):
         codec(tmp_path, "date", pa.array(rows))
+
+
+MONTH_IN_DAY = "written month first, and the column is day first"
+DAY_IN_MONTH = "written day first, and the column is month first"
+
+
+@pytest.mark.parametrize(("day_first", "wanted", "reasons"), [
+    (True, ["2021-04-03", "2021-12-25", None, "2021-06-05", "2021-12-25", None], [None, None, MONTH_IN_DAY, None, None, "no date"]),
+    (False, ["2021-03-04", None, "2021-12-25", "2021-06-05", "2021-12-25", None], [None, DAY_IN_MONTH, None, None, None, "no date"]),
+    (None, ["03/04/2021", "25/12/2021", "12/25/2021", "2021-06-05", "2021-12-25", None], [None, None, None, None, None, "no date"])])
+def test_a_date_of_the_other_order_is_none(day_first, wanted, reasons):
+    clean, why = date(Date(day_first=day_first)).clean(
+        pa.array(["03/04/2021", "25/12/2021", "12/25/2021", "2021-06-05", "25.12.2021", "30/30/2021"]))
+    assert clean.to_pylist() == wanted and why.to_pylist() == reasons
+
+
+@pytest.mark.parametrize(("training", "other", "reason"), [
+    (["25/12/2021", "03/04/2021"], "12/25/2021", MONTH_IN_DAY), (["12/25/2021", "03/04/2021"], "25/12/2021", DAY_IN_MONTH)])
+def test_an_order_that_was_learnt_holds_for_rows_to_predict_and_held_out_ones(tmp_path, training, other, reason):
+    column, own = codec(tmp_path, "date", pa.array(training))
+    assert modality_of(column).clean(pa.array([*training, other]))[1].to_pylist() == [None, None, reason]
+    with pytest.raises(UserError) as caught:
+        Cleaner(schema_of([column]))(pa.table({"x": [training[1], other]}))
+    assert str(caught.value) == (f"row 2: the column 'x' holds a value that the model cannot read: {reason}; correct it or leave this row "
+                                 "out")
+    with pytest.raises(UserError) as caught:
+        own.encode(pa.array([training[0], other]))
+    here, there = reason.removeprefix("written ").split(", and the column is ")
+    assert str(caught.value) == (f"the column 'x' holds '{other}', written {here}, and its training rows are {there}; write them in one "
+                                 "way, or say 'day_first', by which such rows are set aside")
+
+
+def test_a_model_that_was_trained_before_orders_were_settled_answers_as_it_did(tmp_path):
+    column, own = codec(tmp_path, "date", pa.array(["25/12/2021", "03/04/2021"]))
+    facts = {name: value for name, value in column.facts.items() if name != "settled"}
+    old = codec_of(column.model_copy(update={"facts": facts}), tmp_path)
+    assert np.array_equal(numbers(old.encode(pa.array(["12/25/2021"]))), numbers(own.encode(pa.array(["25/12/2021"]))))
 
 
 def test_features(tmp_path):
