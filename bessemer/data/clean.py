@@ -191,7 +191,10 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
         faults.enter(pc.if_else(nothing, literal(None), why), name, texts(table[name]))
     for name, function in plan.inputs.items():
         faults.enter(no_texts(table[name]), name, texts(table[name]))
-        clean[name], why = function(texts(table[name]))
+        try:
+            clean[name], why = function(texts(table[name]))
+        except UserError as error:  # a modality knows its values, not their column's name
+            raise UserError(f"column '{name}' of '{source}': {error}") from None
         faults.enter(why, name, texts(table[name]))
     for name, (other, misfit) in plan.fits.items():
         faults.enter(misfit(clean[name], clean[other]), name, texts(table[other]))

@@ -59,11 +59,13 @@ def _words(config: Date, values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     kind = values.type
+    if values.null_count == len(values) or (pa.types.is_floating(kind) and pc.all(pc.is_nan(values)).as_py()):
+        return pa.nulls(len(values), pa.string())  # of whatever type: a file's writer knew none
     if pa.types.is_date(kind):
         return values.cast(pa.date32()).cast(pa.string())
     if pa.types.is_timestamp(kind):
         return values.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.timestamp("us")).cast(pa.string())
-    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+    if pa.types.is_integer(kind):
         values = values.cast(pa.string())
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         raise UserError(f"a column of type {kind} cannot be read as dates; expected dates, timestamps or text")

@@ -52,7 +52,10 @@ class Cleaner:
         for column in self.columns:
             if column.name in found:
                 continue
-            clean, why = self.cleans[column.name](raw[column.name])
+            try:
+                clean, why = self.cleans[column.name](raw[column.name])
+            except UserError as error:  # a modality knows its values, not their column's name
+                raise UserError(f"column '{column.name}': {error}") from None
             first = pc.index(why.is_valid(), True).as_py()
             if first >= 0:
                 raise UserError(f"row {first + 1}: the column '{column.name}' holds a value that the model cannot read: "

@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from bessemer.core.errors import UserError
+from bessemer.core.types import Chunk
+from bessemer.data.clean import Plan, clean_rows
 from bessemer.modalities import _dates, codec_of, modality_of
 from bessemer.modalities.date import Date, date
 from bessemer.predictors._cleaner import Cleaner
@@ -91,6 +93,29 @@ def test_a_model_that_was_trained_before_orders_were_settled_answers_as_it_did(t
     facts = {name: value for name, value in column.facts.items() if name != "settled"}
     old = codec_of(column.model_copy(update={"facts": facts}), tmp_path)
     assert np.array_equal(numbers(old.encode(pa.array(["12/25/2021"]))), numbers(own.encode(pa.array(["25/12/2021"]))))
+
+
+@pytest.mark.parametrize("values", [
+    pa.array([np.nan, None]), pa.array([np.nan, np.nan]), pa.nulls(2), pa.nulls(2, pa.bool_()), pa.nulls(2, pa.list_(pa.int8())),
+    pa.nulls(2, pa.float32()), pa.array([None, None], pa.dictionary(pa.int8(), pa.float64()))])
+def test_a_column_without_any_value_is_missing_whatever_its_type(tmp_path, values):
+    column, own = codec(tmp_path, "date", pa.array(["2023-01-05", None]))
+    clean, why = modality_of(column).clean(values)
+    assert (clean.to_pylist(), why.to_pylist()) == ([None, None], [None, None])
+    assert np.array_equal(numbers(own.encode(values)), numbers(own.encode(pa.array(["", ""]))))
+    assert Cleaner(schema_of([column]))(pa.table({"x": values}))["x"].to_pylist() == [None, None]
+
+
+def test_a_type_that_is_none_of_dates_is_refused_by_the_columns_name(tmp_path):
+    column, _ = codec(tmp_path, "date", pa.array(["2023-01-05"]))
+    wanted = "a column of type double cannot be read as dates; expected dates, timestamps or text"
+    with pytest.raises(UserError) as caught:
+        Cleaner(schema_of([column]))(pa.table({"x": [1.5, np.nan]}))
+    assert str(caught.value) == f"column 'x': {wanted}"
+    chunk = Chunk(pa.table({"x": [1.5, np.nan]}), np.arange(1, 3))
+    with pytest.raises(UserError) as caught:
+        clean_rows(chunk, Plan({"x": modality_of(column).clean}, {}))
+    assert str(caught.value) == f"column 'x' of 'the stream': {wanted}"
 
 
 def test_features(tmp_path):
