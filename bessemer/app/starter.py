@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import KEPT_KEYS, comment, flow, key_of, line_of, recipe_text, table_of, targets_of, told, unread
+from bessemer.app.starter_tables import KEPT_KEYS, comment, flow, headless, key_of, line_of, recipe_text, table_of, targets_of, told, unread
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -90,7 +90,7 @@ def _choose(found: Inspection) -> Choice:
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
-    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}"]
+    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}", *headless(found)]
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
         shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])

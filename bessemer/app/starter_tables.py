@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bessemer.data.inspect import Found, Inspection
 
 LINES = 60
-SHOWN_KINDS = 12
+SHOWN_NAMES = 5
 STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
@@ -142,10 +142,19 @@ def unread(found: Inspection) -> str:
             + (ENCODING if any("UTF-8" in reason for reason in found.reasons) else ""))
 
 
+def headless(found: Inspection) -> list[str]:
+    """Return a line that says that the columns' names look like values, where they do."""
+    from bessemer.data.values import HEADLESS, like_values
+
+    names = [column.name for column in found.columns]
+    return [f"  {HEADLESS} ({', '.join(line_of(name) for name in names[:SHOWN_NAMES])}{', …' * (len(names) > SHOWN_NAMES)})"
+            ] if like_values(names) else []
+
+
 def told(data: Path, table: Table) -> list[str]:
     """Return what was found, line by line."""
     found = table.found
-    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}"]
+    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}", *headless(found)]
     many = len(found.columns) > LINES
     inputs = {column.name for column in table.inputs}
     for column in found.columns:

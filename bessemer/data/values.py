@@ -10,7 +10,7 @@ import decimal
 import json
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
@@ -21,6 +21,8 @@ from bessemer.data.rows import marked, rejects
 if TYPE_CHECKING:
     import pyarrow as pa
 
+HEADLESS = "the first line looks like data and not like names: write a line with each column's name above it"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -56,10 +58,21 @@ def distinct(names: Sequence[str], where: str) -> list[str]:
     seen: dict[str, int] = {}
     for position, name in enumerate(names):
         if name in seen:
-            raise UserError(f"{where} names the column '{name}' twice (columns {seen[name] + 1} and {position + 1}); give each column its "
-                            "own name")
+            raise UserError(f"{where} names the column '{name}' twice (columns {seen[name] + 1} and {position + 1}); "
+                            + (HEADLESS if like_values(names) else "give each column its own name"))
         seen[name] = position
     return list(names)
+
+
+def like_values(names: Sequence[str]) -> bool:
+    """Tell whether most of a first line's cells are numbers, and these are no scale, so that it looks like data rather than names.
+
+    >>> like_values(["5.1", "3.5", "0.2", "setosa"]), like_values(["key", "2019", "2020", "2021"]), like_values(["a", "1"])
+    (True, False, False)
+    """
+    numbers = [float(name) for name in names if _NUMBER.match(name.strip())]
+    rising = len(numbers) > 2 and all(first < second for first, second in pairwise(numbers))
+    return len(numbers) * 2 > sum(bool(name.strip()) for name in names) and not rising
 
 
 def chunk_of(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> Chunk:

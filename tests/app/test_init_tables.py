@@ -199,3 +199,24 @@ def test_digits_with_leading_zeros_are_codes(here: Path) -> None:
     assert said["y"].startswith("category, 4 different, 0 missing → target (category) (digits of one width")
     said, _ = init({"x": X, "y": columns["zip"]}, "y", task="regression")
     assert "→ target (number)" in said["y"]
+
+
+HEADLESS = "the first line looks like data and not like names: write a line with each column's name above it"
+
+
+def test_a_file_without_a_header(here: Path) -> None:
+    Path("t.csv").write_text("".join(f"{i}.5,{i % 3},7,{'ab'[i % 2]},7\n" for i in range(50)), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        write_recipe(Path("t.csv"), ("y",))
+    assert str(caught.value) == f"'t.csv': the header names the column '7' twice (columns 3 and 5); {HEADLESS}"
+    Path("t.csv").write_text("x,a,a\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"names the column 'a' twice \(columns 2 and 3\); give each column its own name"):
+        write_recipe(Path("t.csv"), ("y",))
+    Path("t.csv").write_text("".join(f"{i * 7 % 50 + 9}.5,{i % 3}.5,{'ab'[i % 2]}\n" for i in range(50)), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        write_recipe(Path("t.csv"), ("y",))
+    assert str(caught.value) == f"'t.csv' has no column 'y'; known are: 0.5, 9.5, a; its columns are: 9.5, 0.5, a; {HEADLESS}"
+    _, lines = write_recipe(Path("t.csv"))
+    assert lines[1] == f"  {HEADLESS} (9.5, 0.5, a)"
+    Path("t.csv").write_text("".join(",".join(str(2000 + j if not i else i * j % 7) for j in range(5)) + "\n" for i in range(50)))
+    assert "first line" not in "".join(write_recipe(Path("t.csv"), ("2004",), force=True)[1])  # years are names

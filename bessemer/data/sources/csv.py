@@ -22,6 +22,7 @@ from bessemer.core.types import Chunk, Source
 from bessemer.data.encoding import MARK
 from bessemer.data.guess import likely
 from bessemer.data.rows import SHOWN, Opened, Rows, check_encoding, expand, marked, missing_column, open_text, rejects
+from bessemer.data.values import distinct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,16 +130,11 @@ def header(file: Path, config: Csv) -> tuple[list[str], str]:
         names = next(csv.reader(io.StringIO(text, newline=""), delimiter=sign), [])
     except csv.Error as error:
         raise UserError(f"'{file}': the header cannot be read ({error}); expected the columns' names in the first line") from None
-    seen: dict[str, int] = {}
     for position, name in enumerate(names):
-        if name in seen:
-            raise UserError(f"'{file}': the header names the column '{name}' twice (columns {seen[name] + 1} and "
-                            f"{position + 1}); give each column its own name")
-        seen[name] = position
         if "\ufffd" in name or MARK in name:
             raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "
                             f"{opened.encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: {likely(raw)}')")
-    return names, sign
+    return distinct(names, f"'{file}': the header"), sign
 
 
 def _sniff(line: str) -> str:
