@@ -28,7 +28,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.types import Model as Architecture
-from bessemer.data.given import is_missing
+from bessemer.data.given import check_names, is_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,6 +127,7 @@ class _Estimator(BaseEstimator):
         if not reset and self.reads_text_:
             raise ValueError("the model was fitted on texts; give a list of texts")
         names = _names(X)
+        check_names(names or ())
         if names is not None and not _only_numbers(X):
             return self._frame(X, y, names, reset=reset)
         extra = {} if y is None else {"y": y, "multi_output": False, "y_numeric": self._numeric}
@@ -213,6 +214,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """Train on X (array [N, F], data frame, or N texts) and y (N labels)."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        _check_labels(y)
         columns, y = self._inputs(X, y, reset=True)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -335,6 +337,15 @@ def _kind(arrow: pa.DataType) -> str | None:
     if of.is_date(arrow) or of.is_timestamp(arrow):
         return "date"
     return "category" if of.is_string(arrow) or of.is_large_string(arrow) or of.is_string_view(arrow) or of.is_null(arrow) else None
+
+
+def _check_labels(y: Any) -> None:
+    """Refuse labels of which some are missing; numpy would write them as texts beside texts, and compare them with none."""
+    if isinstance(y, (list, tuple)) or getattr(getattr(y, "dtype", None), "kind", "O") in "OT":
+        missing = [row for row, label in enumerate(y) if is_missing(label)]
+        if missing:
+            raise ValueError(f"y holds no label in {len(missing):,} of {len(y):,} rows, the first being row {missing[0]} (from 0); leave "
+                             "these rows out of X and y")
 
 
 def _weigh(columns: dict[str, Any], sample_weight: Any, rows: int) -> None:

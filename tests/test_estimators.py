@@ -135,3 +135,18 @@ def test_a_linear_model_of_texts_and_a_model_that_is_none():
     assert Classifier(model={"kind": "tfidf_linear"}).fit(list(texts), list(labels)).score(list(texts), list(labels)) > 0.9
     with pytest.raises(UserError, match="there is no 'liner' among the models; did you mean 'linear'"):
         Classifier(model={"kind": "liner"}).fit(list(texts), list(labels))
+
+
+@pytest.mark.parametrize("y", [["a", None, "b", None], ["a", float("nan"), "b", None], np.array(["a", None, "b", np.nan], object)])
+@pytest.mark.parametrize("x", [np.arange(8.0).reshape(4, 2), ["one", "two", "three", "four"]])
+def test_labels_that_are_missing_are_refused(x, y):
+    with pytest.raises(ValueError) as caught:
+        Classifier(**QUICK).fit(x, y)
+    assert str(caught.value) == "y holds no label in 2 of 4 rows, the first being row 1 (from 0); leave these rows out of X and y"
+
+
+def test_two_columns_of_one_name_are_refused():
+    frame = Frame(a=np.arange(4.0), b=np.arange(4.0))
+    frame.columns = ["a", "a"]
+    with pytest.raises(UserError, match=r"^the rows have 2 columns named 'a'; rename or remove all but one$"):
+        Regressor(**QUICK).fit(frame, np.arange(4))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def _of_columns(columns: Mapping[Any, Any]) -> pa.Table:
     import pyarrow as pa
 
     found = {}
+    check_names(columns)
     for name, values in columns.items():
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             raise UserError(f"the column '{name}' is one value ({values!a:.40}), not a list; give a list for every column, and one row as "
@@ -115,10 +117,18 @@ def _kind(value: Any) -> tuple[str | None, str | None]:
     return "list", str(value)
 
 
+def check_names(names: Iterable[Any]) -> None:
+    """Raise a UserError where two columns have one name: of a data frame or, as 1 and "1", of a mapping."""
+    name, count = next(iter(Counter(map(str, names)).most_common(1)), ("", 0))
+    if count > 1:
+        raise UserError(f"the rows have {count} columns named '{name}'; rename or remove all but one")
+
+
 def _of_frame(frame: Any) -> pa.Table:
     """Return a data frame's columns; its index is none of them."""
     import pyarrow as pa
 
+    check_names(getattr(frame, "columns", ()))
     if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__"):
         try:
             if hasattr(frame, "__arrow_c_stream__"):

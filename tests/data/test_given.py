@@ -66,3 +66,19 @@ def test_a_row_may_lack_what_the_model_does_not_read_and_name_a_column_as_its_so
     assert found["y"].to_pylist() == [3, None, None] and "old" not in found.column_names
     assert table_of([{"b": 1}, {"b": 2, "y": 1}], ["a", "b"])["b"].to_pylist() == [1, 2]  # no row has 'a': for the reader to say
     assert table_of([{0: 1}, {0: 2, 1: 3}], ["0"]).to_pydict() == {"0": [1, 2], "1": [None, 3]}
+
+
+class Frame:
+    """A data frame that has two columns of one name."""
+
+    columns = ("a", "b", "a")
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise ValueError(f"Duplicate column names found: {list(self.columns)}")  # as pandas has pyarrow say
+
+
+@pytest.mark.parametrize("rows", [Frame(), {"a": [1], 1: [2], "1": [3]}])
+def test_two_columns_of_one_name_are_refused(rows):
+    with pytest.raises(UserError) as caught:
+        table_of(rows, ["a"])
+    assert str(caught.value) == f"the rows have 2 columns named '{'a' if isinstance(rows, Frame) else 1}'; rename or remove all but one"
