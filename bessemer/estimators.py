@@ -341,7 +341,7 @@ def _kind(arrow: pa.DataType) -> str | None:
 
 def _check_labels(y: Any) -> None:
     """Refuse labels of which some are missing; numpy would write them as texts beside texts, and compare them with none."""
-    if isinstance(y, (list, tuple)) or getattr(getattr(y, "dtype", None), "kind", "O") in "OT":
+    if isinstance(y, (list, tuple)) or (hasattr(y, "dtype") and getattr(y.dtype, "kind", "O") in "OT"):
         missing = [row for row, label in enumerate(y) if is_missing(label)]
         if missing:
             raise ValueError(f"y holds no label in {len(missing):,} of {len(y):,} rows, the first being row {missing[0]} (from 0); leave "
