@@ -90,19 +90,26 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     kind, extra = _strict(column, bare)
     values = pc.replace_substring(bare, MINUS, "-") if kind == "number" else bare if kind else present
     sizes = _sizes(values)
-    entries = sorted(values.value_counts().to_pylist(), key=lambda entry: (-entry["counts"], entry["values"]))
-    few = len(entries) <= FEW and (len(entries) <= max(2, len(values) // 5) or (sizes["p100"] <= 20 and len(values) <= FEW))
+    counted = values.value_counts()
+    distinct = len(counted)
+    few = distinct <= FEW and (distinct <= max(2, len(values) // 5) or (sizes["p100"] <= 20 and len(values) <= FEW))
     wordy = float(pc.mean(pc.count_substring_regex(values, r"\s+|[^\x00-\x{2E7F}]")).as_py())
     if not kind:
-        few = few and not (wordy >= 4 and len(entries) > len(values) / 2)
-        kind = _loose(len(entries), len(values), few, wordy, sizes["p50"])
+        few = few and not (wordy >= 4 and distinct > len(values) / 2)
+        kind = _loose(distinct, len(values), few, wordy, sizes["p50"])
     letters, latin = (int(pc.sum(pc.count_substring_regex(values, pattern)).as_py()) for pattern in (r"\pL", r"\p{Latin}"))
-    counted = few and kind in ("category", "boolean", "number", "constant")
+    shown = few and kind in ("category", "boolean", "number", "constant")
     missing = len(words) - len(values)
-    found = Found(name, kind, len(entries), missing, {entry["values"]: entry["counts"] for entry in entries[:FEW]} if counted else {},
+    found = Found(name, kind, distinct, missing, _frequent(counted) if shown else {},
                   sizes, latin=latin / letters if letters else 1.0, **extra,
-                  separator=_separator(values, len(entries)) if not extra.get("numeric") and kind != "date" else None)
+                  separator=_separator(values, distinct) if not extra.get("numeric") and kind != "date" else None)
     return judged(found, len(values), values)
+
+
+def _frequent(counted: pa.Array) -> dict[str, int]:
+    """Return value -> how often it occurs, the most frequent first."""
+    entries = sorted(counted.to_pylist(), key=lambda entry: (-entry["counts"], entry["values"]))
+    return {entry["values"]: entry["counts"] for entry in entries}
 
 
 def judged(found: Found, present: int, values: pa.Array) -> Found:

@@ -106,6 +106,9 @@ def test_what_gives_two_labels_away_is_left_out(here: Path) -> None:
     rare = ["b" if x > sorted(X)[-10] else "a" for x in X]  # nine rows of one label
     assert "leak" not in init({"x": X, "z": X[::-1], "y": rare}, "y")[1]
     assert "leak" not in init({name: values[:99] for name, values in columns.items()}, "y")[1]
+    said, recipe = init({name: values[:120] for name, values in columns.items()}, "y")  # a petal does so in two species of 100 irises
+    note = "one threshold tells the two labels of the target 'y' apart in all 120 rows: is it known before the target is?"
+    assert said["rank"].endswith(f"→ input ({note})") and f"      rank: {{kind: number}}    # {note}\n" in recipe
     spelt = [("Yes", "YES")[i % 2] if x > 0 else ("no", "No")[i % 2] for i, x in enumerate(X)]  # of two labels in four spellings too
     assert LEAK.format("x", "one threshold tells the two labels of the target 'y' apart in all 200 rows") in init(
         {"x": X, "z": X[::-1], "y": spelt}, "y")[1]
