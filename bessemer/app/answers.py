@@ -59,7 +59,7 @@ def _given(model: Model, given: list[str]) -> tuple[pa.Table, bool]:
         names = ", ".join(f'"{name}": …' for name in model.inputs[:3]) + (", …" if len(model.inputs) > 3 else "")
         raise UserError(f"'{bad:.60}' is no JSON object; the model reads the columns of a table: write a row as '{{{names}}}', or give "
                         "--file FILE")
-    return table_of(rows, model.inputs), True
+    return table_of(rows, model.inputs, {column.name: column.aliases for column in model.schema.columns}), True
 
 
 def _row(text: str) -> dict[str, Any] | None:
