@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 EXACT_ROWS = 20
 LIKELY_ROWS, LEAST_LABEL, LEAST_DISTINCT = 100, 10, 50
 """What no formula shows is believed from so many rows, rows of the rarer label, and different numbers."""
-APART_ROWS = 150
-"""A threshold is believed from so many rows, and told from LIKELY_ROWS on: a petal honestly tells 100 flowers of two species apart."""
 RANK, LINE, LINE_RANK = 0.9999, 1 - 5e-6, 0.999
 
 
@@ -46,8 +44,9 @@ class _Target:
 def set_aside(columns: Sequence[Found], target: Found, table: pa.Table, task: str) -> tuple[Found, ...]:
     """Return the columns, without a modality and with the reason where they give the target away.
 
-    What a formula shows (equal, one to one, a straight line) is set aside always. What is only practically certain (the same order, one
-    threshold, filled for one label alone) is kept with a note where nothing else would be left to learn from.
+    What a formula shows (equal, one to one, a straight line) is set aside always. What is only practically certain (the same order, filled
+    for one label alone) is kept with a note where nothing else would be left to learn from. That one threshold tells two labels apart is
+    told alone: a petal's length honestly does so for two species of flowers.
 
     Args:
         columns: of the table, the target among them.
@@ -70,14 +69,12 @@ def set_aside(columns: Sequence[Found], target: Found, table: pa.Table, task: st
         elif why := _likely(column, left, seen):
             likely[column.name] = why
         elif rows := _apart(column, left, seen):
-            (likely if rows >= APART_ROWS else perhaps)[column.name] = (
-                f"one threshold tells the two labels of the target '{target.name}' apart in all {rows:,} rows")
+            perhaps[column.name] = f"one threshold tells the two labels of the target '{target.name}' apart in all {rows:,} rows"
     free = [column for column in columns if column.name != target.name and column.modality is not None and column.name not in sure]
+    perhaps = {name: f"{why}: is it known before the target is? if not, remove it" for name, why in perhaps.items()}
     if likely and all(column.name in likely for column in free):
         perhaps.update({name: f"{why}; kept, because nothing else is left to learn from" for name, why in likely.items()})
         likely = {}
-    else:
-        perhaps = {name: f"{why}: is it known before the target is?" for name, why in perhaps.items()}
     return tuple(_without(_told(column, perhaps), {**likely, **sure}) for column in columns)
 
 
