@@ -211,7 +211,7 @@ def taught(hunt: Hunt) -> Training:
 def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
     """Look at smaller networks until the time, the trials or the space are at their end.
 
-    Once a network of each family was looked at, and none meets the budget, one is trained for a pair.
+    Once a middling and a small network of each family were looked at, and none meets the budget, one is trained for a pair.
     """
     from bessemer.stages._budget_pairs import train_seconds
 
@@ -236,7 +236,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             repeats += record["id"] in seen
             progress.advance(record["id"] not in seen)
             proposer.tell(ticket, _costs(hunt, record))
-            if record["id"] not in seen and len(seen) + 1 == len(space):
+            if record["id"] not in seen and len(seen) + 1 == len(first):
                 train_seconds(hunt, space)
             seen.add(record["id"])
 

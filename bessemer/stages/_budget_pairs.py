@@ -55,18 +55,21 @@ def train_seconds(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
     """Train one network that is too slow for the budget alone, for the rows that the fast ones are unsure of.
 
     Only where no candidate meets the budget yet and some form is fast enough. How slow the second may be follows from the share of rows
-    that would go on to it, judged with the trained network in its place. Of the networks within that the slowest is trained, for the
-    slower ones lose less.
+    that would go on to it, judged with the trained network in its place. Of the networks within that the slowest of the first family that
+    has one is trained: the slower ones lose less, and the families come with the most faithful first.
     """
     listed = candidates(hunt)
     if not pairable(hunt) or hunt.limits.latency_ms is None or any(not hunt.limits.over(point_of(item)) for item in listed):
         return
     room = max((_room(hunt, item) for item in listed), default=0.0)
-    found = [(costs["latency_ms"], settings) for settings, costs in _untrained(hunt, ladder(space)) if costs["latency_ms"] <= room]
-    if found:
-        settings = max(found, key=lambda item: item[0])[1]
-        hunt.run.note(f"{label(settings)}: too slow for the budget alone; it is trained for the rows that a faster one is unsure of")
-        train_for_pair(hunt, settings)
+    for family in space if room else ():
+        rungs = [settings for settings in ladder(space) if settings["family"] == family]
+        found = [(costs["latency_ms"], settings) for settings, costs in _untrained(hunt, rungs) if costs["latency_ms"] <= room]
+        if found:
+            settings = max(found, key=lambda item: item[0])[1]
+            hunt.run.note(f"{label(settings)}: too slow for the budget alone; it is trained for the rows that a faster one is unsure of")
+            train_for_pair(hunt, settings)
+            return
 
 
 def _room(hunt: Hunt, cheap: dict[str, Any]) -> float:

@@ -164,7 +164,7 @@ def test_data_that_cannot_be_learnt(tmp_path, rows, settings, message):
 
 
 @pytest.mark.parametrize(("kind", "cells", "message"), [
-    ("number", ["1,5"] * 30, "no number (30 rows, such as '1,5' in column 'size')"),
+    ("number", ["1,5"] * 30, "no number, but one with a decimal comma: decimal: ',' reads it (30 rows, such as '1,5' in column 'size')"),
     ("date", [f"0{row % 6 + 1}/0{row // 6 + 1}/2023" for row in range(30)],
      "column 'size': a column of dates has 20 training rows such as 05/01/2023 and none that shows whether the day comes first")])
 def test_what_is_wrong_with_a_column_names_it(tmp_path, kind, cells, message):
