@@ -113,8 +113,8 @@ def main() -> None:
     found = [line for name in args.tables.split(",") for line in lines(name, args.splits)]
     record("members_quality", "Members against one member, one of equal cost, and the tabm package",
            ("table", "network", "accuracy, or R² of numbers", "gain of the members, paired", "seconds a training"), found,
-           f"{BLOCKS} layers of {WIDTH}, {MEMBERS} members, dropout 0.1, AdamW 2e-3, batches of {BATCH}, {EPOCHS} epochs, nothing chosen; at "
-           f"most {ROWS:,} rows of a table, {args.splits} splits of which three tenths are tested; 95% interval by resampling the tested "
+           f"{BLOCKS} layers of {WIDTH}, {MEMBERS} members, dropout 0.1, AdamW 2e-3, batches of {BATCH}, {EPOCHS} epochs, none chosen; "
+           f"at most {ROWS:,} rows of a table, {args.splits} splits of which three tenths are tested; 95% interval by resampling tested "
            "rows in pairs. Of equal cost: one network as wide as makes as many products a row.")
 
 
