@@ -132,10 +132,10 @@ def first_of(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str,
 
 
 def ladder(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
-    """Return, of each family, networks from strong to small: its middling one, one with each setting one step less, its smallest.
+    """Return some networks of each family: its middling one, its smallest, and one with each setting one step less than the middling.
 
     >>> ladder({"ngrams": {"buckets": [200, 50, 600], "min_count": [1, 2]}})[1:]
-    [{'family': 'ngrams', 'buckets': 50, 'min_count': 2}, {'family': 'ngrams', 'buckets': 50, 'min_count': 1}]
+    [{'family': 'ngrams', 'buckets': 50, 'min_count': 1}, {'family': 'ngrams', 'buckets': 50, 'min_count': 2}]
     """
     second = [{"family": family, **{name: values[min(1, len(values) - 1)] for name, values in parameters.items()}}
               for family, parameters in space.items()]
