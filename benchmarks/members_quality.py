@@ -115,7 +115,8 @@ def main() -> None:
            ("table", "network", "accuracy, or R² of numbers", "gain of the members, paired", "seconds a training"), found,
            f"{BLOCKS} layers of {WIDTH}, {MEMBERS} members, dropout 0.1, AdamW 2e-3, batches of {BATCH}, {EPOCHS} epochs, none chosen; "
            f"at most {ROWS:,} rows of a table, {args.splits} splits of which three tenths are tested; 95% interval by resampling tested "
-           "rows in pairs. Of equal cost: one network as wide as makes as many products a row.")
+           "rows in pairs. Of equal cost: one network as wide as makes as many products a row.",
+           f"python -m benchmarks.members_quality --tables {args.tables} --splits {args.splits} --threads {args.threads}")
 
 
 
