@@ -124,13 +124,9 @@ def floats(words: pa.Array, decimal: str) -> np.ndarray:
         words: trimmed strings [N].
         decimal: the decimal mark, `.`, `,` or `auto`.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    from bessemer.data.numerals import numbers_of
 
-    comma = decimal == ","
-    bare = pc.replace_substring(words, "." if comma else ",", "")
-    bare = pc.replace_substring(pc.replace_substring(bare, ",", ".") if comma else bare, MINUS, "-")
-    numbers = pc.if_else(pc.match_substring_regex(bare, NUMBER), pc.replace_substring(bare, "∞", "inf"), None).cast(pa.float64())
+    numbers, _ = numbers_of(words, (), decimal)
     found: np.ndarray = numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False)
     return found
 

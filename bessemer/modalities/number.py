@@ -109,7 +109,7 @@ def _clean(config: Number, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from bessemer.modalities._numerals import numbers_of
+    from bessemer.data.numerals import numbers_of
 
     found, strange = numbers_of(values, config.missing_values, config.decimal)
     why = pa.nulls(len(found), pa.string())

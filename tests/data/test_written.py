@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from bessemer.data.leaks import _same_order
+from bessemer.data.numerals import numbers_of
 from bessemer.data.written import as_code, as_numbers, floats, goes_up_by_one
-from bessemer.modalities._numerals import numbers_of
 
 FORMS = {"auto": ["1", "-2.5", "\u22123", "+4e3", ".5", "5.", "inf", "-Infinity", "∞", "1e400", "1,234.5", "1,234,567", None],
          ".": ["1,234", "\u22127,000", "12", None], ",": ["1,5", "1.234,5", "\u22122,25", "7", None]}

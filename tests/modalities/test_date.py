@@ -88,6 +88,16 @@ def test_an_order_that_was_learnt_holds_for_rows_to_predict_and_held_out_ones(tm
                                  "way, or say 'day_first', by which such rows are set aside")
 
 
+def test_a_date_that_may_be_two_is_refused_where_the_training_rows_show_no_order(tmp_path):
+    _, own = codec(tmp_path, "date", pa.array(["2021-12-25", "2021-04-03"]))
+    same = own.encode(pa.array(["25/12/2021", "04/04/2021"]))  # one reading, and two that are the same
+    assert np.array_equal(numbers(same)[0], numbers(own.encode(pa.array(["2021-12-25"])))[0])
+    with pytest.raises(UserError) as caught:
+        own.encode(pa.array(["2021-12-25", "03/04/2021"]))
+    assert str(caught.value) == ("the column 'x' holds '03/04/2021', which may be day first or month first, and its training rows show "
+                                 "neither; write it as they are, the year first (2021-04-03), or train with 'day_first'")
+
+
 def test_a_model_that_was_trained_before_orders_were_settled_answers_as_it_did(tmp_path):
     column, own = codec(tmp_path, "date", pa.array(["25/12/2021", "03/04/2021"]))
     facts = {name: value for name, value in column.facts.items() if name != "settled"}
