@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core import artifact
+from bessemer.core.answering import choose
 from bessemer.core.errors import UserError
 from bessemer.core.events import Events
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from bessemer.core.schema import Column, Schema
     from bessemer.core.types import Answer, Predictor
     from bessemer.predictors._cleaner import Cleaner
-
-PROMOTED = "promoted.json"
-PREFERRED = ("export", "blend", "compress")
-TRAINED = ("finetune", "stream")
 
 
 def run(recipe: str | Path | Mapping[str, Any] | Recipe, *overrides: str, until: str | None = None,
@@ -48,54 +45,8 @@ def run(recipe: str | Path | Mapping[str, Any] | Recipe, *overrides: str, until:
 
 
 def model_folder(path: str | Path) -> Path:
-    """Return the folder that predicts for a RUN argument: itself, or the best stage of a run's folder."""
-    from bessemer.core.forms import FILE
-
-    root = Path(path)
-    if not root.is_dir():
-        raise UserError(f"there is no folder '{path}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
-    if (root / FILE).is_file():
-        return root
-    manifests = {file.parent: artifact.load_manifest(file.parent) for file in sorted(root.glob(f"*/{artifact.MANIFEST}"))}
-    keys = {manifest.key for manifest in manifests.values() if manifest is not None}
-    found: dict[str, list[Path]] = {}
-    for folder, manifest in manifests.items():
-        if manifest is not None and (folder / FILE).is_file():
-            found.setdefault(manifest.kind, []).append(folder)
-    update = promoted(root)
-    for folder in [root / update] if update else [folder for kind in PREFERRED for folder in reversed(found.get(kind, []))]:
-        manifest = manifests[folder]
-        if manifest is not None and not set(manifest.inputs.values()) <= keys | _outside(root, folder):
-            run_again = f"bring it up to date with bessemer run {root / 'recipe.yaml'}"
-            again = f"update again, or delete {root / PROMOTED}" if update else run_again
-            raise UserError(f"'{folder}' was made from an earlier stage that has since been run again; {again}, or name the folder of the "
-                            f"stage that should answer, such as {root / 'finetune'}")
-        return folder
-    trained = [folder for kind in TRAINED for folder in found.get(kind, [])]
-    named = [folder for folder in trained if folder.name == "finetune"]
-    if not trained:
-        raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
-    return (named or trained)[0]
-
-
-def promoted(root: Path) -> str | None:
-    """Return the name of the update that answers for a run, or None."""
-    file = root / PROMOTED
-    if not file.is_file():
-        return None
-    plain: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-    manifest = artifact.load_manifest(root / plain["stage"])
-    return plain["stage"] if manifest is not None and manifest.key == plain["key"] else None
-
-
-def _outside(root: Path, folder: Path) -> set[str]:
-    """Return the keys of artifacts outside the run that the run's recipe gives to a stage."""
-    recipe = load_recipe(root / "recipe.yaml")
-    if folder.name not in recipe.stages:
-        return set()
-    references = [item for item in recipe.references(folder.name).values() if item not in recipe.stages]
-    found = [artifact.load_manifest(Path(item)) for item in references]
-    return {manifest.key for manifest in found if manifest is not None}
+    """Return the folder that answers for a RUN argument: itself, or a stage of a run's folder (`core/answering.py` has the rule)."""
+    return choose(path).folder
 
 
 class Model:
@@ -234,7 +185,8 @@ class Rows:
         for column in self._cleaner.columns:
             if column.name in fine:
                 continue
-            why = pc.coalesce(no_texts(table.column(column.name)), reasons(column, table.column(column.name)))
+            values = table.column(column.name)
+            why = pc.coalesce(no_texts(values, lists=self._cleaner.lists[column.name]), reasons(column, values))
             found = pc.coalesce(found, pc.binary_join_element_wise(column.name, why, ": ") if several else why)
         return found
 
@@ -254,11 +206,12 @@ class Rows:
         for name in set(self.inputs) & set(table.column_names):  # JSON lines keep a value's type beside it
             column = table.column(name)
             if is_typed(column):
-                why = no_texts(column)
+                lists = self._cleaner.lists.get(name, False)
+                why = no_texts(column, lists=lists)
                 row = pc.index(why.is_valid(), True).as_py()
                 if row >= 0:
                     raise UserError(f"row {row + 1}: the column '{name}' holds {why[row].as_py()}; give one value, or leave this row out")
-                table = table.set_column(table.column_names.index(name), name, texts(column))
+                table = table.set_column(table.column_names.index(name), name, texts(column, lists=lists))
         return table
 
     def named(self, rows: Any) -> pa.Table:
@@ -311,9 +264,10 @@ def reasons(column: Column, values: pa.ChunkedArray) -> pa.Array:
     from bessemer.data.columns import texts
     from bessemer.modalities import modality_of
 
-    raw = texts(values)
+    kind = modality_of(column)
+    raw = texts(values, lists=kind.lists)
     try:
-        why: pa.Array = modality_of(column).clean(raw)[1]
+        why: pa.Array = kind.clean(raw)[1]
         return why
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UserError):
         nothing = pa.scalar(None, pa.string())

@@ -169,6 +169,7 @@ class Modality:
         answer: the kind of answer that it has as a target (`"label"`, `"number"`, `"flags"`, `"tags"`); empty where it is never one.
         vector: whether a row is numbers and codes of a fixed width (tables), which are stored together; see Codec.
         nulls: whether a missing value is a value like others (clean keeps it as null, without a reason).
+        lists: whether its values may be lists; elsewhere a list of JSON lines is no value.
         misfit: of tags: (clean values, clean texts of the input) -> why a value does not fit its row's text, null where it does.
     """
 
@@ -179,6 +180,7 @@ class Modality:
     answer: str = ""
     vector: bool = False
     nulls: bool = False
+    lists: bool = False
     misfit: Callable[[pa.Array, pa.Array], pa.Array] | None = None
 
 

@@ -60,6 +60,7 @@ class Plan:
         crosses: derived input column -> the input columns that it is made of.
         by: the column by whose values rows are divided, and what reads them; they are stored as `.by`.
         unlabelled: keep rows that have no target at all.
+        lists: columns whose values may be lists.
         fits: target -> an input column, and (clean values, clean values of that column) -> why a value does not fit the other.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     by: tuple[str, Clean] | None = None
     fits: Mapping[str, tuple[str, Callable[[pa.Array, pa.Array], pa.Array]]] = field(default_factory=dict)
     unlabelled: bool = False
+    lists: frozenset[str] = frozenset()
 
     def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the columns to read, in order, each once."""
@@ -119,7 +121,7 @@ class _Cleaner:
 
     def __init__(self, plan: Plan, quarantine: Quarantine) -> None:
         self.plan, self.quarantine, self.next_id = plan, quarantine, 0
-        self.types = {name: OneType(name) for name in plan.targets}
+        self.types = {name: OneType(name, name in plan.lists) for name in plan.targets}
 
     def table(self, chunk: Chunk, position: int, feed: Feed, count: Count) -> pa.Table:
         """Return a chunk's clean rows."""
@@ -185,19 +187,20 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
     clean: dict[str, pa.Array] = {}
     absent = pa.array([bool(plan.targets) and not plan.unlabelled] * len(table), pa.bool_())
     for name, function in plan.targets.items():
+        faults.enter(types[name].wrong(table[name]), name, texts(table[name]))
         clean[name], why = function(types[name].open(table[name], numbers, source))
         nothing = pc.coalesce(pc.equal(why, literal("missing")), clean[name].is_null())
         absent = pc.and_(absent, nothing)
         faults.enter(pc.if_else(nothing, literal(None), why), name, texts(table[name]))
     for name, function in plan.inputs.items():
-        faults.enter(no_texts(table[name]), name, texts(table[name]))
+        faults.enter(no_texts(table[name], lists=name in plan.lists), name, texts(table[name]))
         try:
-            clean[name], why = function(texts(table[name]))
+            clean[name], why = function(texts(table[name], lists=name in plan.lists))
         except UserError as error:  # a modality knows its values, not their column's name
             raise UserError(f"column '{name}' of '{source}': {error}") from None
         faults.enter(why, name, texts(table[name]))
     for name, (other, misfit) in plan.fits.items():
-        faults.enter(misfit(clean[name], clean[other]), name, texts(table[other]))
+        faults.enter(misfit(clean[name], clean[other]), name, texts(table[name], lists=name in plan.lists))
     why = pc.if_else(absent, literal("missing label"), literal(None))
     faults.enter(why, ", ".join(plan.targets), texts(table[next(iter(plan.inputs or plan.targets))]))
     if plan.weight:
@@ -219,7 +222,7 @@ def clean_rows(chunk: Chunk, plan: Plan) -> tuple[pa.Table, np.ndarray | None]:
     import pyarrow as pa
 
     faults = _Faults()
-    table = pa.table(_columns(plan, {name: OneType(name) for name in plan.targets}, chunk, "the stream", faults))
+    table = pa.table(_columns(plan, {name: OneType(name, name in plan.lists) for name in plan.targets}, chunk, "the stream", faults))
     if not faults.found:
         return table, None
     kept = np.ones(len(table), bool)

@@ -34,24 +34,77 @@ def is_typed(column: pa.ChunkedArray) -> bool:
     return pa.types.is_struct(kind) and [kind.field(i).name for i in range(kind.num_fields)] == ["type", "value"]
 
 
-def texts(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column's values as one array; typed columns give the text of their values."""
+def texts(column: pa.ChunkedArray, *, lists: bool = False) -> pa.Array:
+    """Return a column's values as one array; typed columns give the text of their values, or lists where `lists` and all are lists."""
     import pyarrow.compute as pc
 
+    if lists and holds_lists(column):
+        return _opened(column.combine_chunks())
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # the latter copies even a single chunk
     return pc.struct_field(whole, "value") if is_typed(column) else whole
 
 
-def no_texts(column: pa.ChunkedArray) -> pa.Array:
-    """Return for each value why it is no text (a list or a mapping of JSON), null where it may be one: string [N]."""
+def holds_lists(column: pa.ChunkedArray) -> bool:
+    """Tell whether a typed column holds lists and, mappings aside, nothing else."""
+    import pyarrow.compute as pc
+
+    if not is_typed(column):
+        return False
+    kinds = set(pc.unique(pc.struct_field(column.combine_chunks(), "type").drop_null()).to_pylist())
+    return "list" in kinds and kinds <= {"list", "mapping"}
+
+
+def with_lists(table: pa.Table) -> pa.Table:
+    """Return a table whose typed columns of nothing but lists are lists, as Parquet holds them."""
+    for place, name in enumerate(table.column_names):
+        if holds_lists(table[name]) and no_texts(table[name], lists=True).null_count == len(table):
+            table = table.set_column(place, name, texts(table[name], lists=True))
+    return table
+
+
+def _opened(column: pa.StructArray) -> pa.Array:
+    """Return lists written as JSON: of whole numbers, numbers or texts, as all their elements allow; what is no list is null."""
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    flat = pc.if_else(pc.equal(pc.struct_field(column, "type"), "list"), pc.struct_field(column, "value"), literal(None))
+    with duckdb.connect() as database:
+        database.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+        rows = database.from_arrow(pa.table({"line": flat}))
+        kinds = "list_distinct(flatten(list(list_transform(from_json(line, '[\"JSON\"]'), lambda item: json_type(item)))))"
+        found = set(rows.aggregate(f"{kinds} AS kinds").fetchall()[0][0] or ()) - {"NULL"}
+        whole = found <= {"UBIGINT", "BIGINT"}
+        kind = "BIGINT" if found and whole else "DOUBLE" if found and found <= {"UBIGINT", "BIGINT", "DOUBLE"} else "VARCHAR"
+        try:
+            lists = rows.project(f"from_json(line, '[\"{kind}\"]') AS found").to_arrow_table()["found"]
+        except duckdb.Error:  # whole numbers beyond 64 bits
+            lists = rows.project("from_json(line, '[\"DOUBLE\"]') AS found").to_arrow_table()["found"]
+    return lists.combine_chunks() if lists.num_chunks != 1 else lists.chunk(0)
+
+
+def no_texts(column: pa.ChunkedArray, *, lists: bool = False, what: str = "no text") -> pa.Array:
+    """Return for each value why it is no text (a list or a mapping of JSON), null where it may be one: string [N].
+
+    Args:
+        column: its values.
+        lists: whether a list is a value, unless it holds lists or mappings.
+        what: what is said of others.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not is_typed(column):
         return pa.nulls(len(column), pa.string())
     kinds = pc.struct_field(column.combine_chunks(), "type")
-    nested = pc.fill_null(pc.is_in(kinds, value_set=pa.array(["list", "mapping"])), False)
-    return pc.if_else(nested, pc.binary_join_element_wise("no text but a", kinds, " "), pa.scalar(None, pa.string()))
+    nothing = literal(None)
+    nested = pc.fill_null(pc.is_in(kinds, value_set=pa.array(["mapping"] if lists else ["list", "mapping"])), False)
+    why = pc.if_else(nested, pc.binary_join_element_wise(f"{what} but a", kinds, " "), nothing)
+    if not lists or not pc.any(pc.equal(kinds, "list")).as_py():
+        return why
+    inner = pc.replace_substring_regex(pc.struct_field(column.combine_chunks(), "value"), r'"(?:[^"\\]|\\.)*"', "")
+    deep = pc.and_(pc.equal(kinds, "list"), pc.match_substring_regex(inner, r"^\s*\[[^\[{]*[\[{]"))
+    return pc.if_else(pc.fill_null(deep, False), literal("a list of lists or mappings"), why)
 
 
 @dataclass
@@ -60,13 +113,19 @@ class OneType:
 
     Attributes:
         name: the column.
+        lists: whether its values may be lists; mappings, and lists elsewhere, are null here, as `wrong` tells.
         kind: the type found so far.
         first: where it was found, for the message.
     """
 
     name: str
+    lists: bool = False
     kind: str | None = None
     first: str = ""
+
+    def wrong(self, column: pa.ChunkedArray) -> pa.Array:
+        """Return for each value why it is no label: string [N], null where it may be one."""
+        return no_texts(column, lists=self.lists, what="no single value")
 
     def open(self, column: pa.ChunkedArray, numbers: np.ndarray, source: str) -> pa.Array:
         """Return the column with its real type; values of two types are a UserError that names two rows."""
@@ -77,7 +136,8 @@ class OneType:
         if not is_typed(column):
             return texts(column)
         whole = column.combine_chunks()
-        kinds, values = pc.struct_field(whole, "type"), pc.struct_field(whole, "value")
+        fine = self.wrong(column).is_null()
+        kinds, values = (pc.if_else(fine, pc.struct_field(whole, part), literal(None)) for part in ("type", "value"))
         for kind in pc.unique(kinds.drop_null()).to_pylist():
             row = int(np.flatnonzero(pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False))[0])
             here = f"row {numbers[row]} of '{source}' holds a {kind} ({values[row].as_py()[:60]!r})"
@@ -86,6 +146,8 @@ class OneType:
             elif self.kind != kind:
                 raise UserError(f"the column '{self.name}' holds labels of mixed types: {self.first}, {here}; write all of them "
                                 "in one way")
+        if self.kind == "list" and kinds.null_count < len(kinds):
+            return texts(pa.chunked_array([pa.StructArray.from_arrays([kinds, values], ["type", "value"])]), lists=True)
         if self.kind == "number":
             whole_numbers = not pc.any(pc.match_substring_regex(values, r"[.eE]|\d{19}")).as_py()
             return values.cast(pa.int64() if whole_numbers else pa.float64())

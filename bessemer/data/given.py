@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
@@ -114,7 +115,7 @@ def _kind(value: Any) -> tuple[str | None, str | None]:
         return "number", str(value)
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return "text", str(value)
-    return "list", str(value)
+    return "list", json.dumps(list(value), ensure_ascii=False, default=str)  # as JSON lines give it
 
 
 def check_names(names: Iterable[Any]) -> None:

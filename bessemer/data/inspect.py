@@ -12,7 +12,7 @@ from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk, Source
-from bessemer.data.columns import OneType
+from bessemer.data.columns import OneType, with_lists
 from bessemer.data.guess import encoding_of
 from bessemer.data.hub import READ, README
 from bessemer.data.leaks import set_aside
@@ -224,7 +224,7 @@ def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
             parts.append(chunk.table.slice(0, most - sum(map(len, parts))))
         if sum(map(len, parts)) >= most:
             break
-    return (pa.concat_tables(parts) if parts else pa.table({})), rejected
+    return (with_lists(pa.concat_tables(parts)) if parts else pa.table({})), rejected
 
 
 def _semicolons(config: Config) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
     import pyarrow.compute as pc
 
     from bessemer.data.columns import OneType
+    from bessemer.modalities import modality_of
 
     why, cleans = problems, {}
     targets = [column for column in schema.by_role(Role.TARGET) if column.name in table.column_names]
@@ -40,7 +42,9 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
         name = schema.by_role(Role.TARGET)[0].name
         raise UserError(f"the data have no column '{name}', which holds what is to be predicted{nearest(name, table.column_names)}")
     for column in targets:
-        raw = OneType(column.name).open(table.column(column.name), np.arange(1, table.num_rows + 1), "the data")
+        values, one = table.column(column.name), OneType(column.name, modality_of(column).lists)
+        why = pc.coalesce(why, pc.binary_join_element_wise(column.name, one.wrong(values), ": "))
+        raw = one.open(values, np.arange(1, table.num_rows + 1), "the data")
         cleans[column.name], strange = _clean(column, raw)
         why = pc.coalesce(why, pc.binary_join_element_wise(column.name, strange, ": "))
     why = _unfit(schema, table, cleans, why)
@@ -79,7 +83,8 @@ def _told(schema: Schema, table: pa.Table, row: int, why: str) -> str:
         name, _, reason = why.partition(": ")
         if name == column.name and reason:
             value = table.column(name)[row].as_py()
-            value = value["value"] if isinstance(value, dict) and set(value) == {"type", "value"} else value
+            if isinstance(value, dict) and set(value) == {"type", "value"}:
+                value = json.loads(value["value"]) if value["type"] == "list" else value["value"]
             knows = f"; it knows: {', '.join(column.labels[:30])}" if reason == UNKNOWN else ""
             return f"row {row + 1}: the column '{name}', which is to be predicted, holds {value!r:.60} ({reason}){knows}"
     return f"row {row + 1}: {why}"

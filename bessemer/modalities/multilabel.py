@@ -85,7 +85,7 @@ def multilabel(config: Multilabel) -> Modality:
         return Codec(encode=lambda values: {"flags": _flags(_lists(config, values), column.labels)}, collate=_collate, length=None,
                      info={"labels": list(column.labels), "num_labels": len(column.labels)})
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("target",), answer="flags", nulls=True)
+    return Modality(clean=clean, fit=fit, load=load, roles=("target",), answer="flags", nulls=True, lists=True)
 
 
 def _lists(config: Multilabel, values: pa.Array) -> pa.Array:

@@ -71,7 +71,7 @@ def tags(config: Tags) -> Modality:
         return Codec(encode=lambda values: {"codes": _codes(_lists(values), column.labels)}, collate=_collate, length=None,
                      info={"labels": list(column.labels), "num_labels": len(column.labels), "unit": config.unit})
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("target",), answer="tags", nulls=True, misfit=misfit)
+    return Modality(clean=clean, fit=fit, load=load, roles=("target",), answer="tags", nulls=True, lists=True, misfit=misfit)
 
 
 def _lists(values: pa.Array) -> pa.Array:

@@ -49,7 +49,7 @@ def vector(config: Vector) -> Modality:
     def load(column: Column, folder: Path) -> Codec:
         return _codec(config, column, folder)
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("input",), vector=True)
+    return Modality(clean=clean, fit=fit, load=load, roles=("input",), vector=True, lists=True)
 
 
 def _clean(config: Vector, values: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -32,7 +32,9 @@ class Cleaner:
 
         self.columns = [column for column in schema.by_role(Role.INPUT) if not column.of]
         configs = {column.name: config_of(column) for column in self.columns}
-        self.cleans = {name: plugin_of("modalities", config).function(config).clean for name, config in configs.items()}
+        made = {name: plugin_of("modalities", config).function(config) for name, config in configs.items()}
+        self.cleans = {name: kind.clean for name, kind in made.items()}
+        self.lists = {name: kind.lists for name, kind in made.items()}
         self.limits = {name: _limits(config) for name, config in configs.items() if isinstance(config, Number)}
         self.crosses = crosses_of(schema)
 
@@ -81,7 +83,7 @@ class Cleaner:
                 raise UserError(f"the rows have no column '{column.name}', which the model reads{nearest(column.name, names)}")
             if name in twice:
                 raise UserError(f"the rows have {twice[name]} columns named '{name}'; the model reads one: rename or remove the others")
-            found[column.name] = texts(rows.column(places[name]))
+            found[column.name] = texts(rows.column(places[name]), lists=self.lists[column.name])
         return found
 
 

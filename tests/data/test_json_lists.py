@@ -1,0 +1,81 @@
+"""Lists of JSON lines are what the same rows are in Parquet; what is no value is set aside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bessemer.core.registry import plugin, plugin_of
+from bessemer.core.types import Chunk
+from bessemer.data.clean import Feed, Plan, clean
+from bessemer.data.columns import texts
+from bessemer.data.inspect import infer_source, inspect
+from bessemer.data.quarantine import Quarantine
+
+ROWS: dict[str, tuple[str, list[Any]]] = {
+    "multilabel": ("target", [None, ["b", "a"], [], None, ["Küche, \"x\" [1]"], ["a", None]]),
+    "tags": ("target", [["O", "B"], [], None, ["B"]]),
+    "vector": ("input", [[0.25, 1], [], None, [3, 4], [1.5, None]]),
+}
+
+
+def _cleaned(tmp_path: Path, file: Path, kind: str, role: str) -> tuple[list[Any], list[tuple[int, str]]]:
+    model = plugin("modalities", kind)
+    made = model.function(model.config())
+    config = infer_source(file)
+    plan = Plan({"x": made.clean} if role == "input" else {}, {"x": made.clean} if role == "target" else {}, unlabelled=True,
+                lists=frozenset({"x"} if made.lists else ()))
+    out = tmp_path / f"{file.name}.clean"
+    with Quarantine(tmp_path / f"{file.name}.bad", {}) as quarantine:
+        clean([Feed(plugin_of("data/sources", config).function(config))], plan, out, quarantine, lambda rows: None)
+    bad = pq.read_table(tmp_path / f"{file.name}.bad").to_pylist()
+    return pq.read_table(out)["x"].to_pylist(), [(row["row"], row["reason"]) for row in bad]
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_lists_are_what_parquet_holds(tmp_path: Path, kind: str) -> None:
+    role, values = ROWS[kind]
+    lines, table = tmp_path / "x.jsonl", tmp_path / "x.parquet"
+    lines.write_text("".join(json.dumps({"x": value}, ensure_ascii=False) + "\n" for value in values), encoding="utf-8")
+    pq.write_table(pa.table({"x": values}), table)
+    assert _cleaned(tmp_path, lines, kind, role) == _cleaned(tmp_path, table, kind, role)
+
+
+def test_rows_whose_values_are_no_labels_are_set_aside(tmp_path: Path) -> None:
+    values = ["a", {"secret": "mail@example.org"}, "b", ["a"], None]
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"x": value}) + "\n" for value in values))
+    kept, bad = _cleaned(tmp_path, file, "category", "target")
+    assert kept == ["a", "b", None]
+    assert bad == [(2, "no single value but a mapping"), (4, "no single value but a list")]
+    file.write_text("".join(json.dumps({"x": value}) + "\n" for value in [["a"], [["a"]], ["[b]"], {"a": 1}]))
+    kept, bad = _cleaned(tmp_path, file, "multilabel", "target")
+    assert kept == [["a"], ["[b]"]]
+    assert bad == [(2, "a list of lists or mappings"), (4, "no single value but a mapping")]
+
+
+def test_a_file_of_lists_looks_as_it_does_in_parquet(tmp_path: Path) -> None:
+    rows = [{"text": f"a text of some words {i}", "about": ["a", "b"][:i % 3] if i else None, "x": [i, i / 2]} for i in range(60)]
+    lines, table = tmp_path / "x.jsonl", tmp_path / "x.parquet"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    one, other = (inspect(file, "about") for file in (lines, table))
+    assert (one.columns, one.task, one.inputs, one.target_modality) == (other.columns, other.task, other.inputs, other.target_modality)
+    assert one.task == "multilabel"
+
+
+def test_elements_keep_their_type(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    for values, kind in (([[1, 2], []], pa.int64()), ([[1, 0.5]], pa.float64()), ([[1, "a"]], pa.string()), ([[True]], pa.string()),
+                         ([[]], pa.string())):
+        file.write_text("".join(json.dumps({"x": value}) + "\n" for value in values))
+        config = infer_source(file)
+        chunk: Chunk
+        (chunk,) = plugin_of("data/sources", config).function(config).read()
+        found = texts(chunk.table["x"], lists=True)
+        assert found.type.value_type == kind
