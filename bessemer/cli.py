@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Raw data in, a large model out: one recipe, one command.")
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/NAME.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/NAME, or a stage's in it. Of several "
+                                                               "models the first that the recipe's evaluate lists.")]
 
 
 @app.command()
@@ -121,7 +122,8 @@ def predict(run: RunArgument,
 @app.command()
 def embed(run: RunArgument, file: Annotated[Path, typer.Argument(help="A file of rows.")],
           output: Annotated[Path, typer.Option(help="Where to write the vectors: .parquet.")] = Path("embeddings.parquet"),
-          stage: Annotated[str | None, typer.Option(help="The stage whose network makes them; by default the fine-tuned one.")] = None,
+          stage: Annotated[str | None, typer.Option(help="The stage whose network makes them; by default the fine-tuned one; of several "
+                                                        "the first that evaluate lists.")] = None,
           pooling: Annotated[str, typer.Option(help="Of a text's tokens: mean, or first.")] = "mean",
           raw: Annotated[bool, typer.Option(help="Leave the vectors as long as they are; by default each has length 1.")] = False) -> None:
     """Write a vector of fixed length for every row of a file."""

@@ -34,7 +34,9 @@ def thresholds_of(run: Path, model: Model, coverage: float) -> dict[str, float]:
 
 def _entries(run: Path, model: Model) -> Mapping[str, list[dict[str, Any]]]:
     """Return target -> what each coverage gives, of the evaluated form of this name."""
-    for file in sorted(run.glob("*/scores.json")):
+    from bessemer.core.answering import Finished
+
+    for file in [run / name / "scores.json" for name in Finished(run).kept if (run / name / "scores.json").is_file()]:
         forms = json.loads(file.read_text(encoding="utf-8"))["forms"].values()
         same = [item for item in forms if item["name"] == model.form and "abstention" in item]
         own = [item for item in same if item["stage"] == model.folder.name]

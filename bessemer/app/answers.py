@@ -22,11 +22,21 @@ WRITERS = (".csv", ".jsonl", ".parquet")
 Columns = Callable[[Mapping[str, "Answer"]], dict[str, "pa.Array"]]
 
 
+def say_choice(run: Path) -> None:
+    """Tell which stage of a run answers, where there were several, and which folders are ignored."""
+    from bessemer.app.console import err
+    from bessemer.core.answering import choose
+
+    for line in choose(run).said():
+        err.print(line, markup=False)
+
+
 def show_predictions(run: Path, given: list[str], form: str | None, coverage: float | None = None) -> None:
     """Print what the model says about each text, or about each row written as a JSON object of the input columns."""
     from bessemer.api import Model
     from bessemer.app.console import out, table
 
+    say_choice(run)
     model = Model.load(run, form)
     rows, named = _given(model, given)
     why = model.problems(rows)
@@ -104,6 +114,7 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
         raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it (mkdir -p '{output.parent}')")
     if output is not None and output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
+    say_choice(run)
     model = Model.load(run, form)
     sure = _sure(run, model, coverage)
     with Bars() as bars:
@@ -111,9 +122,22 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
         found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, sure))
     _write(found, output)
     problems = found.column("problem").drop_null().length()
-    err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem')"
+    err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem'){_unsure(found, sure)}"
               + (f" → {output}" if output else "") + f"; {model.form} of {model.folder} answered", markup=False)
     err.print(f"next: bessemer evaluate {run} --data FILE, for a file that holds {', '.join(model.targets)}", markup=False)
+
+
+def _unsure(found: pa.Table, sure: Mapping[str, float]) -> str:
+    """Return how many rows each target with a threshold leaves without a label as not sure, in words; empty where none was asked for."""
+    import pyarrow.compute as pc
+
+    answered = pc.is_null(found.column("problem"))
+    names = {target: "label" if len(sure) == 1 and target not in found.column_names else target for target in sure}
+    each = {target: pc.sum(pc.and_(answered, pc.is_null(found.column(name)))).as_py() or 0 for target, name in names.items()}
+    if not each:
+        return ""
+    first, *others = (f"{count:,} rows" + (f" of '{target}'" if len(each) > 1 else "") for target, count in each.items())
+    return f", {', '.join([first, *others])} not sure enough for a label (--coverage)"
 
 
 def _collect(model: Model, file: Path, listener: Any, columns: Columns) -> pa.Table:
@@ -265,6 +289,7 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
     from bessemer.api import Model, read_file
     from bessemer.app import console
 
+    say_choice(run)
     model = Model.load(run, form)
     table = read_file(data, lambda message: console.err.print(message, markup=False))
     found = model.evaluate(table)

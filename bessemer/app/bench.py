@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.artifact import MANIFEST, Manifest, load_manifest, write_atomic
+from bessemer.core.answering import Finished, choose
+from bessemer.core.artifact import Manifest, load_manifest, write_atomic
 from bessemer.core.errors import UserError
 from bessemer.core.forms import FILE, Form, open_form, read_forms
 
@@ -74,10 +75,8 @@ def bench(root: Path, batches: Sequence[int], seconds: float, events: Events) ->
 
 def entries_of(root: Path) -> list[Entry]:
     """Return every form of a run's finished stages, the delivered folder's first; one with the same weights as one before is left out."""
-    from bessemer.api import model_folder
-
-    delivered = model_folder(root)
-    places = [delivered, *(file.parent for file in sorted(root.glob(f"*/{MANIFEST}")) if file.parent != delivered)]
+    delivered = choose(root).folder
+    places = [delivered, *(root / name for name in sorted(Finished(root).kept) if root / name != delivered)]
     found, seen = [], set()
     for folder in places:
         manifest = load_manifest(folder)
@@ -104,8 +103,7 @@ def rows_of(root: Path) -> pa.Table:
     from bessemer.data.shards import ShardReader
     from bessemer.stages.compress import raw_rows
 
-    kinds = {file.parent: load_manifest(file.parent) for file in sorted(root.glob(f"*/{MANIFEST}"))}
-    data = next((folder for folder, item in kinds.items() if item is not None and item.kind in ("prepare", "stream")), None)
+    data = next((root / name for name, item in sorted(Finished(root).kept.items()) if item.kind in ("prepare", "stream")), None)
     if data is None:
         raise UserError(f"'{root}' holds no prepared data, whose rows the forms would answer; give a run's folder, such as runs/NAME")
     for split in ("test", "validation"):

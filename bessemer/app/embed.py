@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bessemer.core import artifact
+from bessemer.core.answering import Finished
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.schema import Role, Schema
 
@@ -50,7 +51,7 @@ class Embedder:
 
     @staticmethod
     def load(run: str | Path, stage: str | None = None, pooling: Pooling = "mean", normalised: bool = True) -> Embedder:
-        """Open the network of a run: of the stage named, else the last one fine-tuned, else pretrained."""
+        """Open the network of a run: of the stage named, else one fine-tuned, else pretrained, by the rule of `core/answering.py`."""
         return Embedder(network_folder(Path(run), stage), pooling, normalised)
 
     def embed(self, rows: pa.Table) -> np.ndarray:
@@ -74,10 +75,10 @@ def network_folder(root: Path, stage: str | None) -> Path:
         raise UserError(f"there is no folder '{root}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
     places = [root / stage] if stage is not None else [root]
     if stage is None and not (root / "config.json").is_file():
-        found = {file.parent: artifact.load_manifest(file.parent) for file in sorted(root.glob(f"*/{artifact.MANIFEST}"))}
-        kinds = {folder: item.kind for folder, item in found.items() if item is not None and (folder / "model.safetensors").is_file()}
-        places = sorted(kinds, key=lambda folder: (KINDS.index(kinds[folder]) if kinds[folder] in KINDS else len(KINDS),
-                                                   folder.name != "finetune", folder.name))
+        finished = Finished(root)
+        names = [name for name, _ in finished.ordered(lambda name, _: (root / name / "model.safetensors").is_file())]
+        kinds = {name: finished.kept[name].kind for name in names}
+        places = [root / name for name in sorted(names, key=lambda name: KINDS.index(kinds[name]) if kinds[name] in KINDS else len(KINDS))]
     folder = next((item for item in places if (item / "config.json").is_file() and (item / "model.safetensors").is_file()), None)
     if folder is None:
         where = f"its stage '{stage}'" if stage is not None else "none of its stages"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.api import PROMOTED, promoted
+from bessemer.core.answering import PROMOTED, promoted
 from bessemer.core.artifact import load_manifest, write_atomic
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin

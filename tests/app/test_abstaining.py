@@ -22,6 +22,9 @@ def test_labels_below_the_threshold_are_left_out(finished, tmp_path, bessemer):
     assert len(found["row"]) == len(rows) and 0 < sum(label is None for label in found["label"]) < len(rows)
     for label, probability in zip(found["label"], found["probability"], strict=True):
         assert (label is None) == (probability < entry["threshold"])
+    unsure = sum(label is None for label in found["label"])
+    assert f"0 without a prediction (see the column 'problem'), {unsure:,} rows not sure enough for a label (--coverage)" in " ".join(
+        said.err.split())
 
 
 def test_a_coverage_that_was_not_evaluated_is_one_sentence(finished, bessemer):

@@ -1,0 +1,167 @@
+"""Answering: which finished stage of a run's folder answers where no stage is named; one rule for every command.
+
+A promoted update; else `export`, else `blend`, else `compress`, else a trained model. Among several of one kind: the first that the
+recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was made. Stages that the run's
+recipe.yaml does not name are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bessemer.core import artifact
+from bessemer.core.artifact import Manifest
+from bessemer.core.config import read_yaml
+from bessemer.core.errors import UserError
+from bessemer.core.forms import FILE
+from bessemer.core.recipe import load_recipe
+
+PROMOTED = "promoted.json"
+PREFERRED = ("export", "blend", "compress")
+TRAINED = ("finetune", "stream")
+
+
+class Choice(NamedTuple):
+    """Which stage answers, and which it was chosen from.
+
+    Attributes:
+        folder: of the stage.
+        why: in words.
+        others: names of the run's other stages that could answer.
+        strangers: names of finished stages with a model that the run's recipe.yaml does not name.
+    """
+
+    folder: Path
+    why: str = ""
+    others: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+
+    def said(self) -> list[str]:
+        """Return a line for each thing that a person should know of the choice; none where there was none."""
+        root, lines = self.folder.parent, []
+        if self.others:
+            lines.append(f"{self.folder.name} of {root} answers ({self.why}); it also holds {', '.join(self.others)}: to ask another, name "
+                         f"its folder, such as {root / self.others[0]}")
+        if self.strangers:
+            lines.append(f"{root} holds {', '.join(self.strangers)} of an earlier recipe, which recipe.yaml no longer names: ignored, and "
+                         "may be deleted")
+        return lines
+
+
+class Finished:
+    """The finished stages of a run's folder that its recipe.yaml names, in its order; all of them where there is no recipe.yaml.
+
+    Attributes:
+        kept: stage name -> manifest.
+        strangers: finished stages that the recipe does not name: name -> manifest.
+        evaluated: stages that the recipe's first evaluate stage lists.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        found = {file.parent.name: artifact.load_manifest(file.parent) for file in sorted(root.glob(f"*/{artifact.MANIFEST}"))}
+        every = {name: manifest for name, manifest in found.items() if manifest is not None}
+        stages = _stages(root)
+        names = list(every) if stages is None else [name for name in stages if name in every]
+        self.kept: dict[str, Manifest] = {name: every[name] for name in names}
+        self.strangers = {name: manifest for name, manifest in every.items() if name not in self.kept}
+        scored = [item.get("models", ["finetune"]) for name, item in (stages or {}).items() if item.get("kind", name) == "evaluate"]
+        self.evaluated: tuple[str, ...] = tuple(str(item) for item in scored[0]) if scored else ()
+
+    def ordered(self, fits: Callable[[str, Manifest], bool]) -> list[tuple[str, str]]:
+        """Return the stages that fit, the one to take first, each with why it stands there."""
+        names = [name for name, manifest in self.kept.items() if fits(name, manifest)]
+        sources = {name: self._sources(name) for name in names}
+        leaves = [name for name in names if not any(name in sources[other] for other in names)]
+        found = {name: "the first of its kind that the recipe's evaluate stage lists" for name in self.evaluated if name in names}
+        for name in (*reversed(leaves), *reversed(names)):
+            found.setdefault(name, "the last in the recipe from which no other was made" if name in leaves else "the last in the recipe")
+        return list(found.items())
+
+    def _sources(self, name: str) -> set[str]:
+        """Return the stages that a stage was made from, near and far."""
+        by_key = {manifest.key: stage for stage, manifest in self.kept.items()}
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            near = {by_key[key] for key in self.kept[queue.pop()].inputs.values() if key in by_key} - found - {name}
+            found |= near
+            queue += near
+        return found
+
+
+def _stages(root: Path) -> dict[str, dict[str, Any]] | None:
+    """Return the stages of a run's recipe.yaml as plain values: a model answers though this version knows a key of it no longer."""
+    file = root / "recipe.yaml"
+    if not file.is_file():
+        return None
+    plain = read_yaml(file)
+    stages = plain.get("stages") if isinstance(plain, dict) else None
+    if not isinstance(stages, dict):
+        raise UserError(f"'{file}' is no recipe (it has no 'stages'); run the recipe again to write it anew")
+    return {str(name): item if isinstance(item, dict) else {} for name, item in stages.items()}
+
+
+def choose(path: str | Path) -> Choice:
+    """Choose the folder that answers for a RUN argument: itself, or a stage of a run's folder; none is a UserError."""
+    root = Path(path)
+    if not root.is_dir():
+        raise UserError(f"there is no folder '{path}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
+    if (root / FILE).is_file():
+        return Choice(root)
+    finished, update = Finished(root), promoted(root)
+
+    def of(kinds: Sequence[str]) -> list[tuple[str, str]]:
+        return finished.ordered(lambda name, item: item.kind in kinds and (root / name / FILE).is_file())
+
+    trained, preferred = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
+    made = [name for name, _, _ in preferred] + [name for name, _ in trained]
+    strangers = tuple(name for name in finished.strangers if name != update and (root / name / FILE).is_file())
+    if update:
+        chosen, why = update, "a promoted update"
+    elif preferred:
+        chosen, why, kind = preferred[0]
+        if sum(item == kind for _, _, item in preferred) == 1:
+            why = f"of {', '.join(PREFERRED)} and the trained models the first that is there"
+    elif trained:
+        chosen, why = trained[0]
+    else:
+        raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
+    if update or preferred:
+        _check(root, chosen, finished, update is not None)
+    return Choice(root / chosen, why, tuple(name for name in made if name != chosen), strangers)
+
+
+def _check(root: Path, name: str, finished: Finished, update: bool) -> None:
+    """Raise UserError where a stage was made from others than those that are there."""
+    every = {**finished.strangers, **finished.kept}
+    unknown = set(every[name].inputs.values()) - {manifest.key for manifest in every.values()}
+    if not unknown or unknown <= _outside(root, name):
+        return
+    run_again = f"bring it up to date with bessemer run {root / 'recipe.yaml'}"
+    again = f"update again, or delete {root / PROMOTED}" if update else run_again
+    raise UserError(f"'{root / name}' was made from an earlier stage that has since been run again; {again}, or name the folder of the "
+                    f"stage that should answer, such as {root / 'finetune'}")
+
+
+def promoted(root: Path) -> str | None:
+    """Return the name of the update that answers for a run, or None."""
+    file = root / PROMOTED
+    if not file.is_file():
+        return None
+    plain: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    manifest = artifact.load_manifest(root / plain["stage"])
+    return plain["stage"] if manifest is not None and manifest.key == plain["key"] else None
+
+
+def _outside(root: Path, name: str) -> set[str]:
+    """Return the keys of artifacts outside the run that the run's recipe gives to a stage."""
+    recipe = load_recipe(root / "recipe.yaml")
+    if name not in recipe.stages:
+        return set()
+    references = [item for item in recipe.references(name).values() if item not in recipe.stages]
+    found = [artifact.load_manifest(Path(item)) for item in references]
+    return {manifest.key for manifest in found if manifest is not None}

@@ -1,0 +1,59 @@
+"""Which stage of a run answers: the recipe decides, never the alphabet."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bessemer.core.answering import choose
+from bessemer.core.artifact import Manifest, commit
+
+
+def _run(root: Path, recipe: dict[str, dict[str, object]], made: dict[str, tuple[str, list[str]]]) -> Path:
+    """Write a run: its recipe, and finished stages with a model: name -> kind, the stages that it was made from."""
+    root.mkdir()
+    (root / "recipe.yaml").write_text(yaml.safe_dump({"name": "run", "stages": recipe}, sort_keys=False))
+    for name, (kind, sources) in made.items():
+        (root / name).mkdir()
+        (root / name / "predictor.json").write_text(json.dumps({"format": 1, "forms": []}))
+        commit(root / name, Manifest(kind=kind, key=name, inputs={f"models.{place}": item for place, item in enumerate(sources)}, files={},
+                                       volatile=(), published=(), facts={}))
+    return root
+
+
+TRAINED: dict[str, tuple[str, list[str]]] = {"adapted": ("finetune", []), "plain": ("finetune", []), "student": ("finetune", ["plain"])}
+STAGES: dict[str, dict[str, object]] = {name: {"kind": "finetune"} for name in ("plain", "student", "adapted")}
+
+
+@pytest.mark.parametrize(("recipe", "expected"), [
+    ({**STAGES, "evaluate": {"models": ["plain", "student"]}}, "plain"),
+    ({**STAGES, "scores": {"kind": "evaluate", "models": ["gone", "student", "plain"]}}, "student"),
+    (STAGES, "adapted"),
+    ({name: STAGES[name] for name in ("adapted", "student", "plain")}, "student"),
+    ({name: STAGES[name] for name in ("plain",)}, "plain"),
+])
+def test_the_recipe_decides_which_model_answers(tmp_path: Path, recipe: dict[str, dict[str, object]], expected: str) -> None:
+    assert choose(_run(tmp_path / "run", recipe, TRAINED)).folder.name == expected
+
+
+def test_the_choice_among_several_is_said(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", {**STAGES, "evaluate": {"models": ["plain"]}}, TRAINED)
+    assert choose(root).said() == [
+        f"plain of {root} answers (the first of its kind that the recipe's evaluate stage lists); it also holds adapted, student: to ask "
+        f"another, name its folder, such as {root / 'adapted'}"]
+    assert choose(root / "adapted").said() == []
+
+
+def test_a_stage_that_the_recipe_no_longer_names_is_ignored(tmp_path: Path) -> None:
+    made = {"plain": ("finetune", list[str]()), "export": ("export", ["a-plain-that-is-gone"])}
+    root = _run(tmp_path / "run", {"plain": {"kind": "finetune"}}, made)
+    found = choose(root)
+    assert found.folder == root / "plain"
+    assert found.said() == [f"{root} holds export of an earlier recipe, which recipe.yaml no longer names: ignored, and may be deleted"]
+
+
+def test_an_exported_form_answers_before_what_it_was_made_from(tmp_path: Path) -> None:
+    made = {"plain": ("finetune", list[str]()), "compress": ("compress", ["plain"]), "export": ("export", ["compress"])}
+    recipe: dict[str, dict[str, object]] = {"plain": {"kind": "finetune"}, "compress": {}, "evaluate": {"models": ["plain"]}, "export": {}}
+    assert choose(_run(tmp_path / "run", recipe, made)).folder.name == "export"
