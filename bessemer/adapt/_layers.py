@@ -24,6 +24,9 @@ def linear_layers(network: torch.nn.Module, ends: tuple[str, ...] | None, method
         fitting = {name: module for name, module in linear.items() if name == target or name.endswith(f".{target}")}
         if not fitting:
             known = sorted({".".join(name.split(".")[-2:]) for name in linear})
+            if not known:
+                raise UserError(f"{method}: this model has no linear layers in its trunk, so there is nothing to adapt; leave adaptation "
+                                "out to train all of it, or take a model such as 'bert'")
             raise UserError(f"{method}: target_modules: no linear layer's name ends with '{target}'; "
                             f"known are: {', '.join(known)}")
         found.update(fitting)
