@@ -139,7 +139,7 @@ def unread(found: Inspection) -> str:
         return ""
     reasons = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:3])
     return (f"; {found.rejected:,} more cannot be read and will be set aside: {reasons}"
-            + (ENCODING if any("UTF-8" in reason for reason in found.reasons) else ""))
+            + (ENCODING if hasattr(found.source, "encoding") and any("UTF-8" in reason for reason in found.reasons) else ""))
 
 
 def headless(found: Inspection) -> list[str]:

@@ -31,12 +31,15 @@ _LEAST = 20
 def encoding_of(head: bytes) -> str | None:
     """Return the encoding of a text by its first bytes where they show it and it is not UTF-8, else None.
 
-    UTF-16 by its mark, or by zero bytes that all stand at odd or all at even places. GB18030 (which holds GBK), Big5, Shift-JIS, EUC-JP
+    UTF-16 by its mark, or by zero bytes that stand at odd or at even places, four of five at least. ISO-2022-JP by its escape codes.
+    GB18030 (which holds GBK), Big5, Shift-JIS, EUC-JP
     and EUC-KR where the sample is text in it to its last sign and has the language's most frequent signs: at least 20, a third of the
     ideographs. cp1252 (which holds what Latin-1 has of letters) where accented letters stand between plain ones.
     """
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
+    if head.isascii() and (b"\x1b$B" in head or b"\x1b$@" in head) and b"\x1b(" in head and _japanese(head):
+        return "iso2022_jp"
     wide = _wide(head)
     if wide or head.isascii() or b"\x00" in head or _utf8(head):
         return wide
@@ -44,18 +47,27 @@ def encoding_of(head: bytes) -> str | None:
     return max(found, key=found.__getitem__) if found else "cp1252" if _western(head) else None
 
 
+def _japanese(head: bytes) -> bool:
+    """Tell whether escape codes change between ASCII and Japanese."""
+    try:
+        text = codecs.getincrementaldecoder("iso2022_jp")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not text.isascii()
+
+
 def _wide(head: bytes) -> str | None:
     """Return UTF-16's name without a mark."""
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if not (even or odd) or (even and odd):
+    if max(even, odd) < 4 * min(even, odd) or not (even or odd):  # signs such as U+4E00 have a zero byte on the other side
         return None
-    name = "utf-16-le" if odd else "utf-16-be"
+    name = "utf-16-le" if odd > even else "utf-16-be"
     try:
         text = codecs.getincrementaldecoder(name)().decode(head)
     except UnicodeDecodeError:
         return None
     plain = sum(sign.isprintable() or sign in "\t\r\n\u2028\ufeff\u3000" for sign in text)
-    low = sum(sign < "\x80" for sign in text)
+    low = sum(" " <= sign < "\x7f" or sign in "\t\r\n" for sign in text)
     return name if plain >= 0.99 * len(text) and low >= 0.02 * len(text) else None
 
 

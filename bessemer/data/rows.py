@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
 from bessemer.data.encoding import MARK, SUFFIXES, Transcoded, unpacked, zipped_name
-from bessemer.data.guess import encoding_of
+from bessemer.data.guess import encoding_of, likely
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,6 +173,14 @@ def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
     if encoding in (None, "utf-8") and head.count(0) > max(3, len(head) // 100) and not (encoding is None and encoding_of(head)):
         return f"is a binary file (byte {head.index(0)} is NUL); expected {kind} as UTF-8 text"
     return None
+
+
+def check_part(bad: int, rows: int, file: Path, encoding: str | None) -> None:
+    """Refuse a file of which more than a fifth of the rows are no UTF-8, where no encoding was said: another is meant."""
+    if encoding is None and bad * 5 > rows:
+        likeliest = dict.fromkeys([likely(plain_head(file)), "cp1252", "cp437", "cp1256", "cp874", "mac_roman"])
+        raise UserError(f"'{file}': {bad:,} of {rows:,} rows are not valid UTF-8, so the file is in another encoding, which its bytes do"
+                        f" not show; name it in the source ('encoding: …', such as {', '.join(likeliest)}), or save the file as UTF-8")
 
 
 def missing_column(name: str, known: Iterable[str], file: Path) -> UserError:

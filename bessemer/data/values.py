@@ -75,19 +75,27 @@ def like_values(names: Sequence[str]) -> bool:
     return len(numbers) * 2 > sum(bool(name.strip()) for name in names) and not rising
 
 
-def chunk_of(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> Chunk:
+def chunk_of(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int], columns: Sequence[str] | None = (), *,
+             asked: bool = True) -> Chunk:
     """Return rows of values as a chunk of text; those that hold bytes that are no text are rejected.
 
     Args:
         names: of the columns.
         rows: as many values a row, [N].
         numbers: of the rows, rising, [N].
+        columns: those that are read, of which alone a value may set its row aside; all where none is given.
+        asked: whether they were asked for by name; bytes that are no text are missing where not.
     """
     import numpy as np
     import pyarrow as pa
 
-    table = pa.table({name: pa.array([word(value) for value in values], pa.string())
-                      for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)})
+    def told(value: Any) -> str | None:
+        found = word(value)
+        return None if not asked and isinstance(value, (bytes, bytearray, memoryview)) and MARK in (found or "") else found
+
+    table = pa.table({name: pa.array([told(value) for value in values], pa.string())
+                      for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
+                      if not columns or name in columns})
     return without_marked(table, np.asarray(numbers, np.int64), "not valid UTF-8")
 
 

@@ -21,7 +21,7 @@ from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data.encoding import MARK
 from bessemer.data.guess import likely
-from bessemer.data.rows import SHOWN, Opened, Rows, check_encoding, expand, marked, missing_column, open_text, rejects
+from bessemer.data.rows import SHOWN, Opened, Rows, check_encoding, check_part, expand, marked, missing_column, open_text, rejects
 from bessemer.data.values import distinct
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
     for name in wanted:
         if name not in known:
             raise missing_column(name, names, file)
-    ragged, done, open_end = _Ragged(), 0, False
+    ragged, done, open_end, bad = _Ragged(), 0, False, 0
     opened = _open(file, config)
     encoding, notes = opened.encoding, opened.notes
     with opened.stream as stream:
@@ -206,6 +206,7 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
                 open_end = "\n" in batch.column(names[-1])[-1].as_py()
                 for chunk in _pieces(pa.Table.from_batches([batch.select(wanted)]), numbers, ragged.take(done),
                                      encoding if clean.marked or encoding != "UTF-8" else None):
+                    bad += chunk.rejected["reason"].to_pylist().count("not valid UTF-8") if chunk.rejected is not None else 0
                     yield Chunk(chunk.table, chunk.numbers, chunk.rejected, notes)
                     notes = ()
         except pa.ArrowInvalid as error:
@@ -218,6 +219,7 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
     if clean.quotes % 2 and (open_end or any("\n" in row[2] for row in ragged.found)):
         raise UserError(f"'{file}', data row {max([done, *ragged.numbers])}: a quote (\") is opened and never closed, so the rest "
                         "of the file would be one value; close it, or double it where it is meant as a sign")
+    check_part(bad, done, file, config.encoding)
     if ragged.found:
         empty = pa.table({name: pa.array([], pa.string()) for name in wanted})
         yield from _pieces(empty, ragged.number(1, 0), ragged.take(1 << 62), None)

@@ -67,6 +67,12 @@ def source(config: Excel) -> Source:
     return Source(files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more", files, read)
 
 
+def _title(named: list[str], config: Excel) -> str:
+    """Return what to do where the first row that holds something may be a title."""
+    return "" if len(named) > 1 or config.header_row is not None else \
+        "; where that is a title above the table, say in the source which row holds the columns' names, such as 'header_row: 3'"
+
+
 def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk]:
     cells = _cells(file, config)
     head = config.header_row or 0
@@ -82,17 +88,19 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
     named = distinct([names[place] for place in used], f"'{file}': the header")
     for name in wanted or ():
         if name not in named:
-            raise missing_column(name, named, file)
+            raise UserError(f"{missing_column(name, named, file)}{_title(named, config)}")
     new = sorted(set(named) - set(wanted)) if wanted is not None and config.columns is None else []
     if new:
         raise UserError(f"'{file}' has a column '{new[0]}', which the first file has not; make the files alike or name the columns to read")
     places = [used[named.index(name)] for name in (wanted if wanted is not None else named)]
     columns, any_row = [names[place] for place in places], False
     for part in batched(((number, row) for number, row in cells if any(value != "" for value in row)), batch_rows(len(names))):
-        any_row = True
         stray = [(number, row) for number, row in part if any(row[place] != "" for place in range(len(row)) if not names[place])]
         apart = {number for number, _ in stray}
         good = [(number, row) for number, row in part if number not in apart]
+        if not any_row and len(stray) * 2 > len(part) and _title(named, config):
+            raise UserError(f"'{file}' has one column, '{named[0][:60]}', and cells beside it{_title(named, config)}")
+        any_row = True
         chunk = chunk_of(columns, [[row[place] for place in places] for _, row in good], [number for number, _ in good])
         yield Chunk(chunk.table, chunk.numbers, _rejected(chunk.rejected, stray))
     if not any_row:

@@ -116,6 +116,7 @@ def _read(config: SqlAlchemy, name: str) -> Iterator[Chunk]:
 
 
 def _rows(config: SqlAlchemy, name: str, connection: sqlalchemy.Connection) -> Iterator[Chunk]:
+    import pyarrow as pa
     import sqlalchemy
 
     statement: Any
@@ -129,9 +130,11 @@ def _rows(config: SqlAlchemy, name: str, connection: sqlalchemy.Connection) -> I
     if not result.returns_rows:
         raise UserError(f"'{name}': the query gives no rows; expected a SELECT")
     names = distinct([str(key) for key in result.keys()], f"'{name}': the query")  # noqa: SIM118 - no mapping
+    picked(pa.table({column: pa.nulls(0) for column in names}), config.columns, name)  # a name that is not there, told by all names
     done = 0
     for part in result.partitions(batch_rows(len(names))):
-        chunk = chunk_of(names, [tuple(row) for row in part], range(done + 1, done + 1 + len(part)))
+        chunk = chunk_of(names, [tuple(row) for row in part], range(done + 1, done + 1 + len(part)), config.columns,
+                         asked=config.columns is not None)
         done += len(part)
         yield Chunk(picked(chunk.table, config.columns, name), chunk.numbers, chunk.rejected)
     if not done:

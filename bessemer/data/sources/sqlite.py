@@ -74,6 +74,8 @@ def _read(file: Path, config: Sqlite) -> Iterator[Chunk]:
 
 
 def _rows(file: Path, config: Sqlite, database: sqlite3.Connection) -> Iterator[Chunk]:
+    import pyarrow as pa
+
     database.text_factory = lambda raw: raw.decode("utf-8", "bessemer-mark")
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, config.max_row_bytes)
     database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -86,8 +88,10 @@ def _rows(file: Path, config: Sqlite, database: sqlite3.Connection) -> Iterator[
     cursor = database.execute(query)
     names = distinct([column[0] for column in cursor.description or ()], f"'{file}': the query")
     done = 0
+    if config.columns:
+        picked(pa.table({name: pa.nulls(0) for name in names}), config.columns, file.name)  # a name that is not there, told by all names
     for part in batched(cursor, batch_rows(len(names))):
-        chunk = chunk_of(names, part, range(done + 1, done + 1 + len(part)))
+        chunk = chunk_of(names, part, range(done + 1, done + 1 + len(part)), config.columns, asked=config.columns is not None)
         done += len(part)
         yield Chunk(picked(chunk.table, config.columns, file.name), chunk.numbers, chunk.rejected)
     if not done:
