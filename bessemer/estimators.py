@@ -125,7 +125,7 @@ class _Estimator(BaseEstimator):
                 raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(found), len(y)]}")
             return {"text": found}, y
         if not reset and self.reads_text_:
-            raise ValueError("the model was fitted on texts; give a list of texts")
+            raise ValueError(_no_text(X))
         names = _names(X)
         check_names(names or ())
         if names is not None and not _only_numbers(X):
@@ -289,6 +289,18 @@ def _texts(X: Any) -> bool:
         return bool(X) and all(isinstance(item, str) for item in X)
     return getattr(X, "ndim", 2) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in "UOT" and len(X) > 0 and all(
         isinstance(item, str) for item in X)
+
+
+def _no_text(X: Any) -> str:
+    """Return why X is no list of texts, in words."""
+    if isinstance(X, (list, tuple)) or getattr(X, "ndim", 2) == 1:
+        if len(X) == 0:
+            return "X has no rows (0 texts), while a minimum of 1 is required; give at least one text"
+        for row, item in enumerate(X):
+            if not isinstance(item, str):
+                return (f"row {row} (from 0) of X is no text but {type(item).__name__}; the model was fitted on texts: give a text, or "
+                        "leave the row out")
+    return "the model was fitted on texts; give a list of texts"
 
 
 def _names(X: Any) -> list[str] | None:

@@ -150,3 +150,15 @@ def test_two_columns_of_one_name_are_refused():
     frame.columns = ["a", "a"]
     with pytest.raises(UserError, match=r"^the rows have 2 columns named 'a'; rename or remove all but one$"):
         Regressor(**QUICK).fit(frame, np.arange(4))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ([], "X has no rows (0 texts), while a minimum of 1 is required; give at least one text"),
+    (["good", None], "row 1 (from 0) of X is no text but NoneType; the model was fitted on texts: give a text, or leave the row out"),
+])
+def test_what_is_no_list_of_texts_is_named(given, message):
+    fitted = Classifier()
+    fitted.reads_text_ = True
+    with pytest.raises(ValueError) as error:
+        fitted._inputs(given, reset=False)
+    assert str(error.value) == message
