@@ -158,3 +158,16 @@ def test_layers_that_do_not_fit_are_told_at_once() -> None:
         chosen.function(make("adapt", {"kind": "sparse", "pattern": "block", "block_size": 5})).apply(network)
     with pytest.raises(UserError, match="no linear layer's name ends with 'q_proj'"):
         chosen.function(make("adapt", {"kind": "sparse", "target_modules": ["q_proj"]})).apply(network)
+
+
+def test_a_network_without_linear_layers_says_what_can_be_done() -> None:
+    from bessemer.adapt._layers import linear_layers
+
+    class Bare(torch.nn.Module):
+        def head_names(self) -> tuple[str, ...]:
+            return ()
+
+    with pytest.raises(UserError) as error:
+        linear_layers(Bare(), ("query",), "lora")
+    assert str(error.value) == ("lora: this model has no linear layers in its trunk, so there is nothing to adapt; leave adaptation out to "
+                                "train all of it, or take a model such as 'bert'")
