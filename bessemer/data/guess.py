@@ -36,6 +36,8 @@ def encoding_of(head: bytes) -> str | None:
     and EUC-KR where the sample is text in it to its last sign and has the language's most frequent signs: at least 20, a third of the
     ideographs. cp1252 (which holds what Latin-1 has of letters) where accented letters stand between plain ones.
     """
+    if head[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
+        return "utf-32"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     if head.isascii() and (b"\x1b$B" in head or b"\x1b$@" in head) and b"\x1b(" in head and _japanese(head):

@@ -56,3 +56,7 @@ def test_a_file_in_an_encoding_that_nobody_said_is_refused(tmp_path):
     assert str(error.value) == (
         f"'{file}': 3 of 4 rows are not valid UTF-8, so the file is in another encoding, which its bytes do not show; name it in the "
         "source ('encoding: …', such as cp1250, cp1252, cp437, cp1256, cp874, mac_roman), or save the file as UTF-8")
+
+
+def test_utf32_by_its_mark():
+    assert encoding_of("a,b\n1,2\n".encode("utf-32")) == "utf-32"
