@@ -83,6 +83,9 @@ def supervised(config: Supervised, spec: TableSpec | TaskSpec) -> Task:
     columns = spec.schema.by_role(Role.TARGET)
     _check(config, columns)
     heads = tuple(_head(config, column, spec) for column in columns)
+    if config.quantiles and not any(head.kind == "number" for head in heads):
+        raise UserError("task.quantiles: none of the targets is a number, so nothing has quantiles; leave quantiles out, or name a target "
+                        "of kind number in prepare")
     weights = {column.name: _class_weights(config, column) for column in columns if column.labels}
 
     if config.distil is not None and not taught(spec.fitted_on or spec):

@@ -90,3 +90,9 @@ def test_ordinal_of_a_number_is_one_sentence(tmp_path):
     parquet.write_table(rows(100).select(["text", "price"]), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="ordinal: 'price' has no labels; it is for targets of kind category"):
         run(recipe(tmp_path, {"price": {"kind": "number"}}, {"kind": "supervised", "ordinal": ["price"]}))
+
+
+def test_quantiles_of_labels_alone_are_one_sentence(tmp_path):
+    parquet.write_table(rows(100).select(["text", "stars"]), tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match="task.quantiles: none of the targets is a number, so nothing has quantiles; leave quantiles out"):
+        run(recipe(tmp_path, {"stars": {"kind": "category"}}, {"kind": "supervised", "quantiles": [0.1]}))
