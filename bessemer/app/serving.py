@@ -113,7 +113,7 @@ def _sources(runs: Sequence[str]) -> tuple[Any, ...]:
         stages = folder == path and (path.parent / "recipe.yaml").is_file()
         name = match[1] if match else re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if stages else path.name).lstrip("._-") or "model"
         if name in found:
-            raise UserError(f"two models are named '{name}'; name one of them otherwise: OTHER={given}")
+            raise UserError(f"two models are named '{name}'; name one of them otherwise: OTHER={match[2] if match else given}")
         found[name] = Source(name=name, folder=str(path))
     return tuple(found.values())
 

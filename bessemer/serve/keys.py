@@ -17,7 +17,7 @@ LEAST = 16
 def read_keys(file: Path) -> tuple[str, ...]:
     """Return the keys of a file, one a line; empty lines and those that start with # are none."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{file}' cannot be read as a file of keys ({error}); give a text file with one key a line") from None
     return checked([line for line in lines if line and not line.startswith("#")], f"'{file}'")

@@ -155,14 +155,18 @@ class Registry:
             return
         hosted.faults.pop("newest", None)
         if hosted.source.kind == "versions":
-            for name in [name for name in hosted.stamps if name not in {place.version for place in found}]:
+            for name in {*hosted.stamps, *hosted.places, *hosted.loaded} - {place.version for place in found}:
                 self._forget(hosted, name)
         hosted.places.update({place.version: place for place in found})
-        newest = [place.version for place in found][-self.settings.keep_versions:]
-        wanted = {*newest, *hosted.route.named()} - set(hosted.route.unloaded)
-        for place in found:
-            if hosted.stamps.get(place.version) != place.stamp and (place.version in wanted or place.version in hosted.loaded):
+        away, ready = set(hosted.route.unloaded), 0
+        wanted = set(hosted.route.named()) - away
+        for place in reversed(found):  # one that is refused takes no place among the newest: the next older one is tried
+            name = place.version
+            if ready < self.settings.keep_versions and name not in away:
+                wanted.add(name)
+            if hosted.stamps.get(name) != place.stamp and (name in wanted or name in hosted.loaded):
                 await self._load(hosted, place)
+            ready += name in hosted.loaded and name not in away
         self._settle(hosted, wanted)
 
     def _places(self, source: Source) -> list[Place] | str:
@@ -220,6 +224,7 @@ class Registry:
             self.log.event("switched", model=hosted.name, version=chosen, before=before)
         keep = {chosen, hosted.previous, *wanted, *hosted.route.named()} - (set(hosted.route.unloaded) - {chosen})
         for name in [name for name in hosted.loaded if name not in keep]:
+            hosted.stamps.pop(name, None)  # it is loaded again where newer ones go
             self._retire(hosted.loaded.pop(name))
 
     def _follows(self, hosted: Hosted, name: str) -> bool:
@@ -238,12 +243,12 @@ class Registry:
         """Let go of a version whose folder has gone, unless it is the only one that answers."""
         hosted.stamps.pop(name, None)
         hosted.places.pop(name, None)
-        hosted.faults.pop(name, None)
         if hosted.current is not None and hosted.current.name == name:
             if len(hosted.loaded) == 1:
                 self._fault(hosted, name, "its folder has gone; the version in memory goes on answering")
                 return
             hosted.current = None
+        hosted.faults.pop(name, None)
         if name in hosted.loaded:
             self._retire(hosted.loaded.pop(name))
 
@@ -276,10 +281,14 @@ class Registry:
                                       f"{nearest(name[:100], {**hosted.places, **hosted.loaded})}")
                     if not await self._load(hosted, hosted.places[name]):
                         raise Problem("conflict", f"the version '{name}' of '{hosted.name}' is not served: {hosted.faults[name]}")
+            if command["action"] == "unload" and command["version"] not in {**hosted.places, **hosted.loaded}:
+                raise Problem("not-found", f"the model '{hosted.name}' has no version '{command['version']:.100}'"
+                              f"{nearest(command['version'][:100], {**hosted.places, **hosted.loaded})}")
             if command["action"] == "unload" and hosted.current is not None and hosted.current.name == command["version"]:
                 raise Problem("conflict", f"the version '{hosted.current.name}' answers now; use another one before you unload it")
             hosted.route = route
-            newest = list(hosted.places)[-self.settings.keep_versions:] if hosted.source.kind == "versions" else []
+            ready = [name for name in hosted.loaded if name not in route.unloaded] if hosted.source.kind == "versions" else []
+            newest = ready[-self.settings.keep_versions:]
             self._settle(hosted, {*newest} - set(route.unloaded))
 
     def routes(self) -> dict[str, Any]:

@@ -79,3 +79,8 @@ def test_the_command_refuses_what_it_cannot_serve(bessemer: Command, texts: Path
         if file.is_file() and file.name != "manifest.json":
             (tmp_path / "half" / file.name).write_bytes(file.read_bytes())
     assert "has no manifest.json, so it is not finished" in bessemer("serve", tmp_path / "half").error
+
+
+def test_a_file_of_keys_may_begin_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf" + KEY.encode() + b"\r\n")
+    assert read_keys(tmp_path / "keys") == (KEY,)

@@ -197,6 +197,20 @@ def test_shares_follow_the_request_id_and_shadows_are_counted(store: Path) -> No
     run(scenario())
 
 
+def test_unfinished_newer_folders_leave_the_newest_complete_version(store: Path) -> None:
+    async def scenario() -> None:
+        for name in ("3", "4", "5", "6"):
+            (store / "mood" / name).mkdir()
+        async with process(models_folder=str(store)) as server:
+            assert await answered_by(server) == "1"
+            is_problem(await server.post("/admin/models/mood/unload", {"version": "99"}), 404, "the model 'mood' has no version '99'")
+            place(store)
+            await server.registry.refresh()
+            assert await answered_by(server) == "2"
+
+    run(scenario())
+
+
 def test_models_appear_and_folders_go(store: Path) -> None:
     async def scenario() -> None:
         async with process(models_folder=str(store)) as server:
