@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def bench(root: Path, batches: Sequence[int], seconds: float, events: Events) ->
 
     if not batches or min(batches) < 1:
         raise UserError("--batch needs numbers of rows of 1 and more, such as 1,16")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UserError(f"--seconds needs a number above 0, such as 20; it is {seconds:g}")
     entries = entries_of(root)
     table = rows_of(root)
     opened = {entry.name: open_form(entry.folder, entry.form) for entry in entries}

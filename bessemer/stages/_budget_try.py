@@ -156,6 +156,9 @@ def _trained(hunt: Hunt, settings: Settings, before: dict[str, Any]) -> dict[str
         started = time.monotonic()
         hunt.execute(recipe)
         model = hunt.folder(recipe) / f"rung-{rung}"
+        reason = other_heads(hunt.origin.folder, model)
+        if reason:
+            return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
         score = hunt.yard.quality(hunt.yard.answers(Place(model)))
         rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung),
                       "training_seconds": json.loads((model / TIMINGS).read_text(encoding="utf-8"))["seconds"]})
@@ -164,6 +167,24 @@ def _trained(hunt: Hunt, settings: Settings, before: dict[str, Any]) -> dict[str
             return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
     forms = forms_of(hunt, str(recipe["name"]), model, hunt.chains)
     return {"status": "finished", "reason": "", "rungs": rungs, "before": before, "model": str(model), "forms": forms}
+
+
+def other_heads(teacher: Path, student: Path) -> str:
+    """Return why a network answers something else than the one it is to replace; empty where their heads say the same."""
+    said = [_heads(folder) for folder in (teacher, student)]
+    plain = [len(heads) < 2 and all(link == "softmax" for _, link, _, _ in heads) for heads in said]
+    if said[0] == said[1] or (all(plain) and not all(said)):  # a text's classifier of one label needs no file of heads
+        return ""
+    wanted, found = ("; ".join(f"{target}: {link}, {width} outputs" + (f", quantiles {quantiles}" if quantiles else "")
+                               for target, link, width, quantiles in heads) or "no heads of its own" for heads in said)
+    return f"it answers something else ({found}) than the trained network ({wanted})"
+
+
+def _heads(folder: Path) -> list[tuple[Any, ...]]:
+    """Return what the heads of a folder say: target, link, width and quantiles of each."""
+    file = folder / "heads.json"
+    heads = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return [(head["target"], head["link"], head["width"], head["quantiles"]) for head in heads]
 
 
 def _before(hunt: Hunt, settings: Settings) -> dict[str, Any]:

@@ -26,5 +26,8 @@ def test_bench_measures_every_form_once(copied: Path, bessemer: Command) -> None
 
 
 def test_bench_says_what_batches_are(copied: Path, bessemer: Command) -> None:
+    for seconds in ("nan", "0", "-5"):
+        said = bessemer("bench", "runs/tiny", "--seconds", seconds)
+        assert f"--seconds needs a number above 0, such as 20; it is {seconds}" in said.error
     assert bessemer("bench", "runs/tiny", "--batch", "1,many").error == (
         "--batch 1,many: expected numbers of rows of 1 and more with commas between, such as 1,16")
