@@ -188,7 +188,7 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
     absent = pa.array([bool(plan.targets) and not plan.unlabelled] * len(table), pa.bool_())
     for name, function in plan.targets.items():
         faults.enter(types[name].wrong(table[name]), name, texts(table[name]))
-        clean[name], why = function(types[name].open(table[name], numbers, source))
+        clean[name], why = types[name].clean(table[name], (numbers, source), function)
         nothing = pc.coalesce(pc.equal(why, literal("missing")), clean[name].is_null())
         absent = pc.and_(absent, nothing)
         faults.enter(pc.if_else(nothing, literal(None), why), name, texts(table[name]))

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 from bessemer.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import pyarrow as pa
+
+    Cleaning = Callable[[pa.Array], tuple[pa.Array, pa.Array]]
 
 
 @lru_cache(1024)
@@ -114,7 +118,7 @@ class OneType:
     Attributes:
         name: the column.
         lists: whether its values may be lists; mappings, and lists elsewhere, are null here, as `wrong` tells.
-        kind: the type found so far.
+        kind: the type of single values found so far.
         first: where it was found, for the message.
     """
 
@@ -127,6 +131,29 @@ class OneType:
         """Return for each value why it is no label: string [N], null where it may be one."""
         return no_texts(column, lists=self.lists, what="no single value")
 
+    def clean(self, column: pa.ChunkedArray, where: tuple[np.ndarray, str], function: Cleaning) -> tuple[pa.Array, pa.Array]:
+        """Return what `function` makes of the values of `open`, and why some are no label; of lists and single values each apart.
+
+        Args:
+            column: its values, [N].
+            where: the rows' numbers, [N], and their source's name.
+            function: values -> (clean values, reasons).
+        """
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        numbers, source = where
+        whole = column.combine_chunks()
+        listed = pc.equal(pc.struct_field(whole, "type"), "list").fill_null(False) if self.lists and is_typed(column) else None
+        if listed is None or not 0 < listed.true_count < len(listed) - whole.null_count:
+            return function(self.open(column, numbers, source))
+        parts = [(mask, mask.to_numpy(zero_copy_only=False)) for mask in (listed, pc.invert(listed))]
+        found = [function(self.open(pa.chunked_array([whole.filter(mask)]), numbers[here], source)) for mask, here in parts]
+        back = pa.array(np.argsort(np.concatenate([np.flatnonzero(here) for _, here in parts]), kind="stable"))
+        values, why = (pa.concat_arrays([part[place] for part in found]).take(back) for place in (0, 1))
+        return values, why
+
     def open(self, column: pa.ChunkedArray, numbers: np.ndarray, source: str) -> pa.Array:
         """Return the column with its real type; values of two types are a UserError that names two rows."""
         import numpy as np
@@ -138,7 +165,8 @@ class OneType:
         whole = column.combine_chunks()
         fine = self.wrong(column).is_null()
         kinds, values = (pc.if_else(fine, pc.struct_field(whole, part), literal(None)) for part in ("type", "value"))
-        for kind in pc.unique(kinds.drop_null()).to_pylist():
+        unlike = pc.unique(kinds.drop_null()).to_pylist()
+        for kind in unlike if unlike != ["list"] else ():
             row = int(np.flatnonzero(pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False))[0])
             here = f"row {numbers[row]} of '{source}' holds a {kind} ({values[row].as_py()[:60]!r})"
             if self.kind is None:
@@ -146,7 +174,7 @@ class OneType:
             elif self.kind != kind:
                 raise UserError(f"the column '{self.name}' holds labels of mixed types: {self.first}, {here}; write all of them "
                                 "in one way")
-        if self.kind == "list" and kinds.null_count < len(kinds):
+        if unlike == ["list"]:
             return texts(pa.chunked_array([pa.StructArray.from_arrays([kinds, values], ["type", "value"])]), lists=True)
         if self.kind == "number":
             whole_numbers = not pc.any(pc.match_substring_regex(values, r"[.eE]|\d{19}")).as_py()

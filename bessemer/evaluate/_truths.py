@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,8 @@ def scorable(schema: Schema, folder: Path, table: pa.Table, problems: pa.Array) 
     for column in targets:
         values, one = table.column(column.name), OneType(column.name, modality_of(column).lists)
         why = pc.coalesce(why, pc.binary_join_element_wise(column.name, one.wrong(values), ": "))
-        raw = one.open(values, np.arange(1, table.num_rows + 1), "the data")
-        cleans[column.name], strange = _clean(column, raw)
+        where = (np.arange(1, table.num_rows + 1), "the data")
+        cleans[column.name], strange = one.clean(values, where, partial(_clean, column))
         why = pc.coalesce(why, pc.binary_join_element_wise(column.name, strange, ": "))
     why = _unfit(schema, table, cleans, why)
     missing = [column.name for column in schema.by_role(Role.TARGET) if column not in targets]

@@ -79,3 +79,12 @@ def test_elements_keep_their_type(tmp_path: Path) -> None:
         (chunk,) = plugin_of("data/sources", config).function(config).read()
         found = texts(chunk.table["x"], lists=True)
         assert found.type.value_type == kind
+
+
+@pytest.mark.parametrize(("kind", "values", "wanted"), [
+    ("multilabel", ["b|a", ["c|d", "a"], None, [], "c", [None], ["a"]], [["a", "b"], ["a", "c|d"], None, [], ["c"], [], ["a"]]),
+    ("tags", [["O", "B"], "B O O", None, "O", ["B"]], [["O", "B"], ["B", "O", "O"], None, ["O"], ["B"]])])
+def test_lists_and_texts_of_one_column_are_each_read_as_such(tmp_path: Path, kind: str, values: list[Any], wanted: list[Any]) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"x": value}) + "\n" for value in values))
+    assert _cleaned(tmp_path, file, kind, "target") == (wanted, [])
