@@ -89,9 +89,9 @@ class Joined:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Send what is held."""
-        if self._held:
-            held, self._held = self._held, b""
+        """Send what is held, unless the connection was lost meanwhile."""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
             self._transport.write(held)
 
     def close(self) -> None:
@@ -294,6 +294,8 @@ class Listener:
 
     async def drain(self, seconds: float) -> bool:
         """Stop accepting, let every accepted request be answered, close what is left; tell whether all had ended in time."""
+        if not self._tasks:  # it never began: who waits in the system's queue is answered by the other processes
+            return True
         self._tasks[0].cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._tasks[0]

@@ -108,8 +108,14 @@ class Registry:
         return bool(self.models) and all(hosted.current is not None for hosted in self.models.values())
 
     def contents(self) -> dict[str, str]:
-        """Return what answers for each model, by its content."""
-        return {name: hosted.current.content for name, hosted in self.models.items() if hosted.current is not None}
+        """Return what answers for each model: a digest of the versions that do, by name and content (two names may have the same)."""
+        found = {}
+        for name, hosted in self.models.items():
+            if hosted.current is not None:
+                answering = {hosted.current.name: hosted.current}
+                answering.update((share, hosted.loaded[share]) for share in hosted.route.shares if share in hosted.loaded)
+                found[name] = artifact.digest([hosted.current.name, sorted((name, item.content) for name, item in answering.items())])
+        return found
 
     def plain(self) -> list[dict[str, Any]]:
         """Return what is served, JSON values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -36,7 +37,7 @@ class Control:
     Attributes:
         registry: which obeys its commands.
         ended: set when the supervisor has gone.
-        expected: what answers in the other processes, model -> content; nothing where there is none.
+        expected: what answers in the other processes, as `Registry.contents` says it; nothing where there is none.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, registry: Registry) -> None:
@@ -58,20 +59,25 @@ class Control:
             self._said = found
             self.send({"answers": found})
 
-    async def agree(self, stop: asyncio.Event, log: Log, poll: float) -> None:
-        """Wait until this process holds the very versions that answer in the others: clients shall not get now one and now another."""
+    async def agree(self, stop: asyncio.Event, log: Log, poll: float) -> bool:
+        """Wait until this process holds the very versions that answer in the others: clients shall not get now one and now another.
+
+        Returns whether it does; not where it has to stop before.
+        """
         told = False
-        while not (stop.is_set() or self.ended.is_set()):
+        while True:
             here = self.registry.contents()
             other = sorted(name for name, content in self.expected.items() if here.get(name) != content)
-            if not other:
-                return
+            if not other or stop.is_set() or self.ended.is_set():
+                return not other
             if not told:
                 told = True
                 log.event("differs", level="error", models=other, problem="the other processes answer by a version that this one, started "
                           "later, cannot load; it takes no requests until both have the same")
-            await asyncio.sleep(poll)
-            await self.registry.refresh()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), poll)
+            if not stop.is_set():
+                await self.registry.refresh()
 
     async def tell(self, command: dict[str, Any]) -> None:
         """Have every process obey a command."""
@@ -130,15 +136,16 @@ async def work(control: socket.socket, shared: socket.socket, resolve: Callable[
         listener.loading = not loading.done()
         listener.start()
     await loading
-    listener.loading = False
     gc.collect()
     gc.freeze()  # what was loaded stays: to look it through again and again for garbage costs time and empties the processor's caches
     gc.set_threshold(*GARBAGE)
-    await line.agree(stop, log, settings.poll)
-    line.say()
-    line.send({"loaded": registry.plain()})
-    if not start["early"]:
-        listener.start()
+    agrees = await line.agree(stop, log, settings.poll)
+    listener.loading = False
+    if agrees:
+        line.say()
+        line.send({"loaded": registry.plain()})
+        if not start["early"]:
+            listener.start()
     tasks += [asyncio.create_task(registry.watch()), asyncio.create_task(_gauges(metrics, line, listener))]
     tasks += [asyncio.create_task(stop.wait()), asyncio.create_task(line.ended.wait())]
     done, _ = await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)

@@ -211,6 +211,21 @@ def test_unfinished_newer_folders_leave_the_newest_complete_version(store: Path)
     run(scenario())
 
 
+def test_what_answers_is_told_by_name_content_and_shares(store: Path) -> None:
+    async def scenario() -> None:
+        shutil.copytree(store / "mood" / "1", store / "mood" / "2")
+        async with process(models_folder=str(store)) as server:
+            found = [server.registry.contents()]
+            for action, value in (("use", {"version": "1"}), ("shares", {"shares": {"2": 5}})):
+                await server.post(f"/admin/models/mood/{action}", value)
+                found.append(server.registry.contents())
+            assert len({item["mood"] for item in found}) == 3, "processes that answer by different versions would take each other for alike"
+        async with process(models_folder=str(store)) as server:
+            assert server.registry.contents() == found[0]
+
+    run(scenario())
+
+
 def test_models_appear_and_folders_go(store: Path) -> None:
     async def scenario() -> None:
         async with process(models_folder=str(store)) as server:

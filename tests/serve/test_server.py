@@ -233,10 +233,12 @@ def test_reload_and_kill_under_load_lose_nothing(tmp_path: Path, graph: bytes) -
         assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"1"}, "the new process forgot what was used"
 
 
-def test_a_process_that_is_started_again_answers_by_the_version_of_the_others_or_not_at_all(tmp_path: Path, graph: bytes) -> None:
+@pytest.mark.parametrize(("key", "max_length"), [("two", 8), ("one", 16)], ids=["another", "a-copy"])
+def test_a_process_that_is_started_again_answers_by_the_version_of_the_others_or_not_at_all(
+        tmp_path: Path, graph: bytes, key: str, max_length: int) -> None:
     store = tmp_path / "store"
     write_text_model(store / "mood" / "1", graph, "one")
-    write_text_model(store / "mood" / "2", graph, "two", max_length=8)
+    write_text_model(store / "mood" / "2", graph, key, max_length)
     with Server("--models-folder", store, "--workers", "2") as server:
         server.wait(lambda: len(server.events("switched")) == 2, "two processes")
         before = server.workers()
