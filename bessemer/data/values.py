@@ -21,6 +21,8 @@ from bessemer.data.rows import marked, rejects
 if TYPE_CHECKING:
     import pyarrow as pa
 
+HOLDS = b"holds"
+"""In the metadata of a column: whether its values, which are text, were `whole` numbers, a `number` each, or there was `nothing`."""
 HEADLESS = "the first line looks like data and not like names: write a line with each column's name above it"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -93,10 +95,27 @@ def chunk_of(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Seque
         found = word(value)
         return None if not asked and isinstance(value, (bytes, bytearray, memoryview)) and MARK in (found or "") else found
 
-    table = pa.table({name: pa.array([told(value) for value in values], pa.string())
-                      for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
-                      if not columns or name in columns})
+    fields, arrays = [], []
+    for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
+        if not columns or name in columns:
+            arrays.append(pa.array([told(value) for value in values], pa.string()))
+            holds = _holds(values)
+            fields.append(pa.field(name, pa.string(), metadata={HOLDS: holds} if holds else None))
+    table = pa.table(arrays, schema=pa.schema(fields))
     return without_marked(table, np.asarray(numbers, np.int64), "not valid UTF-8")
+
+
+def _holds(values: Sequence[Any]) -> bytes:
+    """Return what values are where all of them are numbers, or there is none; else nothing."""
+    kinds = {type(value) for value in values if value is not None and value != ""}
+    if not kinds:
+        return b"nothing"
+    if kinds <= {int}:
+        return b"whole"
+    if kinds <= {int, float} and all(isinstance(value, int) or value.is_integer() and abs(value) < 1e16
+                                     for value in values if value is not None and value != ""):
+        return b"whole"
+    return b"number" if kinds <= {int, float, decimal.Decimal} else b""
 
 
 def without_marked(table: pa.Table, numbers: Any, reason: str) -> Chunk:

@@ -60,3 +60,11 @@ def test_a_file_in_an_encoding_that_nobody_said_is_refused(tmp_path):
 
 def test_utf32_by_its_mark():
     assert encoding_of("a,b\n1,2\n".encode("utf-32")) == "utf-32"
+
+
+def test_a_file_whose_text_is_nothing_once_decoded(tmp_path):
+    file = tmp_path / "f.csv"
+    file.write_bytes(b"\xff\xfe\x00\x00")
+    made = plugin("data/sources", "csv")
+    with pytest.raises(UserError, match="the first line is empty; expected the columns' names in it"):
+        list(made.function(made.config(path=str(file))).read())

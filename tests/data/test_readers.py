@@ -423,6 +423,35 @@ def test_joins_and_queries_over_the_new_sources(tmp_path):
     assert rows == [{"text": "one", "label": "a", "other": None}, {"text": "two", "label": "b", "other": "z"}]
 
 
+def test_numbers_of_databases_and_lists_of_json_lines_in_a_query(tmp_path):
+    base = database(tmp_path, "CREATE TABLE r (id INTEGER, price REAL, code TEXT, odd INTEGER, big INTEGER)",
+                    *(f"INSERT INTO r VALUES ({i}, {i}.5, '0{i}', {i if i < 50 else chr(39) + 'x' + chr(39)}, {2 ** 62 + i})"
+                      for i in range(100)))
+    put(tmp_path, "l.jsonl", "".join(json.dumps(
+        {"id": i, "about": ["Küche", "b"][:i % 3], "v": [i, 0.5], "n": [i] if i else None, "deep": [[i]], "map": {"a": i},
+         "mixed": [1] if i else "a"}) + "\n" for i in range(100)).encode())
+    tables = {"r": base, "l": {"kind": "jsonl", "path": str(tmp_path / "l.jsonl")}}
+    rows, *_ = read("sql", query="SELECT r.* FROM r WHERE r.id < 20 AND price > 9 ORDER BY id DESC", tables=tables)
+    assert [row["id"] for row in rows] == list(range(19, 8, -1))
+    assert rows[0] == {"id": 19, "price": 19.5, "code": "019", "odd": "19", "big": 2 ** 62 + 19}
+    told = [f"l.jsonl: the column '{name}' holds {what}, which are JSON text here" for name, what in (
+        ("deep", "lists of lists or mappings"), ("map", "mappings"), ("mixed", "lists beside other values"))]
+    made = plugin("data/sources", "sql")
+    (chunk,) = made.function(make("data/sources", {"kind": "sql", "query": "SELECT id FROM l", "tables": tables})).read()
+    assert list(chunk.notes) == told
+    rows, *_ = read("sql", query="SELECT l.* EXCLUDE (deep, map, mixed) FROM l JOIN r ON CAST(l.id AS INT) = r.id ORDER BY r.id LIMIT 3",
+                    tables=tables)
+    assert rows == [{"id": "0", "about": [], "v": [0.0, 0.5], "n": None}, {"id": "1", "about": ["Küche"], "v": [1.0, 0.5], "n": [1]},
+                    {"id": "2", "about": ["Küche", "b"], "v": [2.0, 0.5], "n": [2]}]
+    assert len(read("sql", query="SELECT id FROM l JOIN r USING (id)", tables=tables)[0]) == 100
+    with pytest.raises(UserError, match=r"; write CAST\(… AS …\): what CSV and JSON lines hold is text here"):
+        read("sql", query="SELECT id FROM l WHERE id < 5", tables=tables)
+    put(tmp_path, "a.csv", b"id,t\n1,x\n3,y\n")
+    rows, *_ = read("join", left=str(tmp_path / "a.csv"), right={"kind": "jsonl", "path": str(tmp_path / "l.jsonl"),
+                                                                "columns": ("id", "about")}, on=["id"])
+    assert rows == [{"id": "1", "t": "x", "about": ["Küche"]}, {"id": "3", "t": "y", "about": []}]
+
+
 def test_a_zip_of_one_file_is_unpacked(tmp_path):
     def zipped(name: str, **members: str) -> str:
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -130,6 +130,8 @@ def header(file: Path, config: Csv) -> tuple[list[str], str]:
         names = next(csv.reader(io.StringIO(text, newline=""), delimiter=sign), [])
     except csv.Error as error:
         raise UserError(f"'{file}': the header cannot be read ({error}); expected the columns' names in the first line") from None
+    if not names:
+        raise UserError(f"'{file}': the first line is empty; expected the columns' names in it")
     for position, name in enumerate(names):
         if "\ufffd" in name or MARK in name:
             raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "

@@ -59,7 +59,7 @@ def _read(config: Join, left: Source, name: str) -> Iterator[Chunk]:
     import pyarrow as pa
 
     with tables() as base:
-        right, names = base.load("partners", config.right)
+        right, names = base.load("partners", config.right, plain=config.on, numbers=False)
         _has(config.on, names, right.name)
         keys = [f"c{names.index(key)}" for key in config.on]
         if not config.many:

@@ -1,7 +1,8 @@
 """SQL: one SELECT over several sources, answered by DuckDB on disk, in bounded memory.
 
 The query sees the named tables and nothing else: no file, no network, no extension. A table's rows are numbered by the column
-`rowid` (from 0); values of CSV and of JSON lines are text (`CAST(price AS DOUBLE)`).
+`rowid` (from 0); values of CSV and of JSON lines are text (`CAST(price AS DOUBLE)`), but for lists, which are lists; what a database or a
+sheet holds as numbers are numbers.
 """
 
 from __future__ import annotations
