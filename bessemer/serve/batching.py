@@ -9,6 +9,7 @@ length. Rows whose request is gone or too late are dropped before they cost anyt
 from __future__ import annotations
 
 import asyncio
+import collections
 import math
 import queue
 import threading
@@ -31,12 +32,19 @@ LEAST_FILL = 0.75
 
 
 class Ticket:
-    """The rows of one request, or a part of them, on their way."""
+    """The rows of one request, or a part of them, on their way.
 
-    __slots__ = ("call", "future", "gone", "left", "results", "since", "taken")
+    Attributes:
+        since: when they came into the queue.
+        patient: whether they may wait outside of the queue; behind: whether they do now.
+    """
 
-    def __init__(self, taken: Sequence[Any], future: asyncio.Future[list[Any]], call: Callable[[], Any] | None = None) -> None:
+    __slots__ = ("behind", "call", "future", "gone", "left", "patient", "results", "since", "taken")
+
+    def __init__(self, taken: Sequence[Any], future: asyncio.Future[list[Any]], call: Callable[[], Any] | None = None,
+                 patient: bool = False) -> None:
         self.taken, self.future, self.call = taken, future, call
+        self.patient, self.behind = patient, False
         self.left, self.gone, self.since = len(taken), False, time.monotonic()
         self.results: list[Any] = [None] * len(taken)
 
@@ -54,7 +62,7 @@ class Batcher:
     """One model's queue and thread; `submit` and `depth` belong to the event loop.
 
     Attributes:
-        depth: rows that were accepted and have no answer yet.
+        depth: rows that were accepted and have no answer yet; those of patient callers that stand outside are not among them.
         pace: seconds a row takes, smoothed.
         watch: called with (rows, seconds) after each batch, in the event loop.
     """
@@ -62,6 +70,8 @@ class Batcher:
     def __init__(self, work: Work, max_queue: int, max_wait_ms: float, watch: Callable[[int, float], None] | None = None) -> None:
         self.work, self.max_queue, self.max_wait, self.watch = work, max_queue, max_wait_ms / 1000, watch
         self.depth, self.pace = 0, 0.0
+        self._patient = 0  # rows of `depth` that came from patient callers
+        self._behind: collections.deque[Ticket] = collections.deque()
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -71,15 +81,38 @@ class Batcher:
         self._turning = False
 
     def submit(self, taken: Sequence[Any], patient: bool = False) -> Ticket:
-        """Put rows into the queue; a full one is a Problem 429, except for a `patient` caller, who waits with the rest of his rows."""
+        """Put rows into the queue; a full one is a Problem 429.
+
+        A `patient` caller has more rows to come and waits for their turn: his stand outside of the queue while others like him have half
+        of it, so that long requests, however many, leave room for short ones.
+        """
         if self.depth and self.depth + len(taken) > self.max_queue and not patient:
             wait = max(1, math.ceil(self.depth * self.pace))
             raise Problem("busy", f"{self.depth:,} rows wait and this server lets {self.max_queue:,} wait; ask again in {wait} s, or send "
                           "fewer rows at a time", ((b"retry-after", str(wait).encode()),))
-        ticket = Ticket(taken, self._started().create_future())
-        if not self.max_wait and self.pace < HEAVY and self.work.light(taken):
+        ticket = Ticket(taken, self._started().create_future(), patient=patient)
+        if patient and (self._behind or not self._room(ticket)):
+            ticket.behind = True
+            self._behind.append(ticket)
+            return ticket
+        return self._admit(ticket)
+
+    def _room(self, ticket: Ticket) -> bool:
+        return not self._patient or self._patient + ticket.left <= self.max_queue // 2
+
+    def _admit(self, ticket: Ticket) -> Ticket:
+        self._patient += ticket.left if ticket.patient else 0
+        if not self.max_wait and self.pace < HEAVY and self.work.light(ticket.taken):
             return self._enter_light(ticket)
         return self._enter(ticket)
+
+    def _admit_patient(self) -> None:
+        """Let in who waits outside, the first first, as far as there is room; who has gone is passed over."""
+        while self._behind and (self._behind[0].future.done() or self._room(self._behind[0])):
+            ticket = self._behind.popleft()
+            ticket.behind, ticket.since = False, time.monotonic()
+            if not ticket.future.done():
+                self._admit(ticket)
 
     def run(self, call: Callable[[], Any]) -> Ticket:
         """Let the thread make one call between two batches; its value is the one result."""
@@ -216,8 +249,11 @@ class Batcher:
         for ticket, place, result in results:
             ticket.results[place] = result
             ticket.left -= 1
+            self._patient -= ticket.patient
             if not ticket.left and not ticket.future.done():
                 ticket.future.set_result(ticket.results)
+        if self._behind:
+            self._admit_patient()
 
 
 def _caught(call: Callable[[], Any]) -> Any:

@@ -156,18 +156,25 @@ class Call:
                 return True
         return False
 
-    async def wait(self, ticket: Ticket) -> list[Any]:
-        """Return a ticket's results; past the deadline, or when the client has gone, its rows are dropped from the queue."""
+    async def wait(self, ticket: Ticket, seconds: float | None = None) -> list[Any]:
+        """Return a ticket's results; past the deadline, or when the client has gone, its rows are dropped from the queue.
+
+        With `seconds` these count from when the rows came into the queue, and the request has no deadline beside them: a stream lasts.
+        """
         future = ticket.future
-        timer = future.get_loop().call_later(max(0.0, self.deadline - time.monotonic()), _late, future)
+        timer = _Timer(self.deadline, ticket, seconds)
         connection = self.connection
+        if connection is not None and connection.lost:
+            ticket.gone = True
+            future.cancel()
+            raise Gone
         self._tickets.add(ticket)
         if connection is not None:
             connection.calls.add(self)
         try:
             found = await future
         finally:
-            timer.cancel()
+            timer.end()
             ticket.gone = ticket.left > 0
             self._tickets.discard(ticket)
             if connection is not None:
@@ -189,7 +196,27 @@ class Gone(Exception):
     """The client has gone; there is nobody to answer."""
 
 
-def _late(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(Problem("timeout", "the answer took longer than this server allows (--timeout); ask again later, or send "
-                                     "fewer rows at a time", ((b"retry-after", b"1"),)))
+class _Timer:
+    """Ends a wait that takes too long; see Call.wait."""
+
+    def __init__(self, deadline: float, ticket: Ticket, seconds: float | None) -> None:
+        self.deadline, self.ticket, self.seconds = deadline, ticket, seconds
+        self._loop = ticket.future.get_loop()
+        self._handle = self._loop.call_later(self._rest(), self._look)
+
+    def _rest(self) -> float:
+        if self.seconds is None:
+            return max(0.0, self.deadline - time.monotonic())
+        return self.seconds if self.ticket.behind else max(0.0, self.ticket.since + self.seconds - time.monotonic())
+
+    def _look(self) -> None:
+        rest = self._rest()
+        if rest > 0:
+            self._handle = self._loop.call_later(rest, self._look)
+        elif not self.ticket.future.done():
+            self.ticket.future.set_exception(Problem("timeout", "the answer took longer than this server allows (--timeout); ask again "
+                                                     "later, or send fewer rows at a time", ((b"retry-after", b"1"),)))
+
+    def end(self) -> None:
+        """Stop looking."""
+        self._handle.cancel()

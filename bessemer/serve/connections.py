@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import fcntl
 import json
 import mmap
 import socket
 import struct
+import sys
+import termios
 import time
 from typing import Any
 
@@ -31,6 +34,8 @@ HURRY = 5.0
 """Seconds after which a stopping server leaves clients that have not sent their whole request, or do not read their answer."""
 SLOWEST = 1000
 """Bytes that a body must bring in each `head_timeout` while the server reads."""
+MOST_UNSENT = 128 * 1024
+"""Bytes that the system keeps for a client that does not read; beyond that no more of a stream is answered."""
 ABSENT = -1
 
 
@@ -73,12 +78,14 @@ class Joined:
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop, self._held = transport, loop, b""
+        self.written = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Send, or hold a head until what follows it, at the latest until the loop's next turn."""
+        self.written += len(data)
         if self._held:
             held, self._held = self._held, b""
             self._transport.write(held + data)
@@ -94,6 +101,14 @@ class Joined:
         if held and not self._transport.is_closing():
             self._transport.write(held)
 
+    def unread(self) -> int:
+        """Return how many bytes the client has not taken yet, here and, where that can be asked, in the system's buffer."""
+        size: int = len(self._held) + self._transport.get_write_buffer_size()
+        if sys.platform == "linux" and not self._transport.is_closing():
+            given = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+            size += int(struct.unpack("i", given)[0])
+        return size
+
     def close(self) -> None:
         """Send what is held and close."""
         self.flush()
@@ -105,6 +120,9 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         calls: requests of it that wait for answers; they are dropped when it is lost.
+        lost: whether it has ended.
+        unread, taken: bytes of answers that the client has not taken yet, and that it has.
+        stuck: since when it has taken nothing of what there is for it.
         began: when the head that is being read began; None while none is.
     """
 
@@ -113,9 +131,10 @@ class Connection(asyncio.Protocol):
         self.inner = HttpToolsProtocol(listener.config, listener.state, {"connection": self})
         self.inner.send_400_response = self._malformed  # type: ignore[method-assign, assignment]
         self.transport: Any = None
+        self.lost = False
         self.began: float | None = time.monotonic()
         self.moved = self.began
-        self.head = self.body = self.unsent = 0
+        self.head = self.body = self.unread = self.taken = 0
         self.window = self.stuck = self.began
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -153,6 +172,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop the rows that nobody waits for any more."""
+        self.lost = True
         self.listener.remove(self)
         self.inner.connection_lost(exc)
         for call in list(self.calls):
@@ -169,6 +189,13 @@ class Connection(asyncio.Protocol):
         """Tell whether a whole request, or a stream that has begun, waits for its answer."""
         cycle = self.inner.cycle
         return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
+
+    def hopeless(self, since: float, now: float) -> bool:
+        """Tell whether a server that stops since then need not wait: half a request, a stream that brings no line, nobody who reads."""
+        if not self.waits or (self.unread and now > max(self.stuck, since) + HURRY):
+            return True
+        more = self.inner.cycle.more_body and not self.calls and not self.inner.flow.read_paused
+        return more and now > max(self.moved, since) + HURRY
 
     def refuse(self, problem: Problem) -> None:
         """Answer a problem without a request and close."""
@@ -196,11 +223,13 @@ class Connection(asyncio.Protocol):
                 elif self.body < SLOWEST:
                     self.refuse(Problem("timeout-request", "the request's body did not come in time; send it faster"))
                 self.body, self.window = 0, now
-        size = self.transport.get_write_buffer_size()
-        if not size or size != self.unsent:
-            self.unsent, self.stuck = size, now
+        self.unread = self.transport.unread()
+        taken = self.transport.written - self.unread
+        if not self.unread or taken > self.taken:
+            self.stuck = now
         elif now - self.stuck > settings.timeout:
             self.transport.abort()
+        self.taken = max(self.taken, taken)
 
 
 class Listener:
@@ -281,6 +310,8 @@ class Listener:
             return False
         found.setblocking(False)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
         await loop.connect_accepted_socket(lambda: Connection(self), found)
         return True
 
@@ -309,7 +340,7 @@ class Listener:
             for connection in list(self.open):
                 if connection.idle and now > max(connection.moved, started) + QUIET:
                     connection.transport.close()
-                elif not connection.waits and now > started + HURRY:
+                elif now > started + HURRY and connection.hopeless(started, now):
                     connection.transport.abort()
             await asyncio.sleep(0.02)
         left = bool(self.open)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from bessemer.serve.versions import Version
 JSON_KINDS = (b"application/json",)
 LINE_KINDS = (b"application/x-ndjson", b"application/jsonl", b"application/json-lines", b"application/json")
 WINDOW = 64
-"""Rows of one request that are in the queue at once; the others of a long one wait behind other people's."""
+"""Rows of one request that are in the queue at once, at most half of it; the others of a long one wait behind other people's."""
 
 
 def parsed(body: bytes) -> Any:
@@ -53,7 +52,8 @@ class Prediction:
 
     def __init__(self, registry: Registry, metrics: Metrics) -> None:
         self.registry, self.metrics = registry, metrics
-        self.max_items, self.max_queue = registry.settings.max_items, registry.settings.max_queue
+        self.max_items = registry.settings.max_items
+        self.window = min(WINDOW, max(1, registry.settings.max_queue // 2))
         self.max_bytes, self.timeout = registry.settings.max_bytes, registry.settings.timeout
 
     def version(self, call: Call) -> Version:
@@ -111,8 +111,8 @@ class Prediction:
         version.users += 1
         results: list[Any] = []
         try:
-            for start in range(0, len(taken), WINDOW):
-                results += await call.wait(version.batcher.submit(taken[start:start + WINDOW], patient=start > 0))
+            for start in range(0, len(taken), self.window):
+                results += await call.wait(version.batcher.submit(taken[start:start + self.window], patient=start > 0))
         finally:
             version.leave()
         for number, found in enumerate(results, 1):
@@ -184,9 +184,9 @@ class Prediction:
                 if len(rest) > self.max_bytes:
                     yield _line(number + 1, Problem("too-large", f"the line has more than {self.max_bytes:,} bytes; the stream ends here"))
                     return
-                for start in range(0, len(lines), WINDOW):
-                    yield await self._window(call, version, number, lines[start:start + WINDOW])
-                    number += len(lines[start:start + WINDOW])
+                for start in range(0, len(lines), self.window):
+                    yield await self._window(call, version, number, lines[start:start + self.window])
+                    number += len(lines[start:start + self.window])
             if rest.strip():
                 yield await self._window(call, version, number, [rest])
         except Gone:
@@ -208,9 +208,9 @@ class Prediction:
                 results[place] = problem
         if taken:
             call.rows += len(taken)
-            call.deadline = time.monotonic() + self.timeout  # a stream may last; no line of it may
-            for place, found in zip(places, await call.wait(version.batcher.submit(taken, patient=True)), strict=True):
-                results[place] = found
+            found = await call.wait(version.batcher.submit(taken, patient=True), self.timeout)  # a stream may last; no line of it may
+            for place, item in zip(places, found, strict=True):
+                results[place] = item
         return b"".join(_line(before + place, found) for place, found in enumerate(results, 1) if found is not None)
 
 

@@ -38,7 +38,7 @@ class Settings(Config):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads a process that compute one batch."""
     max_queue: Annotated[int, Field(ge=1)] = 1024
-    """Rows that may wait in a process; beyond that a request is answered 429."""
+    """Rows that may wait in a process; beyond that a request is answered 429. A long request's rows beyond the first 64 wait outside."""
     max_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """How long a row may wait for others of like length while the processor is free."""
     max_items: Annotated[int, Field(ge=1)] = 1000

@@ -209,6 +209,49 @@ def test_a_server_that_stops_does_not_wait_for_half_a_request(texts: Path) -> No
             connection.close()
 
 
+def unread(server: Server, count: int) -> list[socket.socket]:
+    """Open streams that send line after line and never read an answer."""
+    body = (json.dumps(ROW) + "\n").encode() * 30_000
+    found = []
+    for _ in range(count):
+        stream = socket.socket()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stream.connect(("127.0.0.1", server.port))
+        stream.setblocking(False)
+        stream.send(b"POST /predict_lines HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: "
+                    + str(len(body)).encode() + b"\r\n\r\n" + body)
+        found.append(stream)
+    return found
+
+
+def test_streams_that_nobody_reads_leave_room_for_others_and_are_left(texts: Path) -> None:
+    with Server(texts, "--workers", "1", "--max-queue", "128", "--timeout", "3") as server:
+        streams = unread(server, 6)
+        for _ in range(60):  # 6 x 64 lines would fill the queue
+            assert post(server.url + "/predict", ROW)["model"] == "mood"
+        server.wait(lambda: sum('"route":"/predict_lines"' in line for line in list(server.log)) == 6, "the end of the six streams")
+        text = urllib.request.urlopen(server.url + "/metrics", timeout=30).read()
+        assert b'bessemer_rows_waiting{model="mood"} 0.0' in text and not server.events("fault")
+        for stream in streams:
+            stream.close()
+
+
+def test_a_server_that_stops_does_not_wait_for_streams_that_nobody_reads(texts: Path) -> None:
+    with Server(texts, "--workers", "1", "--timeout", "60", "--head-timeout", "60") as server:
+        streams = unread(server, 3)
+        idle = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        idle.sendall(b"POST /predict_lines HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 900\r\n\r\n"
+                     + json.dumps(ROW).encode() + b"\n")
+        assert b" 200 " in idle.recv(4096)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - started < 20, "it waited for clients that do not read, or bring no line"
+        assert [event["finished"] for event in server.events("ended")] == [True] and not server.events("fault")
+        for stream in (*streams, idle):
+            stream.close()
+
+
 def test_reload_and_kill_under_load_lose_nothing(tmp_path: Path, graph: bytes) -> None:
     store = tmp_path / "store"
     write_text_model(store / "mood" / "1", graph, "one")
