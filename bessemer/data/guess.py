@@ -126,10 +126,57 @@ def _western(head: bytes) -> bool:
             and sum(len(run) <= 2 for run in runs) >= 0.9 * len(runs))
 
 
-def likely(head: bytes) -> str:
-    """Return the encoding to propose for bytes that are no UTF-8 and show no other: cp1250 (Central European) where single bytes above 127
-    stand among letters, else gb18030, which has them in runs.
+_SAMPLE = 65536
+_USUAL = {
+    "cp1252": "äöüßéèêàâçñóíúáãõøåæôûîëÄÖÜÉ’“”–€§°«»", "cp1250": "ěščřžýáíéůúťďňąęłńóśźżćčđőűöüäßăâîşţŠČŘŽÚŁŚŻ",
+    "cp1254": "ışğçöüİŞĞÇÖÜâîû", "cp437": "äöüßéèêàâçñóíúáåæôûîëÄÖÜÉ", "cp850": "äöüßéèêàâçñóíúáãõøåæôûîëÄÖÜÉ",
+    "cp852": "ěščřžýáíéůúťďňąęłńóśźżćčđőűöüäß",
+    "mac_roman": "äöüßéèêàâçñóíúáãõøåæôûîëÄÖÜÉ’“”–",
+    "cp1251": "оеаинтсрвлкмдпу", "koi8_r": "оеаинтсрвлкмдпу", "cp866": "оеаинтсрвлкмдпу", "cp1253": "αοιετνσρκπυλςμάήίόέύη",
+    "cp1255": "יוהלאמרתבשנםדקעכפ", "cp1256": "اليمنورتبةعدسفهكقحأجش", "gb18030": _COMMON, "big5": _TRADITIONAL, "cp932": "", "euc_jp": "",
+    "euc_kr": _KOREAN, "cp874": ""}
+_ALONE = ("cp1252", "cp1250", "cp437", "mac_roman", "cp850", "cp852", "cp1254")
+_RUNS = ("gb18030", "big5", "cp932", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp866", "cp1256", "cp874", "cp1253", "cp1255")
+_KANA = re.compile("[\u3041-\u30fc]")
+_THAI = re.compile("[\u0e01-\u0e5b]")
+_THAI_WRONG = re.compile("(?<![\u0e01-\u0e2e\u0e31-\u0e3a\u0e47-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]"
+                         "|[\u0e40-\u0e44](?![\u0e01-\u0e2e])")  # a mark above no consonant, a vowel before none
+
+
+def proposals(sample: bytes) -> list[str]:
+    """Return encodings to propose for bytes that are no UTF-8 and show no other, the likeliest first.
+
+    They are those of Latin letters where bytes above 127 mostly stand alone, those of other scripts where these stand in runs, and both
+    where that is open; among them it goes by the part of the decoded signs that are frequent in the script.
     """
-    runs = re.findall(rb"[\x80-\xff]+", head)
-    single = sum(len(run) == 1 for run in runs)
-    return "cp1250" if runs and single > len(runs) / 2 else "gb18030"
+    sample = sample[:_SAMPLE]
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    alone = sum(len(run) == 1 for run in runs) / max(1, len(runs))
+    names = (*(_ALONE if alone > 0.1 else ()), *(_RUNS if alone < 0.7 else ()))
+    found = {name: _usual(sample, name) for name in names} if runs else {}
+    best = sorted(found, key=lambda name: -found[name])  # stable: what is equal stays in order of the table
+    return (best or list(_ALONE))[:4]
+
+
+def likely(sample: bytes) -> str:
+    """Return the likeliest of the encodings to propose.
+
+    >>> likely("สวัสดีครับ ร้านนี้อร่อยมาก".encode("cp874")), likely("Příliš žluťoučký kůň".encode("cp1250"))
+    ('cp874', 'cp1250')
+    """
+    return proposals(sample)[0]
+
+
+def _usual(sample: bytes, name: str) -> float:
+    """Return which part of the signs above ASCII are usual ones of the encoding's script."""
+    text = sample.decode(name, "replace")
+    high = "".join(re.findall(r"[^\x00-\x7f]+", text))
+    if not high:
+        return 0.0
+    if name == "cp874":
+        return max(0.0, len(_THAI.findall(high)) - 3 * len(_THAI_WRONG.findall(text))) / len(high)
+    if name in ("cp932", "euc_jp"):
+        kana = len(_KANA.findall(high))
+        return min(1.0, 2 * kana / len(high)) - high.count("\ufffd") / len(high)
+    frequent = frozenset(_USUAL[name])
+    return (sum(sign in frequent for sign in high) - high.count("\ufffd")) / len(high)

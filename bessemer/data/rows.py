@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
 from bessemer.data.encoding import MARK, SUFFIXES, Transcoded, unpacked, zipped_name
-from bessemer.data.guess import encoding_of, likely
+from bessemer.data.guess import encoding_of, proposals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,12 +175,30 @@ def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
     return None
 
 
-def check_part(bad: int, rows: int, file: Path, encoding: str | None) -> None:
-    """Refuse a file of which more than a fifth of the rows are no UTF-8, where no encoding was said: another is meant."""
-    if encoding is None and bad * 5 > rows:
-        likeliest = dict.fromkeys([likely(plain_head(file)), "cp1252", "cp437", "cp1256", "cp874", "mac_roman"])
-        raise UserError(f"'{file}': {bad:,} of {rows:,} rows are not valid UTF-8, so the file is in another encoding, which its bytes do"
-                        f" not show; name it in the source ('encoding: …', such as {', '.join(likeliest)}), or save the file as UTF-8")
+def check_part(bad: int, rows: int, file: Path, encoding: str | None, *, folder: Path | None = None) -> None:
+    """Refuse a file of which more than a fifth of the rows, and more than one, are no UTF-8, where no encoding was said.
+
+    Args:
+        bad: rows that are no UTF-8.
+        rows: all of them.
+        file: what they are of.
+        encoding: the one that was said.
+        folder: it was the folder's files that were counted, of which `file` is one that is no UTF-8.
+    """
+    if encoding is None and bad > 1 and bad * 5 > rows:
+        what = "files are not valid UTF-8, so they are" if folder else "rows are not valid UTF-8, so the file is"
+        their, them = ("their", "files") if folder else ("its", "file")
+        raise UserError(f"'{folder or file}': {bad:,} of {rows:,} {what} in another encoding, which {their} bytes do not show; name it in "
+                        f"the source ('encoding: …', such as {', '.join(proposals(_telling(file)))}), or save the {them} as UTF-8")
+
+
+def _telling(file: Path, size: int = 1 << 20) -> bytes:
+    """Return the first bytes of a file from a block on that is not ASCII alone, unpacked."""
+    with file.open("rb") as raw, unpacked(raw, file) as plain:
+        while (block := plain.read(size)).isascii() and block:
+            pass
+    first = next((place for place, byte in enumerate(block) if byte > 127), 0)
+    return block[max(0, first - SHOWN):]
 
 
 def missing_column(name: str, known: Iterable[str], file: Path) -> UserError:

@@ -9,7 +9,8 @@ import pytest
 
 from bessemer.core.errors import UserError
 from bessemer.core.registry import plugin
-from bessemer.data.guess import encoding_of
+from bessemer.data.columns import texts
+from bessemer.data.guess import encoding_of, proposals
 
 TEXTS = {"zh": "房间很大，一切都好", "ar": "الخدمة رائعة جدا", "th": "ร้านนี้อร่อยดีมาก", "ja": "この店は最高です"}
 
@@ -55,7 +56,7 @@ def test_a_file_in_an_encoding_that_nobody_said_is_refused(tmp_path):
         list(made.function(made.config(path=str(file))).read())
     assert str(error.value) == (
         f"'{file}': 3 of 4 rows are not valid UTF-8, so the file is in another encoding, which its bytes do not show; name it in the "
-        "source ('encoding: …', such as cp1250, cp1252, cp437, cp1256, cp874, mac_roman), or save the file as UTF-8")
+        "source ('encoding: …', such as cp437, cp850, cp852, mac_roman), or save the file as UTF-8")
 
 
 def test_utf32_by_its_mark():
@@ -68,3 +69,39 @@ def test_a_file_whose_text_is_nothing_once_decoded(tmp_path):
     made = plugin("data/sources", "csv")
     with pytest.raises(UserError, match="the first line is empty; expected the columns' names in it"):
         list(made.function(made.config(path=str(file))).read())
+
+
+@pytest.mark.parametrize(("encoding", "text"), [
+    ("cp874", "ร้านนี้อร่อยดีมาก บริการดี"), ("cp1256", "الخدمة رائعة جدا والطعام لذيذ"), ("cp1251", "Очень вкусно, но дорого"),
+    ("koi8_r", "Очень вкусно, но дорого"), ("cp1253", "Το φαγητό ήταν πολύ καλό"), ("cp1255", "האוכל היה טעים מאוד"),
+    ("cp1250", "Zażółć gęślą jaźń"), ("cp1250", "Příliš žluťoučký kůň"), ("cp1254", "çok güzel, biraz yüksek, şık"),
+    ("cp437", "schön müde"), ("mac_roman", "schön müde, größer")])
+def test_the_likeliest_encoding_is_proposed_first(encoding, text):
+    assert proposals(f"id,text\n1,{text}\n".encode(encoding) * 9)[0] == encoding
+
+
+@pytest.mark.parametrize(("kind", "line"), [("jsonl", '{"text": "%s"}'), ("lines", "a\t%s"), ("fasttext", "__label__a %s"),
+                                            ("class_files", "%s"), ("csv", "%s")])
+def test_every_kind_of_text_file_is_refused_where_it_is_mostly_no_utf8(tmp_path, kind, line):
+    file = tmp_path / "f.txt"
+    thai = "ร้านนี้อร่อยดีมาก"
+    plain = ["plain"] * 3 + ["plain " * 4000] * 9  # nothing in the first bytes shows it
+    file.write_bytes("\n".join(["text", *(line % words for words in [*plain, *[thai] * 20])]).encode("cp874"))
+    made = plugin("data/sources", kind)
+    with pytest.raises(UserError) as error:
+        list(made.function(made.config(path=str(file))).read())
+    assert f"'{file}': 20 of 3" in str(error.value) and "'encoding: …', such as cp874, " in str(error.value)
+    (*_, last) = made.function(made.config(path=str(file), encoding="cp874")).read()
+    assert texts(last.table["text"]).to_pylist()[-1] == thai
+
+
+def test_a_folder_of_texts_that_are_mostly_no_utf8(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number, text in enumerate(["plain", "ร้านนี้", "อร่อยดีมาก"]):
+        (tmp_path / "a" / f"{number}.txt").write_bytes(text.encode("cp874"))
+    made = plugin("data/sources", "folder")
+    with pytest.raises(UserError) as error:
+        list(made.function(made.config(path=str(tmp_path))).read())
+    assert str(error.value).startswith(
+        f"'{tmp_path}': 2 of 3 files are not valid UTF-8, so they are in another encoding, which their bytes do not show; name it in the "
+        "source ('encoding: …', such as cp874, ") and str(error.value).endswith("), or save the files as UTF-8")

@@ -14,7 +14,7 @@ from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
 from bessemer.data.combine import picked
 from bessemer.data.encoding import SUFFIXES
-from bessemer.data.rows import Rows, check_encoding, expand, open_text, rejects
+from bessemer.data.rows import Rows, check_encoding, check_part, expand, open_text, rejects
 
 
 class ClassFiles(Rows):
@@ -85,10 +85,11 @@ def _read(file: Path, label: str, before: int, config: ClassFiles) -> Generator[
     import pyarrow as pa
 
     opened = open_text(file, "lines of text", config.encoding)
-    notes, last = opened.notes, before
+    notes, last, done, unread = opened.notes, before, 0, 0
     with opened.stream as stream:
         for found in rows.read_lines(stream, config.max_row_bytes):
             text, bad = rows.decode(found.lines, opened.encoding)
+            done, unread = done + len(found.lines), unread + len(bad)
             rejected: list[tuple[int, str, bytes | str]] = [
                 (number + before, f"line longer than {config.max_row_bytes} bytes", f"{file.name}, line {number}: {rows.shown(head, 200)}")
                 for number, head in found.long]
@@ -104,4 +105,6 @@ def _read(file: Path, label: str, before: int, config: ClassFiles) -> Generator[
                 chosen = config.columns if config.columns is not None else ("label", "text")
                 yield Chunk(picked(table, chosen, file.name), line + before, rejects(rejected) if rejected else None, notes)
                 notes = ()
+    if opened.encoding == "UTF-8":
+        check_part(unread, done, file, config.encoding)
     return last

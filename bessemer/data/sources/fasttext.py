@@ -15,7 +15,7 @@ from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
 from bessemer.data.combine import picked
-from bessemer.data.rows import Rows, check_encoding, expand, open_text, rejects
+from bessemer.data.rows import Rows, check_encoding, check_part, expand, open_text, rejects
 
 NAMES = ("label", "text")
 
@@ -66,9 +66,11 @@ def _read(file: Path, config: FastText) -> Iterator[Chunk]:
     mark = re.escape(config.prefix)
     opened = open_text(file, "labelled lines", config.encoding)
     notes, nothing = opened.notes, pa.scalar(None, pa.string())
+    done = unread = 0
     with opened.stream as stream:
         for found in rows.read_lines(stream, config.max_row_bytes):
             lines, bad = rows.decode(found.lines, opened.encoding)
+            done, unread = done + len(found.lines), unread + len(bad)
             numbers = np.array(found.numbers, np.int64)
             parts = pc.extract_regex(lines, rf"^\s*(?P<labels>(?:{mark}\S+(?:\s+|$))*)(?P<text>(?s:.*))$")
             labels = pc.utf8_trim_whitespace(pc.fill_null(pc.struct_field(parts, "labels"), ""))
@@ -90,3 +92,5 @@ def _read(file: Path, config: FastText) -> Iterator[Chunk]:
                 yield Chunk(picked(table.filter(kept), config.columns, file.name), numbers[~(wrong | odd)],
                             rejects(rejected) if rejected else None, notes)
                 notes = ()
+    if opened.encoding == "UTF-8":
+        check_part(unread, done, file, config.encoding)

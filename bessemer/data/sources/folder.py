@@ -15,10 +15,11 @@ from bessemer.core.types import Chunk, Source
 from bessemer.data.combine import picked
 from bessemer.data.encoding import unpacked
 from bessemer.data.guess import encoding_of
-from bessemer.data.rows import Rows, check_encoding, rejects
+from bessemer.data.rows import Rows, check_encoding, check_part, rejects
 
 MOST = 4096
 BYTES = 32 << 20
+_NO_UTF8 = "not valid UTF-8"
 
 
 class Folder(Rows):
@@ -95,13 +96,15 @@ def _read(files: list[Path], hidden: int, config: Folder) -> Iterator[Chunk]:
     notes: tuple[str, ...] = (f"{root.name}: {hidden:,} hidden files (names that begin with a dot) are left out",) if hidden else ()
     rows: list[tuple[int, str | None, str, str]] = []
     bad: list[tuple[int, str, bytes | str]] = []
-    size = 0
+    size = unread = 0
+    sample = files[0]
     encodings: set[str] = set()
     for number, file in enumerate(files, 1):
         name = PurePosixPath(*file.relative_to(root).parts)
         text, why = _text(file, config, encodings)
         if why:
             bad.append((number, why, str(name)))
+            unread, sample = (unread + 1, file) if why == _NO_UTF8 else (unread, sample)
         else:
             rows.append((number, _label(name, config.level), text, str(name)))
         size += len(text)
@@ -110,6 +113,7 @@ def _read(files: list[Path], hidden: int, config: Folder) -> Iterator[Chunk]:
                 notes += (f"{root.name}: some files are no UTF-8 and are read as {', '.join(sorted(encodings))}, which they look like",)
             yield _chunk(rows, bad, config, notes)
             rows, bad, size, notes = [], [], 0, ()
+    check_part(unread, len(files), sample, config.encoding, folder=root)
 
 
 def _chunk(rows: list[tuple[int, str | None, str, str]], bad: list[tuple[int, str, bytes | str]], config: Folder,

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
-from bessemer.data.rows import Rows, check_encoding, expand, missing_column, open_text, rejects
+from bessemer.data.rows import Rows, check_encoding, check_part, expand, missing_column, open_text, rejects
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,13 +62,14 @@ def _read(file: Path, config: JsonLines) -> Iterator[Chunk]:
 
     seen: set[str] = set()
     keys: tuple[str, ...] = ()
-    wanted, any_row = config.columns, False
+    wanted, any_row, done, unread = config.columns, False, 0, 0
     opened = open_text(file, "JSON lines", config.encoding)
     notes = opened.notes
     with opened.stream as stream, duckdb.connect() as database:
         database.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         for found in rows.read_lines(stream, config.max_row_bytes):
             text, bad = rows.decode(found.lines, opened.encoding)
+            done, unread = done + len(found.lines), unread + len(bad)
             good, problems = _objects(database, text)
             whole = np.array(good, np.int64)
             rejected: list[tuple[int, str, bytes | str]] = [
@@ -87,6 +88,8 @@ def _read(file: Path, config: JsonLines) -> Iterator[Chunk]:
             if len(table) or rejected:
                 yield Chunk(table, numbers, rejects(rejected) if rejected else None, notes)
                 notes = ()
+    if opened.encoding == "UTF-8":
+        check_part(unread, done, file, config.encoding)
     for name in (config.columns or ()) if any_row else ():
         if name not in seen and name not in keys:
             raise missing_column(name, keys, file)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data import rows
-from bessemer.data.rows import Rows, check_encoding, expand, open_text, rejects
+from bessemer.data.rows import Rows, check_encoding, check_part, expand, open_text, rejects
 
 
 class Lines(Rows):
@@ -55,10 +55,11 @@ def _read(file: Path, config: Lines) -> Iterator[Chunk]:
 
     width = len(config.columns)
     opened = open_text(file, "lines of text", config.encoding)
-    notes = opened.notes
+    notes, done, unread = opened.notes, 0, 0
     with opened.stream as stream:
         for found in rows.read_lines(stream, config.max_row_bytes):
             text, bad = rows.decode(found.lines, opened.encoding)
+            done, unread = done + len(found.lines), unread + len(bad)
             rejected: list[tuple[int, str, bytes | str]] = [
                 (number, f"line longer than {config.max_row_bytes} bytes", head) for number, head in found.long]
             rejected += [(found.numbers[i], f"not valid {opened.encoding}", rows.shown(found.lines[i])) for i in bad]
@@ -79,3 +80,5 @@ def _read(file: Path, config: Lines) -> Iterator[Chunk]:
             if kept or rejected:
                 yield Chunk(table, np.array(kept, np.int64), rejects(rejected) if rejected else None, notes)
                 notes = ()
+    if opened.encoding == "UTF-8":
+        check_part(unread, done, file, config.encoding)
