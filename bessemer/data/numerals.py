@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bessemer.core.errors import UserError
+from bessemer.data.columns import literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,4 +88,4 @@ def numbers_of(values: pa.Array, missing: tuple[str, ...], decimal: str) -> tupl
 def _no(count: int) -> pa.Array:
     import pyarrow as pa
 
-    return pa.repeat(pa.scalar(False), count)
+    return pa.repeat(literal(False, "bool"), count)

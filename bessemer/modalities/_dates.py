@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bessemer.data.columns import literal
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -110,7 +112,8 @@ def _whole(part: pa.Array, name: str) -> np.ndarray:
     import pyarrow.compute as pc
 
     text = pc.struct_field(part, name)
-    found: np.ndarray = pc.if_else(pc.equal(text, ""), "0", text).cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.int64)
+    digits = pc.if_else(pc.equal(text, literal("")), literal("0"), text).cast(pa.int64())
+    found: np.ndarray = digits.to_numpy(zero_copy_only=False).astype(np.int64)
     return found
 
 
@@ -120,25 +123,29 @@ def _month(part: pa.Array) -> np.ndarray:
     import pyarrow.compute as pc
 
     short = pc.utf8_slice_codeunits(pc.utf8_lower(pc.struct_field(part, "m")), 0, 3)
-    found: np.ndarray = pc.fill_null(pc.index_in(short, value_set=pa.array(MONTHS)), -1).to_numpy().astype(np.int64) + 1
+    found: np.ndarray = pc.fill_null(pc.index_in(short, value_set=pa.array(MONTHS)), literal(-1, "int32")).to_numpy().astype(np.int64) + 1
     return found
 
 
 def _time(part: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return microseconds of the day in UTC, and whether it is a time."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    written = pc.not_equal(pc.struct_field(part, "H"), literal(""))
+    if not pc.any(written).as_py():  # days alone, which the rest of this takes most of its time to find out
+        return np.zeros(len(part), np.int64), np.ones(len(part), bool)
     hour, minute, second = _whole(part, "H"), _whole(part, "M"), _whole(part, "S")
     fraction = pc.struct_field(part, "f")
     micro = pc.utf8_slice_codeunits(pc.utf8_rpad(fraction, 6, "0"), 0, 6).cast(pa.int64()).to_numpy(zero_copy_only=False)
     half = pc.utf8_lower(pc.struct_field(part, "h"))
-    noon = pc.not_equal(half, "").to_numpy(zero_copy_only=False)
-    late = pc.equal(half, "pm").to_numpy(zero_copy_only=False)
+    noon = pc.not_equal(half, literal("")).to_numpy(zero_copy_only=False)
+    late = pc.equal(half, literal("pm")).to_numpy(zero_copy_only=False)
     fine = (hour < 24) & (minute < 60) & (second < 61) & (~noon | ((hour >= 1) & (hour <= 12)))
     hour = hour * ~noon + (hour % 12 + 12 * late) * noon
     zone = pc.struct_field(part, "z")
     digits = pc.replace_substring_regex(zone, r"[^0-9]", "")
-    offset = pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    offset = pc.if_else(pc.equal(digits, literal("")), literal("0"), digits).cast(pa.int64()).to_numpy(zero_copy_only=False)
     away = (offset // 100 * 60 + offset % 100) * (1 - 2 * pc.starts_with(zone, "-").to_numpy(zero_copy_only=False))
     return ((hour * 60 + minute - away) * 60 + second) * MICRO + micro, fine

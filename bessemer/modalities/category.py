@@ -18,6 +18,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import Codec, Modality
+from bessemer.data.columns import literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +232,7 @@ def words_of(values: pa.Array) -> pa.Array:
     if pa.types.is_nested(values.type):
         raise UserError(f"a target of type {values.type} cannot be a label; expected text, whole numbers or true/false")
     words = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    return pc.if_else(pc.equal(words, ""), None, words)
+    return pc.if_else(pc.equal(words, literal("")), literal(None), words)
 
 
 def natural(labels: Mapping[str, int]) -> list[str]:

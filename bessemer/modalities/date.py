@@ -5,6 +5,7 @@ Legend: N rows, W features.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
+from bessemer.data.columns import literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +72,15 @@ def _words(config: Date, values: pa.Array) -> pa.Array:
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         raise UserError(f"a column of type {kind} cannot be read as dates; expected dates, timestamps or text")
     words = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    missing = sorted({item.strip().lower() for item in config.missing_values})
-    return pc.if_else(pc.is_in(pc.utf8_lower(words), value_set=pa.array(missing, pa.string())), None, words)
+    return pc.if_else(pc.is_in(pc.utf8_lower(words), value_set=_absent(config.missing_values)), literal(None), words)
+
+
+@functools.cache
+def _absent(words: tuple[str, ...]) -> pa.Array:
+    """Return the texts of a missing date as Arrow compares them, made once."""
+    import pyarrow as pa
+
+    return pa.array(sorted({item.strip().lower() for item in words}), pa.string())
 
 
 def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -88,15 +97,15 @@ def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     timed = pa.array(micros % _dates.DAY != 0)
     plain = pa.array(micros // _dates.DAY).cast(pa.int32()).cast(pa.date32()).cast(pa.string())
     said = pc.if_else(timed, pa.array(micros).cast(pa.timestamp("us")).cast(pa.string()), plain)
-    why = pc.if_else(pc.and_(words.is_valid(), pc.invert(valid)), "no date", pa.scalar(None, pa.string()))
+    why = pc.if_else(pc.and_(words.is_valid(), pc.invert(valid)), literal("no date"), literal(None))
     if config.day_first is None:
         # Which way round is learnt from the training rows, so that what leaves no choice is also kept as it is written.
         kept = pa.array(found.open | found.day_first | found.month_first)
         said = pc.if_else(kept, words, said)
     else:
-        why = pc.if_else(pa.array(found.valid & ~real), f"written {_way(not config.day_first)}, and the column is {_way(config.day_first)}",
-                         why)
-    return pc.if_else(valid, said, None), why
+        why = pc.if_else(pa.array(found.valid & ~real), literal(
+            f"written {_way(not config.day_first)}, and the column is {_way(config.day_first)}"), why)
+    return pc.if_else(valid, said, literal(None)), why
 
 
 def _way(day_first: bool) -> str:
@@ -148,7 +157,7 @@ def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, An
     shown = np.clip((sample - chosen.mean) / spread, -CLIP, CLIP)
     first, last = (str(np.datetime64(int(np.floor(end)), "D")) if chosen.count else None for end in (chosen.low, chosen.high))
     # What the training rows decide is part of the column's settings from now on (`modalities.config_of`).
-    settled = {"settled": {"day_first": way}} if config.day_first is None and (days_first or months_first) else {}
+    settled: dict[str, Any] = {"settled": {"day_first": way}} if config.day_first is None and (days_first or months_first) else {}
     if config.day_first is None and not settled:
         settled = {"year_first": True}
     return {**settled, "count": chosen.count, "missing": missing, "mean": chosen.mean, "std": chosen.std, "first": first, "last": last,

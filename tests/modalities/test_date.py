@@ -147,3 +147,35 @@ def test_typed_dates_and_written_ones_are_one(tmp_path):
     zoned = pa.array([datetime.datetime(2023, 1, 2), datetime.datetime(2024, 2, 29), None], pa.timestamp("ms", tz="Asia/Tokyo"))
     for other in (pa.array(["2023年1月2日", "Feb 29, 2024", ""]), typed.cast(pa.timestamp("s")), zoned, typed.cast(pa.date64())):
         assert np.array_equal(numbers(own.encode(other)), wanted)
+
+
+def test_a_column_without_any_time_is_read_as_one_with_some():
+    days = ["2020-01-02", "31.12.1999", "20200102", "5/2/2023", "March 5, 2021", None, "no day"]
+    timed = _dates.parsed(pa.array([*days, "2020-01-02 10:30:15.5+01:00"]))
+    plain = _dates.parsed(pa.array(days))
+    for part in ("micros", "swapped", "valid", "open", "day_first", "month_first"):
+        assert getattr(timed, part)[:-1].tobytes() == getattr(plain, part).tobytes()
+        for row, text in enumerate(days):
+            assert getattr(_dates.parsed(pa.array([text], pa.string())), part)[0] == getattr(plain, part)[row]
+
+
+def test_one_row_makes_no_arrow_value_anew():
+    """Each plain value that becomes one of Arrow's looks for a package that may be missing, which took most of a row's time."""
+    import importlib.abc
+    import sys
+
+    class Looked(importlib.abc.MetaPathFinder):
+        names: list[str] = []
+
+        def find_spec(self, name, path=None, target=None):
+            self.names.append(name)
+
+    rows, plain = pa.array(["2020-01-02 10:00"]), date(Date(day_first=True))
+    plain.clean(rows)
+    finder = Looked()
+    sys.meta_path.insert(0, finder)
+    try:
+        plain.clean(rows)
+    finally:
+        sys.meta_path.remove(finder)
+    assert Looked.names == []
