@@ -256,7 +256,7 @@ def _stages(root: Path, kinds: tuple[str, ...], to: str | None = None) -> None:
 def datasets(action: Annotated[str | None, typer.Argument(metavar="[get]", help="Fetch NAME; without it the catalogue is listed.")] = None,
              name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A name of the catalogue.")] = None) -> None:
     """List the catalogue of real data and weights; `get NAME` fetches one."""
-    from bessemer.app.answers import get_dataset, list_datasets
+    from bessemer.app.catalogue import get_dataset, list_datasets
 
     if action is None:
         list_datasets()
@@ -269,7 +269,7 @@ def datasets(action: Annotated[str | None, typer.Argument(metavar="[get]", help=
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from bessemer.app.answers import recipe_schema
+    from bessemer.app.catalogue import recipe_schema
 
     json.dump(recipe_schema(), sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")

@@ -8,7 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.app.starter_tables import KEPT_KEYS, comment, flow, headless, key_of, line_of, recipe_text, table_of, targets_of, told, unread
+from bessemer.app.starter_tables import (
+    KEPT_KEYS,
+    comment,
+    divided,
+    flow,
+    headless,
+    key_of,
+    line_of,
+    recipe_text,
+    sources_of,
+    split_of,
+    table_of,
+    targets_of,
+    told,
+    unread,
+)
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
@@ -90,7 +105,7 @@ def _choose(found: Inspection) -> Choice:
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
-    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}", *headless(found)]
+    lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}", *headless(found), *divided(found)]
     for column in found.columns:
         use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
         shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])
@@ -131,12 +146,11 @@ seed: 0
 stages:
   prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
-      - {flow(source)}
-    inputs:
+{sources_of(found, source)}    inputs:
       {key_of(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
     targets:
       {key_of(target)}: {{kind: category}}{comment(choice.target.note)}
-    split: {{kind: stratified, validation: 0.1, test: 0.15}}
+    split: {split_of(found, {"kind": "stratified", "validation": 0.1, "test": 0.15})}
 {pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {start}: {model if choice.latin else "pretrain"}
     num_train_epochs: {choice.epochs}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bessemer.core.pick import dump_plugin
+from bessemer.data.published import COLUMN
 
 if TYPE_CHECKING:
     from bessemer.data.inspect import Found, Inspection
@@ -21,6 +22,7 @@ SHOWN_NAMES = 5
 STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
+ORDER = ("train", "validation", "test")
 KEPT_KEYS = ("kind", "path", "table", "sheet")
 ENCODING = " (where the file is not UTF-8, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
@@ -154,7 +156,7 @@ def headless(found: Inspection) -> list[str]:
 def told(data: Path, table: Table) -> list[str]:
     """Return what was found, line by line."""
     found = table.found
-    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}", *headless(found)]
+    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}", *headless(found), *divided(found)]
     many = len(found.columns) > LINES
     inputs = {column.name for column in table.inputs}
     for column in found.columns:
@@ -209,6 +211,31 @@ stages:
 """
 
 
+def sources_of(found: Inspection, source: Mapping[str, Any]) -> str:
+    """Return the lines of a recipe's sources: one, or one for each folder of data that come divided."""
+    folders = {name: folder for name, folder in found.splits.items() if folder is not None}
+    if not folders:
+        return f"      - {flow(source)}\n"
+    each = [{**{key: value for key, value in source.items() if key != "level"}, "path": str(folder), "split": name}
+            for name, folder in sorted(folders.items(), key=lambda item: ORDER.index(item[0]))]
+    return "".join(f"      - {flow(item)}\n" for item in each)
+
+
+def divided(found: Inspection) -> list[str]:
+    """Return the line that says that the data come divided, if they do."""
+    if not found.splits:
+        return []
+    return [f"  they come divided ({', '.join(sorted(found.splits, key=ORDER.index))}), and stay so: split: {split_of(found, {})}"]
+
+
+def split_of(found: Inspection, otherwise: Mapping[str, Any]) -> str:
+    """Return how a recipe divides the rows: as they come divided, or else in the way that is said."""
+    if not found.splits:
+        return flow(otherwise)
+    columns = [COLUMN] if None in found.splits.values() else []
+    return flow({"kind": "given", **({"column": columns[0]} if columns else {})})
+
+
 def _prepare(table: Table) -> str:
     source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items()
               if key in KEPT_KEYS and value is not None}
@@ -229,8 +256,7 @@ def _prepare(table: Table) -> str:
 """
     return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
-      - {flow(source)}
-{columns}    split: {{kind: {split}, validation: 0.15, test: 0.15}}
+{sources_of(table.found, source)}{columns}    split: {split_of(table.found, {"kind": split, "validation": 0.15, "test": 0.15})}
 """
 
 

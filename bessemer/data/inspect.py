@@ -17,6 +17,7 @@ from bessemer.data.guess import encoding_of
 from bessemer.data.hub import READ, README
 from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
+from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
@@ -49,6 +50,7 @@ class Inspection:
         target_modality: how the target would be read, ready for a recipe, or None.
         reasons: why rows could not be read: reason -> rows.
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
+        splits: of data that come divided: split -> the folder of its rows, or None where the column `split` says it.
     """
 
     source: Config
@@ -63,6 +65,7 @@ class Inspection:
     target_modality: Mapping[str, Any] | None = None
     leaks: tuple[str, ...] = field(default=())
     reasons: Mapping[str, int] = field(default_factory=dict)
+    splits: Mapping[str, Path | None] = field(default_factory=dict)
 
 
 def infer_source(path: Path) -> Config:
@@ -137,7 +140,7 @@ def _folder_kind(folder: Path) -> tuple[str, bool]:
         return "class_files", False
     deep = sum(any(item.rglob("*.txt")) for item in inside if item.is_dir())
     if deep:
-        return "folder", deep == 1
+        return "folder", deep == 1 or bool(folders_of(folder))
     raise UserError(f"'{folder}' is a folder; name a file, or a folder of data: Parquet, CSV or JSON lines by split (train, test), a "
                     ".txt file of lines for each class, or a folder of .txt files for each class")
 
@@ -184,7 +187,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
                         for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
                       read, tuple(column.name for column in columns if column.reason.startswith("leak:")),
-                      dict(rejected))
+                      dict(rejected), splits_of(config))
 
 
 def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:

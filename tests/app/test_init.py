@@ -158,3 +158,23 @@ def test_chooses_the_target_and_leaves_identifiers_out(bessemer: Command, here: 
     assert bessemer("init", "data.csv").code == 0
     prepare = yaml.safe_load((here / "data.yaml").read_text())["stages"]["prepare"]
     assert list(prepare["inputs"]) == ["body"] and list(prepare["targets"]) == ["verdict"]
+
+
+def test_data_that_come_divided_stay_so(bessemer: Command, here: Path) -> None:
+    rows = sentences(90, seed=5)
+    for number, (text, label) in enumerate(rows):
+        file = here / "films" / ("train" if number < 60 else "test") / label / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    for name, part in (("train", rows[:60]), ("validation", rows[60:70]), ("test", rows[70:])):
+        (here / "hub").mkdir(exist_ok=True)
+        (here / "hub" / f"{name}.jsonl").write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in part))
+    for name, split, counts in (("films", {"kind": "given"}, (54, 6, 30)), ("hub", {"kind": "given", "column": "split"}, (60, 10, 20))):
+        said = bessemer("init", name, "--target", "label")
+        assert "they come divided (train, " in said.out
+        file = here / f"{name}.yaml"
+        assert yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["prepare"]["split"] == split
+        made_small(file)
+        assert bessemer("run", file.name, "--until", "prepare").code == 0
+        funnel = json.loads((here / "runs" / name / "prepare" / "manifest.json").read_text(encoding="utf-8"))["facts"]["rows"]
+        assert tuple(funnel[part] for part in ("train", "validation", "test")) == counts
