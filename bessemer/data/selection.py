@@ -138,7 +138,7 @@ def select(file: Path, names: list[str], quarantine: Quarantine, rules: Rules) -
         _set_aside(file, found.out, names, quarantine, rules.inputs)
         rows = rows.filter(pa.array(~np.isin(rows["row_id"].to_numpy(), found.out["row_id"].to_numpy())))
     rows, dropped = _sample(rows, rules)
-    splits, notes = _divided(file, rows, twins, rules)
+    splits, notes = _divided(file, rows, twins, rules, quarantine)
     overlap = None
     if given or len(kept_duplicates) or len(kept_conflicts) or rules.splitter.by is not None or (found and len(found.pairs)):
         overlap = _overlap(rows["key"].to_numpy(), splits)
@@ -180,21 +180,21 @@ def _repeats(rows: pa.Table, gone: np.ndarray) -> pa.Table:
     return _because(pa.table({"row_id": row_N[again_N], "detail": pa.array(detail, pa.string())}), "duplicate")
 
 
-def _divided(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> tuple[np.ndarray, list[str]]:
+def _divided(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules, quarantine: Quarantine) -> tuple[np.ndarray, list[str]]:
     """Return the split of each row, int8 [N], and notes; rows without a label are trained on, the others divided as ever."""
     import numpy as np
     import pyarrow as pa
 
     bare_N = _bare(rows) if rules.unlabelled else np.zeros(len(rows), bool)
     if not bare_N.any():
-        return rules.splitter.assign(_population(file, rows, twins, rules))
+        return rules.splitter.assign(_population(file, rows, twins, rules, quarantine))
     elsewhere = int((_given(rows)[bare_N] > 0).sum())
     if elsewhere:
         raise UserError(f"unlabelled: keep, but {elsewhere:,} rows of the given validation and test splits have no label; rows without one "
                         "can only be learnt from: give them the split train, or leave them out by 'where'")
     if bare_N.all():
         raise UserError("unlabelled: keep, and not one row has a label; to learn from text alone leave the targets out and pretrain")
-    found, notes = rules.splitter.assign(_population(file, rows.filter(pa.array(~bare_N)), twins, rules))
+    found, notes = rules.splitter.assign(_population(file, rows.filter(pa.array(~bare_N)), twins, rules, quarantine))
     splits = np.zeros(len(rows), np.int8)
     splits[~bare_N] = found
     return splits, [*notes, f"{int(bare_N.sum()):,} rows without a label are in training, for what learns from such rows"]
@@ -273,7 +273,7 @@ def _given(rows: pa.Table) -> np.ndarray:
     return np.asarray(pc.fill_null(codes, -1).to_numpy(), np.int8)
 
 
-def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules) -> Population:
+def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rules, quarantine: Quarantine) -> Population:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -284,8 +284,10 @@ def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rule
         strata = rows["code0"].to_numpy().astype(np.int32)
         strata = np.where(strata < 0, len(names) - 1, strata)
         if len(np.unique(strata)) == 1:
+            aside = f". {quarantine.count:,} were set aside: {quarantine.top(1)}" if quarantine.count else ""
+            left = " that are left" if aside else ""
             raise UserError(f"the target '{rules.targets[0]}' has only one label ('{names[int(strata[0])]}') in all {len(rows):,} "
-                            "rows, so there is nothing to tell apart; expected at least two")
+                            f"rows{left}, so there is nothing to tell apart; expected at least two{aside}")
     values = None
     if rules.splitter.by is not None:
         stored = pq.read_table(file, columns=["row_id", by.COLUMN], use_threads=False)

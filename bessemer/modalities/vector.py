@@ -162,7 +162,9 @@ def _fitted(config: Vector, arrays: Iterator[pa.Array], folder: Path) -> dict[st
     std = np.sqrt(m2 / count)
     factor = np.where(std > 0, 1.0 / np.where(std > 0, std, 1.0), 1.0)
     np.save(folder / "scale.npy", np.stack([mean, factor]))
-    facts: dict[str, Any] = {"count": count, "missing": 0, "width": width}
+    # What the training rows decide is part of the column's settings from now on (`modalities.config_of`).
+    settled = {} if config.width is not None else {"settled": {"width": width}}
+    facts: dict[str, Any] = {**settled, "count": count, "missing": 0, "width": width}
     components = None
     if moments is not None and config.pca:
         components, facts["explained"] = moments.components(config.pca, factor if config.scale == "standard" else np.ones(width))
@@ -218,9 +220,18 @@ def _codec(config: Vector, column: Column, folder: Path) -> Codec:
     edges = [own[np.isfinite(own)].tolist() for own in np.load(folder / "edges.npy", allow_pickle=False)]
 
     def encode(values: pa.Array) -> dict[str, pa.Array]:
+        import pyarrow.compute as pc
+
         from bessemer.modalities._vectors import fixed
 
-        rows = _rows(_lists(values), width)
+        lists = _lists(values)
+        sizes = pc.list_value_length(lists)
+        if pc.any(pc.not_equal(sizes, literal(width, str(sizes.type)))).as_py():
+            # Rows are cleaned before they are divided, so those held out are met here for the first time.
+            found = next(size for size in sizes.to_pylist() if size not in (None, width))
+            raise UserError(f"the column '{column.name}' holds a list of {found} numbers, and its training rows have {width}; give "
+                            "'width', and rows with another are set aside")
+        rows = _rows(lists, width)
         return {"numbers": fixed(_encoded(config, rows, scale, components))}
 
     def collate(stored: Mapping[str, pa.Array], limit: int | None) -> dict[str, np.ndarray]:

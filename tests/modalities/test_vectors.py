@@ -6,7 +6,7 @@ import pytest
 
 from bessemer.core.errors import UserError
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.modalities import codec_of
+from bessemer.modalities import codec_of, modality_of
 from bessemer.modalities.vectors import open_vectors
 from tests.modalities.columns import codec, fitted, numbers
 
@@ -101,3 +101,11 @@ def test_vectors_of_text_and_of_other_lengths(tmp_path):
     assert numbers(own.encode(pa.array(["[1, 2]", "3 -4e1"]))).tolist() == [[1, 2], [3, -40]] and column.facts["count"] == 2
     with pytest.raises(UserError, match="lists of 2 and of 3 numbers"):
         codec(tmp_path / "two", "vector", pa.array([[1.0, 2.0], [1.0, 2.0, 3.0]]))
+
+
+def test_a_list_of_another_length_than_the_training_rows_is_none(tmp_path):
+    column, own = codec(tmp_path, "vector", pa.array([[1.0, 2.0], [3.0, 4.0]]))
+    with pytest.raises(UserError, match="holds a list of 1 numbers, and its training rows have 2; give 'width', and rows with another are"):
+        own.encode(pa.array([[1.0, 2.0], [3.0]]))
+    for values in (pa.array([[1.0, 2.0], [3.0], None]), pa.array(["1 2", "3", None])):
+        assert modality_of(column).clean(values)[1].to_pylist() == [None, "1 numbers, not 2", "missing"]

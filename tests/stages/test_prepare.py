@@ -145,6 +145,9 @@ def test_a_rehearsal_reads_a_part(tmp_path):
 
 @pytest.mark.parametrize(("rows", "settings", "message"), [
     ([f"text {i},pos" for i in range(50)], {}, "the target 'label' has only one label ('pos') in all 50 rows"),
+    ([f"text {i},pos" for i in range(50)] + [f"more {i}," for i in range(70)] + ["text 3,pos"], {},
+     "has only one label ('pos') in all 50 rows that are left, so there is nothing to tell apart; expected at least two. 71 were set "
+     "aside: missing label (70 rows, in column 'label')"),
     ([" ,pos"] * 20, {}, "every row was set aside or left out, so there is nothing to learn from: empty text (20 rows, such as "),
     (["same,pos", "same,neg"], {}, "every row was set aside, so there is nothing to learn from: conflicting labels (2 rows)"),
     (GOOD, {"targets": {"lable": "category"}}, "has no column 'lable'; did you mean 'label'?"),
