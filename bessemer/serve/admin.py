@@ -46,7 +46,8 @@ class Admin:
 
     async def models(self, _: Call) -> Reply:
         """List the models, their versions, and why one is not served."""
-        return Reply(orjson.dumps({"models": self.registry.plain()}))
+        ignored = [{"folder": name, "problem": why} for name, why in self.registry.ignored.items()]
+        return Reply(orjson.dumps({"models": self.registry.plain(), **({"ignored": ignored} if ignored else {})}))
 
     async def model(self, call: Call) -> Reply:
         """Describe one model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from bessemer.serve.versions import Place, Version, asked, load_version, stamp_o
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 OTHER = "it reads"
+NO_NAME = ("its name cannot stand in an address; rename it: letters A to Z, digits, '.', '_' and '-', at most 100, the first a letter or a "
+           "digit")
 
 
 @dataclass(eq=False)
@@ -55,11 +57,15 @@ class Registry:
         settings: of the server.
         resolve: (a run's folder) -> the folder of its model that answers.
         log: takes what people should know.
+
+    Attributes:
+        ignored: folders in the folder of models that are no model -> why.
     """
 
     def __init__(self, settings: Settings, resolve: Callable[[str], Path], log: Log) -> None:
         self.settings, self.resolve, self.log = settings, resolve, log
         self.models: dict[str, Hosted] = {source.name: Hosted(source.name, source) for source in settings.sources}
+        self.ignored: dict[str, str] = {}
         self.changed = time.time()
         self._lock = asyncio.Lock()
 
@@ -149,17 +155,33 @@ class Registry:
         async with self._lock:
             loop = asyncio.get_running_loop()
             if self.settings.models_folder:
-                for source in await loop.run_in_executor(None, _sources, self.settings.models_folder):
-                    self.models.setdefault(source.name, Hosted(source.name, source))
+                self._take_models(*await loop.run_in_executor(None, _sources, self.settings.models_folder))
             for hosted in list(self.models.values()):
                 await self._refresh_model(hosted)
 
+    def _take_models(self, found: Sequence[Source], odd: Sequence[str]) -> None:
+        """Take up models whose folders appeared, and forget those that never answered and whose folders have gone."""
+        for source in found:
+            self.models.setdefault(source.name, Hosted(source.name, source))
+        for name in {*self.models} - {source.name for source in (*found, *self.settings.sources)}:
+            if self.models[name].current is None:
+                del self.models[name]
+                self.log.event("forgotten", model=name)
+        for name in [name for name in odd if name not in self.ignored]:
+            self.log.event("ignored", level="error", folder=name, problem=NO_NAME)
+        self.ignored = dict.fromkeys(odd, NO_NAME)
+
     async def _refresh_model(self, hosted: Hosted) -> None:
-        found = await asyncio.get_running_loop().run_in_executor(None, self._places, hosted.source)
-        if isinstance(found, str):
-            self._fault(hosted, "newest", found)
+        read = await asyncio.get_running_loop().run_in_executor(None, self._places, hosted.source)
+        if isinstance(read, str):
+            self._fault(hosted, "newest", read)
             return
+        found, odd = read
         hosted.faults.pop("newest", None)
+        for name in [name for name, why in hosted.faults.items() if why == NO_NAME and name not in odd]:
+            del hosted.faults[name]
+        for name in odd:
+            self._fault(hosted, name, NO_NAME)
         if hosted.source.kind == "versions":
             for name in {*hosted.stamps, *hosted.places, *hosted.loaded} - {place.version for place in found}:
                 self._forget(hosted, name)
@@ -175,20 +197,20 @@ class Registry:
             ready += name in hosted.loaded and name not in away
         self._settle(hosted, wanted)
 
-    def _places(self, source: Source) -> list[Place] | str:
-        """Return the folders of a model's versions, oldest first, or why there are none."""
+    def _places(self, source: Source) -> tuple[list[Place], list[str]] | str:
+        """Return the folders of a model's versions, oldest first, and those whose names are none; or why there are none."""
         try:
             if source.kind == "run":
                 folder = self.resolve(source.folder)
                 manifest = artifact.load_manifest(folder)
                 name = manifest.key[:12] if manifest is not None else "unfinished"
-                return [Place(source.name, name, folder, stamp_of(folder))]
-            folders = [path for path in Path(source.folder).iterdir() if path.is_dir() and NAME.fullmatch(path.name)]
+                return [Place(source.name, name, folder, stamp_of(folder))], []
+            folders, odd = _folders(source.folder)
         except UserError as error:
             return str(error)
         except OSError as error:
             return f"'{source.folder}' cannot be read ({error.strerror})"
-        return [Place(source.name, path.name, path, stamp_of(path)) for path in sorted(folders, key=lambda path: natural(path.name))]
+        return [Place(source.name, path.name, path, stamp_of(path)) for path in sorted(folders, key=lambda path: natural(path.name))], odd
 
     async def _load(self, hosted: Hosted, place: Place) -> bool:
         """Load a version; one that cannot be keeps what was there, and says why."""
@@ -316,13 +338,20 @@ class Registry:
                 version.batcher.close()
 
 
-def _sources(folder: str) -> list[Source]:
-    """Return the models of a folder of models."""
+def _sources(folder: str) -> tuple[list[Source], list[str]]:
+    """Return the models of a folder of models, and the folders whose names are none."""
     try:
-        found = sorted(path for path in Path(folder).iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+        found, odd = _folders(folder)
     except OSError:
-        return []
-    return [Source(name=path.name, folder=str(path), kind="versions") for path in found]
+        return [], []
+    return [Source(name=path.name, folder=str(path), kind="versions") for path in found], odd
+
+
+def _folders(folder: str) -> tuple[list[Path], list[str]]:
+    """Return the folders in one whose names can stand in an address, and the names of the others; hidden ones are not looked at."""
+    found = sorted(path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    odd = [path.name.encode("utf-8", "backslashreplace").decode() for path in found if not NAME.fullmatch(path.name)]
+    return [path for path in found if NAME.fullmatch(path.name)], odd
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -331,4 +360,4 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     >>> sorted(["v10", "v9", "10", "9"], key=natural)
     ['9', '10', 'v9', 'v10']
     """
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
+    return [(0, int(part), "") if "0" <= part[0] <= "9" else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 from pathlib import Path
@@ -242,6 +243,56 @@ def test_models_appear_and_folders_go(store: Path) -> None:
             answer = await server.post("/predict", LONG)
             assert answer.status_code == 200 and answer.json()["version"] == "1"
             assert "its folder has gone" in (await state(server))["versions"][0]["problem"]
+
+    run(scenario())
+
+
+def test_a_model_that_never_answered_is_forgotten_with_its_folder(store: Path) -> None:
+    async def scenario() -> None:
+        async with process(models_folder=str(store)) as server:
+            (store / "half" / "1").mkdir(parents=True)
+            await server.registry.refresh()
+            found = await server.client.get("/ready")
+            assert (found.status_code, found.json()["models"]) == (503, {"half": None, "mood": "1"})
+            shutil.rmtree(store / "half")
+            await server.registry.refresh()
+            found = await server.client.get("/ready")
+            assert (found.status_code, found.json()["models"]) == (200, {"mood": "1"})
+            is_problem(await server.client.get("/v1/models/half"), 404, "there is no model 'half'")
+            shutil.rmtree(store / "mood")
+            await server.registry.refresh()
+            assert (await server.client.get("/ready")).status_code == 200, "what is in memory goes on answering"
+
+    run(scenario())
+
+
+def test_folders_whose_names_cannot_stand_in_an_address_are_named(store: Path) -> None:
+    async def scenario() -> None:
+        shutil.copytree(store / "mood", store / "gr\u00f6\u00dfe")
+        shutil.copytree(store / "mood" / "1", store / "mood" / "v 1")
+        (store / "mood" / ".hidden").mkdir()
+        (store / "mood" / "\u00b2").mkdir()
+        async with process(models_folder=str(store)) as server:
+            told = io.StringIO()
+            server.registry.log.stream = told
+            server.registry.ignored.clear()
+            server.registry.models["mood"].faults.clear()
+            for _ in range(3):
+                await server.registry.refresh()
+            lines = [json.loads(line) for line in told.getvalue().splitlines()]
+            assert [(line["event"], line.get("folder", line.get("version"))) for line in lines] == [
+                ("ignored", "gr\u00f6\u00dfe"), ("refused", "v 1"), ("refused", "\u00b2")]
+            assert all("its name cannot stand in an address; rename it: letters A to Z, digits" in line["problem"] for line in lines)
+            found = (await server.client.get("/models")).json()
+            assert [item["folder"] for item in found["ignored"]] == ["gr\u00f6\u00dfe"]
+            assert [(item["version"], item["state"]) for item in found["models"][0]["versions"]] == [
+                ("1", "current"), ("v 1", "refused"), ("\u00b2", "refused")]
+            assert await answered_by(server) == "1"
+            (store / "mood" / "v 1").rename(store / "mood" / "v1")
+            shutil.rmtree(store / "mood" / "\u00b2")
+            shutil.rmtree(store / "gr\u00f6\u00dfe")
+            await server.registry.refresh()
+            assert await answered_by(server) == "v1" and "ignored" not in (await server.client.get("/models")).json()
 
     run(scenario())
 
