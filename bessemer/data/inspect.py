@@ -194,6 +194,9 @@ def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:
     """Return what a person should know of how the target is read, or nothing."""
     import pyarrow.compute as pc
 
+    if read["kind"] == "multilabel" and found.missing and "empty" not in read:
+        return (f"{found.missing:,} of {len(table):,} values are missing, which is not an empty list: such rows are set aside; "
+                "'empty: none' takes them for rows that no label holds of")
     if read["kind"] == "multilabel" and found.missing:
         return (f"{found.missing:,} of {len(table):,} values are empty: 'empty: none' takes them for rows that no label holds of, "
                 "'empty: missing' sets them aside")
@@ -295,7 +298,7 @@ def _target_modality(found: Found | None, task: str | None, table: bool) -> dict
         return None
     if task == "multilabel":
         return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {}),
-                **({"empty": "none"} if found.missing else {})}
+                **({"empty": "none"} if found.missing and found.separator else {})}
     if task == "regression":
         return number_of(found)
     # Of words that say true and false, each is read however it is written, as are the spellings of another pair where there are more

@@ -190,8 +190,11 @@ def resampled(num_rows: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
         yield table
 
 
-def interval(values: np.ndarray, value: float) -> tuple[float | None, float | None]:
+def interval(values: np.ndarray, value: float, rows: int = 0) -> tuple[float | None, float | None]:
     """Return the central 95% of resampled values [R], leaving out undefined ones; (None, None) where none is left.
+
+    Where every row is right, or every one wrong, so is every resample: then the end is the exact limit of a share (Clopper & Pearson
+    1934), 0.025^(1/rows) from below.
 
     A mean over many rare labels is lower in nearly every resample than over the rows themselves, as a resample holds fewer of them. Where
     that bias is more than a quarter of the standard error (Efron & Tibshirani 1993, section 10.2, would not ignore it then), the interval
@@ -200,19 +203,22 @@ def interval(values: np.ndarray, value: float) -> tuple[float | None, float | No
     Args:
         values: of the resamples.
         value: of the rows themselves.
+        rows: how many there are; 0 where the value is no share of them.
     """
     import numpy as np
 
     defined = values[~np.isnan(values)]
     if not len(defined):
         return None, None
+    if rows and value in (0.0, 1.0) and (defined == value).all():
+        most = 0.025 ** (1 / rows)
+        return (most, 1.0) if value else (0.0, 1 - most)
     low, high = (float(end) for end in np.percentile(defined, (2.5, 97.5)))
     bias = float(defined.mean()) - value
     if abs(bias) <= BIAS * float(defined.std()):
         return low, high
     least, most = (0.0 if defined.min() >= 0 else -math.inf), (1.0 if defined.max() <= 1 else math.inf)
     return min(value, max(least, low - bias)), max(value, min(most, high - bias))
-
 
 
 def number(value: float) -> float | None:
@@ -253,16 +259,16 @@ def score(truth: np.ndarray, answer: Answer, seed: int, resamples: int = 1000) -
     for weights in resampled(len(truth), seed, drawn):
         for name, metric in metrics.items():
             parts[name].append(metric.finalise(states[name], weights))
-    found = {name: _entry(float(metric.finalise(states[name])), parts[name]) for name, metric in metrics.items()}
+    found = {name: _entry(float(metric.finalise(states[name])), parts[name], len(truth)) for name, metric in metrics.items()}
     return {"kind": answer.kind, "rows": len(truth), "unlabelled": given - len(truth), "seed": seed, "resamples": drawn, "metrics": found,
             **sheet(truth, replace(answer, values=values, spread=None, offsets=None))}
 
 
-def _entry(value: float, parts: list[np.ndarray]) -> dict[str, float | None]:
+def _entry(value: float, parts: list[np.ndarray], rows: int) -> dict[str, float | None]:
     """Return a value with its interval; of an undefined value no resample says anything."""
     import numpy as np
 
-    low, high = interval(np.concatenate(parts), value) if parts and not math.isnan(value) else (None, None)
+    low, high = interval(np.concatenate(parts), value, rows) if parts and not math.isnan(value) else (None, None)
     return {"value": number(value), "low": low, "high": high}
 
 

@@ -34,3 +34,9 @@ def test_the_share_of_turned_labels_is_found(turned: float) -> None:
         joint = np.zeros((3, 3))
         np.add.at(joint, (given, true), 1 / 20_000)
         np.testing.assert_allclose(found.joint, joint, atol=0.006)
+
+
+def test_where_no_label_looks_wrong_the_share_may_still_be_above_nothing() -> None:
+    truth = np.arange(200) % 2
+    found = label_noise(truth, np.where(truth[:, None] == np.arange(2), 0.99, 0.01), seed=0)
+    assert found.share == pytest.approx(0) and (found.low, found.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 200)))

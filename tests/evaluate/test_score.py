@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from bessemer.core.errors import GuardError, UserError
@@ -250,3 +251,12 @@ def test_interval_of_a_macro_mean_over_rare_labels_holds_its_value() -> None:
     assert found["recall"]["value"] == pytest.approx(sk.recall_score(truth, guess, average="macro", zero_division=0))
     for name in ("precision", "recall", "f1"):
         assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+
+
+def test_where_every_row_is_right_the_interval_is_that_of_a_share() -> None:
+    truth = np.arange(16) % 2
+    right = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
+    for values in (right, right[:, ::-1]):
+        found = score(truth, Answer("label", values, ("no", "yes")), seed=0)["metrics"]["accuracy"]
+        exact = binomtest(round(16 * found["value"]), 16).proportion_ci(0.95, "exact")
+        assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
