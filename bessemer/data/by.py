@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 COLUMN = ".by"
 NO_TIME = "no date or number to order by"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-_DATE = (r"^(?P<y>\d{4})[-/.年](?P<m>\d{1,2})[-/.月](?P<d>\d{1,2})日?(?:[T ]+(?P<h>\d{1,2}):(?P<i>\d{2})(?::(?P<s>\d{2}(?:\.\d{1,9})?))?)?"
-         r" ?(?P<z>Z|UTC|[-+]\d{2}:?\d{2})?$")
-
-
 def groups(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the groups' names, and why a row has none: string [N] each."""
     import pyarrow as pa
@@ -33,77 +29,95 @@ def groups(values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 class Times:
-    """Reads moments, over all chunks either dates or numbers."""
+    """Reads moments, over all chunks either dates or numbers.
 
-    def __init__(self, name: str) -> None:
-        self.name, self.kind = name, ""
+    Args:
+        name: the column's.
+        day_first: how 05/01/2023 is read; None leaves it to `moments`, which sees all rows.
+    """
+
+    def __init__(self, name: str, day_first: bool | None = None) -> None:
+        self.name, self.day_first, self.kind = name, day_first, ""
 
     def __call__(self, values: pa.Array) -> tuple[pa.Array, pa.Array]:
-        """Return moments as float64 [N] (microseconds since 1970, or the numbers), and why a row has none, string [N].
+        """Return moments as `struct<day, month>` [N] and why a row has none, string [N].
+
+        Both are float64, microseconds since 1970 or the numbers: read day first and month first, not a number where that is no date.
 
         Raises:
             UserError: some are dates and some numbers.
         """
+        import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        kind = values.type
+        kind, nothing = values.type, pa.scalar(None, pa.string())
+        why = pa.nulls(len(values), pa.string())
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
             found, names = values.cast(pa.timestamp("us", getattr(kind, "tz", None))).cast(pa.int64()).cast(pa.float64()), ["dates"]
+            day = month = found.fill_null(float("nan")).to_numpy(zero_copy_only=False)
         elif pa.types.is_nested(kind) or pa.types.is_temporal(kind):
             raise UserError(f"the column '{self.name}' to divide by holds {kind}; expected dates or numbers")
         else:
             words = pc.utf8_trim_whitespace(values.cast(pa.string()))
-            numbers = pc.if_else(pc.match_substring_regex(words, _NUMBER), words, pa.scalar(None, pa.string())).cast(pa.float64())
-            numbers = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
-            dates = _dates(words)
-            names = [name for name, part in (("numbers", numbers), ("dates", dates)) if part.null_count < len(part)]
-            found = pc.coalesce(dates, numbers)
+            numbers = pc.if_else(pc.match_substring_regex(words, _NUMBER), words, nothing).cast(pa.float64())
+            plain = pc.if_else(pc.is_finite(numbers), numbers, float("nan")).fill_null(float("nan")).to_numpy(zero_copy_only=False)
+            day, month, other = _dates(pc.if_else(numbers.is_null(), words, nothing), self.day_first)
+            names = [name for name, part in (("numbers", plain), ("dates", np.fmin(day, month))) if not np.isnan(part).all()]
+            day, month = (np.where(np.isnan(plain), part, plain) for part in (day, month))
+            told = f"written {'month' if self.day_first else 'day'} first, and the column is {'day' if self.day_first else 'month'} first"
+            why = pc.if_else(pa.array(other), pa.scalar(told), why)
         for name in names:
             if self.kind not in ("", name):
                 raise UserError(f"the column '{self.name}' to divide by holds dates and numbers, which have no order; write all "
                                 "of them alike")
             self.kind = name
-        nothing = pa.scalar(None, pa.string())
-        return found, pc.if_else(found.is_null(), pa.scalar(NO_TIME), nothing)
+        why = pc.if_else(pa.array(np.isnan(day) & np.isnan(month)), pc.coalesce(why, pa.scalar(NO_TIME)), why)
+        return pa.StructArray.from_arrays([pa.array(day), pa.array(month)], ["day", "month"]), why
 
 
-def _dates(words: pa.Array) -> pa.Array:
-    """Return written dates as microseconds since 1970 in UTC, float64 [N], null where there is none."""
-    import pyarrow as pa
+def _dates(words: pa.Array, day_first: bool | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return written dates read day first and month first, float64 [N], and which are only of the other way than is said, bool [N]."""
+    import numpy as np
     import pyarrow.compute as pc
 
-    parts = pc.extract_regex(words, _DATE)
-    there = parts.is_valid()
+    from bessemer.data.dates import parsed
 
-    def number(name: str, default: str) -> pa.Array:
-        text = pc.struct_field(parts, name)
-        return pc.if_else(pc.coalesce(pc.equal(text, ""), True), pa.scalar(default), text).cast(pa.float64())
-
-    year, month, day = number("y", "1970"), number("m", "1"), number("d", "1")
-    days = pc.subtract(pc.add(_day_number(year, month), day), 1.0)
-    seconds = pc.add(pc.add(pc.multiply(number("h", "0"), 3600.0), pc.multiply(number("i", "0"), 60.0)), number("s", "0"))
-    zone = pc.struct_field(parts, "z")
-    shift = pc.if_else(pc.fill_null(pc.match_substring_regex(zone, r"^[-+]"), False), zone, pa.scalar("+0000"))
-    bare = pc.replace_substring(shift, ":", "")
-    away = pc.add(pc.multiply(pc.utf8_slice_codeunits(bare, 1, 3).cast(pa.float64()), 3600.0),
-                  pc.multiply(pc.utf8_slice_codeunits(bare, 3, 5).cast(pa.float64()), 60.0))
-    away = pc.if_else(pc.starts_with(bare, "-"), pc.negate(away), away)
-    following = _day_number(year, pc.add(month, 1.0))
-    valid = pc.and_(pc.and_(pc.greater_equal(month, 1.0), pc.less_equal(month, 12.0)),
-                    pc.and_(pc.greater_equal(day, 1.0), pc.less(days, following)))
-    found = pc.multiply(pc.subtract(pc.add(pc.multiply(days, 86400.0), seconds), away), 1e6)
-    return pc.if_else(pc.and_(there, valid), found, pa.scalar(None, pa.float64()))
+    words = pc.replace_substring_regex(words, r"\s*UTC$", "Z")
+    words = pc.replace_substring_regex(words, r"^(\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?)\s?(Z|[-+]\d{2}:?\d{2})$", r"\1 00:00\2")
+    found = parsed(words, months=True)
+    day = np.where(found.valid & ~found.month_first, found.micros, np.nan)
+    month = np.where(found.valid & ~found.day_first, found.swapped, np.nan)
+    if day_first is None:
+        return day, month, np.zeros(len(day), bool)
+    chosen = day if day_first else month
+    return chosen, chosen, found.valid & np.isnan(chosen)
 
 
-def _day_number(year: pa.Array, month: pa.Array) -> pa.Array:
-    """Return the days from 1970-01-01 to the first of a month, float64 [N]; month 13 is January of the next year."""
+def moments(stored: pa.StructArray, name: str) -> np.ndarray:
+    """Return the moments of all rows, float64 [N], read in the way that those show which leave no choice (31/01/2023).
+
+    Args:
+        stored: what `Times` gave, [N].
+        name: of the column.
+
+    Raises:
+        UserError: some leave a choice and none shows the way, or some can only be of the one way and some of the other.
+    """
     import numpy as np
-    import pyarrow as pa
 
-    y_N, m_N = year.to_numpy(zero_copy_only=False), month.to_numpy(zero_copy_only=False)
-    months_N = np.clip(np.nan_to_num((y_N - 1970) * 12 + m_N - 1), -23_640, 96_360).astype("datetime64[M]")
-    return pa.array(months_N.astype("datetime64[D]").astype(np.int64).astype(np.float64))
+    day, month = (part.to_numpy(zero_copy_only=False) for part in stored.flatten())
+    days_first, months_first = int(np.isnan(month).sum()), int(np.isnan(day).sum())
+    if days_first and months_first:
+        raise UserError(f"the column '{name}' to divide by has {days_first:,} dates that can only be day first and {months_first:,} that "
+                        "can only be month first; write them in one way, or say 'day_first' in the recipe's split, by which those of the other "
+                        "way are set aside")
+    opens = int((day != month).sum())
+    if opens and not days_first and not months_first:
+        raise UserError(f"the column '{name}' to divide by has {opens:,} dates such as 05/01/2023 and none that shows whether the day "
+                        "comes first; say 'day_first: true' or 'day_first: false' in the recipe's split")
+    found: np.ndarray = month if months_first else day
+    return found
 
 
 def codes(names: pa.Array) -> np.ndarray:

@@ -291,8 +291,9 @@ def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rule
     values = None
     if rules.splitter.by is not None:
         stored = pq.read_table(file, columns=["row_id", by.COLUMN], use_threads=False)
-        stored = stored[by.COLUMN].combine_chunks().take(np.searchsorted(stored["row_id"].to_numpy(), rows["row_id"].to_numpy()))
-        values = by.codes(stored) if rules.splitter.by.kind == "group" else stored.to_numpy()
+        places = np.searchsorted(stored["row_id"].to_numpy(), rows["row_id"].to_numpy())
+        whole = stored[by.COLUMN].combine_chunks()
+        values = by.codes(whole.take(places)) if rules.splitter.by.kind == "group" else by.moments(whole, rules.splitter.by.column)[places]
     return Population(rows["key"].to_numpy(), strata, _given(rows), names, rules.seed, values)
 
 

@@ -45,10 +45,12 @@ class By:
     Attributes:
         column: its name.
         kind: `"group"` or `"time"`.
+        day_first: how dates are read that may be two.
     """
 
     column: str
     kind: Literal["group", "time"]
+    day_first: bool | None = None
 
 
 @dataclass(frozen=True)

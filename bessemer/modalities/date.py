@@ -88,14 +88,14 @@ def _clean(config: Date, values: pa.Array) -> tuple[pa.Array, pa.Array]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from bessemer.modalities import _dates
+    from bessemer.data import dates
 
     words = _words(config, values)
-    found = _dates.parsed(words)
+    found = dates.parsed(words)
     micros, real = _read(found, config.day_first)
     valid = pa.array(real)
-    timed = pa.array(micros % _dates.DAY != 0)
-    plain = pa.array(micros // _dates.DAY).cast(pa.int32()).cast(pa.date32()).cast(pa.string())
+    timed = pa.array(micros % dates.DAY != 0)
+    plain = pa.array(micros // dates.DAY).cast(pa.int32()).cast(pa.date32()).cast(pa.string())
     said = pc.if_else(timed, pa.array(micros).cast(pa.timestamp("us")).cast(pa.string()), plain)
     why = pc.if_else(pc.and_(words.is_valid(), pc.invert(valid)), literal("no date"), literal(None))
     if config.day_first is None:
@@ -130,21 +130,21 @@ def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, An
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.modalities import _dates
+    from bessemer.data import dates
     from bessemer.modalities._summary import Summary, edges_of
 
     each = {True: Summary(seed), False: Summary(seed)}
     days_first = months_first = opens = missing = 0
     times = False
     for array in arrays:
-        found = _dates.parsed(array)
+        found = dates.parsed(array)
         days_first, months_first = days_first + int(found.day_first.sum()), months_first + int(found.month_first.sum())
         opens, missing = opens + int(found.open.sum()), missing + array.null_count
         for way, summary in each.items():
             micros, valid = _read(found, way)
             micros = micros[valid]
-            times = times or bool((micros % _dates.DAY).any())
-            summary.add(pa.array(micros / _dates.DAY, pa.float64()))
+            times = times or bool((micros % dates.DAY).any())
+            summary.add(pa.array(micros / dates.DAY, pa.float64()))
     if config.day_first is None and days_first and months_first:
         raise UserError(f"a column of dates has {days_first:,} training rows that can only be day first and {months_first:,} that can only "
                         "be month first; write them in one way, or say 'day_first', by which those of the other way are set aside")
@@ -175,11 +175,11 @@ def _codec(config: Date, column: Column) -> Codec:
     def encode(values: pa.Array) -> dict[str, pa.Array]:
         import numpy as np
 
-        from bessemer.modalities import _dates
+        from bessemer.data import dates
         from bessemer.modalities._vectors import fixed
 
         words = _words(config, values)
-        found = _dates.parsed(words)
+        found = dates.parsed(words)
         micros, valid = _read(found, facts["day_first"], strict=learnt or config.day_first is not None)
         if learnt and (found.valid & ~valid).any():
             # Rows are cleaned before they are divided, so those held out are met here for the first time; others were set aside.
@@ -190,11 +190,11 @@ def _codec(config: Date, column: Column) -> Codec:
             first = words[int(found.open.argmax())].as_py()
             raise UserError(f"the column '{name}' holds '{first}', which may be day first or month first, and its training rows show "
                             "neither; write it as they are, the year first (2021-04-03), or train with 'day_first'")
-        days = micros // _dates.DAY
-        month, weekday, of_year = _dates.fields_of(days)
-        place = {"month": month - 1, "weekday": weekday, "day of year": of_year, "time": micros % _dates.DAY // (60 * _dates.MICRO)}
+        days = micros // dates.DAY
+        month, weekday, of_year = dates.fields_of(days)
+        place = {"month": month - 1, "weekday": weekday, "day of year": of_year, "time": micros % dates.DAY // (60 * dates.MICRO)}
         out = np.zeros((len(values), len(names)), np.float32)
-        out[:, 0] = np.clip((micros / _dates.DAY - facts["mean"]) / (facts["std"] or 1.0), -CLIP, CLIP)
+        out[:, 0] = np.clip((micros / dates.DAY - facts["mean"]) / (facts["std"] or 1.0), -CLIP, CLIP)
         for number, cycle in enumerate(cycles):
             # By a table, so that the bits are those of the row alone whatever the machine's vector units do.
             turn = np.arange(CYCLES[cycle]) * (2 * np.pi / CYCLES[cycle])

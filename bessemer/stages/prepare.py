@@ -252,7 +252,7 @@ def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quaranti
                 weight=config.weight, split=splitter.column, rehearsal=run.rehearsal, fits=_fits(config),
                 unlabelled=config.unlabelled == "keep",
                 lists=frozenset(name for name, item in [*config.inputs.items(), *config.targets.items()] if modality(item).lists),
-                by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column)) if by else None)
+                by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column, by.day_first)) if by else None)
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
 

@@ -8,8 +8,9 @@ import pytest
 
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk
+from bessemer.data import dates
 from bessemer.data.clean import Plan, clean_rows
-from bessemer.modalities import _dates, codec_of, modality_of
+from bessemer.modalities import codec_of, modality_of
 from bessemer.modalities.date import Date, date
 from bessemer.predictors._cleaner import Cleaner
 from tests.modalities.columns import codec, numbers, schema_of
@@ -23,7 +24,7 @@ from tests.modalities.columns import codec, numbers, schema_of
     ("Jan 5, 2023 12:05 am", "2023-01-05 00:05"), ("2024-02-29", "2024-02-29"), ("1899-12-31", "1899-12-31"),
     ("2023-02-29", None), ("2023-13-01", None), ("2023-1", None), ("yesterday", None), ("2023-01-05 24:00", None), ("Foo 5, 2023", None)])
 def test_forms(text, wanted):
-    found = _dates.parsed(pa.array([text]))
+    found = dates.parsed(pa.array([text]))
     assert found.valid[0] == (wanted is not None)
     if wanted:
         assert np.datetime64("1970-01-01", "us") + found.micros[0] == np.datetime64(wanted.replace(" ", "T"), "us")
@@ -35,8 +36,8 @@ def test_days_equal_the_calendar():
     days = np.arange(-200_000, 200_000, 37)
     wanted = [datetime.date(1970, 1, 1) + datetime.timedelta(int(day)) for day in days]
     y, m, d = (np.array([getattr(day, part) for day in wanted]) for part in ("year", "month", "day"))
-    assert np.array_equal(_dates.days_of(y, m, d), days)
-    month, weekday, of_year = _dates.fields_of(days)
+    assert np.array_equal(dates.days_of(y, m, d), days)
+    month, weekday, of_year = dates.fields_of(days)
     assert np.array_equal(month, m) and weekday.tolist() == [day.weekday() for day in wanted]
     assert of_year.tolist() == [day.timetuple().tm_yday - 1 for day in wanted]
 
@@ -151,12 +152,12 @@ def test_typed_dates_and_written_ones_are_one(tmp_path):
 
 def test_a_column_without_any_time_is_read_as_one_with_some():
     days = ["2020-01-02", "31.12.1999", "20200102", "5/2/2023", "March 5, 2021", None, "no day"]
-    timed = _dates.parsed(pa.array([*days, "2020-01-02 10:30:15.5+01:00"]))
-    plain = _dates.parsed(pa.array(days))
+    timed = dates.parsed(pa.array([*days, "2020-01-02 10:30:15.5+01:00"]))
+    plain = dates.parsed(pa.array(days))
     for part in ("micros", "swapped", "valid", "open", "day_first", "month_first"):
         assert getattr(timed, part)[:-1].tobytes() == getattr(plain, part).tobytes()
         for row, text in enumerate(days):
-            assert getattr(_dates.parsed(pa.array([text], pa.string())), part)[0] == getattr(plain, part)[row]
+            assert getattr(dates.parsed(pa.array([text], pa.string())), part)[0] == getattr(plain, part)[row]
 
 
 def test_one_row_makes_no_arrow_value_anew():

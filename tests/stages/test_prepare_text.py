@@ -92,7 +92,9 @@ def test_no_group_is_in_two_splits(tmp_path):
                             "split": {"kind": "group", "column": "who"}})
 
 
-@pytest.mark.parametrize("form", ["2024-{m:02}-{d:02}", "{m}.5e3", "2024/{m}/{d} 10:{d:02}:00", "2024年{m}月{d}日"])
+@pytest.mark.parametrize("form", ["{d:02}.{m:02}.2024", "{m}/{d}/2024", "{d}-{m}-2024", "2024{m:02}{d:02} 10:00", "2024-{m:02}",
+                                  "2024年{m}月", "2024-{m}-{d} 11:00 UTC", "2024-{m}-{d}+08:00",
+                                  "2024-{m:02}-{d:02}", "{m}.5e3", "2024/{m}/{d} 10:{d:02}:00", "2024年{m}月{d}日"])
 def test_the_last_rows_are_the_test(tmp_path, form):
     days = np.random.default_rng(0).permutation(300)
     rows = [f"{row},{form.format(m=day // 28 + 1, d=day % 28 + 1)}" for row, day in zip(GOOD, days.tolist(), strict=True)]
@@ -106,6 +108,29 @@ def test_the_last_rows_are_the_test(tmp_path, form):
     parts = np.split(np.array(month), np.cumsum(sizes)[:2])
     assert parts[0].max() <= parts[1].min() and parts[1].max() <= parts[2].min()
     assert [(*key, row["content"]) for key, row in quarantine(out).items()] == [(6, "no date or number to order by", "soon")]
+
+
+def test_dates_of_two_forms_are_all_read_and_their_order_is_as_it_is_said(tmp_path):
+    def divide(days, folder, **more):
+        rows = [f"{row},{day}" for row, day in zip(GOOD, days, strict=False)]
+        facts, out = go(tmp_path / folder, {"sources": [csv(tmp_path / "f.csv", rows, "text,label,day")],
+                                            "split": {"kind": "time", "column": "day", **more}})
+        last = {int(text.split()[2]) for text in rows_of(out, "test")["text"].to_pylist()}
+        return facts["rows"], last, {row["reason"] for row in quarantine(out).values()}
+
+    mixed = [f"{i % 12 + 1:02}/0{i // 12 % 9 + 1}/2{i // 108:03}" for i in range(200)]
+    with pytest.raises(UserError, match=r"the column 'day' to divide by has \d+ dates such as 05/01/2023 and none that shows whether"):
+        divide(mixed, "a")
+    for first in (True, False):
+        key = [(day[6:], day[3:5], day[:2]) if first else (day[6:], day[:2], day[3:5]) for day in mixed]
+        wanted = set(sorted(range(200), key=key.__getitem__)[-20:])
+        assert divide(mixed, f"b{first}", day_first=first) == ({"train": 160, "validation": 20, "test": 20}, wanted, set())
+    both = [f"{i + 1}.3.2021" if i % 2 else f"2021-03-{i + 1}" for i in range(30)]
+    assert divide(both, "c")[1:] == ({27, 28, 29}, set())
+    with pytest.raises(UserError, match="has 1 dates that can only be day first and 29 that can only be month first; write them in"):
+        divide([f"3/{i + 13}/20{i + 10}" if i else "13/3/2021" for i in range(30)][:19] + ["12/31/2022"] * 11, "d")
+    rows, _, why = divide([f"12/{i % 18 + 13}/2021" if i != 4 else "31/12/2021" for i in range(30)], "e", day_first=False)
+    assert sum(rows.values()) == 29 and why == {"written day first, and the column is month first"}
 
 
 def test_dates_and_numbers_have_no_order(tmp_path):

@@ -20,15 +20,19 @@ class Time(Config):
     """Rows in order of a column: training first, then validation, then the test; the seed plays no part."""
 
     column: Annotated[str, Field(min_length=1)]
-    """The column that orders rows: dates (2024-01-31, with a time or without) or numbers; it need not be an input. Rows without are set
-    aside."""
+    """The column that orders rows: dates or numbers; it need not be an input. Dates are read as a column of dates reads them (2024-01-31,
+    2024/1/31, 20240131 10:05, 31.01.2024, 31/01/2024, 01/31/2024, 31 Jan 2024, January 31, 2024, 2024年1月31日; with a time or without),
+    and a month alone (2024-01). Rows without are set aside."""
+    day_first: bool | None = None
+    """How 05/01/2023 is read. By default as the rows that leave no choice are (31/01/2023). A date that can only be read the other way
+    round is set aside where this is said."""
     validation: Part = 0.1
     """Rows for validation: a fraction, or a whole number of rows."""
     test: Part = 0.1
     """Rows for the test: a fraction, or a whole number of rows."""
 
 
-@register("data/splits", "time")
+@register("data/splits", "time", revision=2)
 def splitter(config: Time) -> Splitter:
     """Return the split by time."""
 
@@ -58,7 +62,7 @@ def splitter(config: Time) -> Splitter:
         notes = [f"rows of one '{config.column}' lie on both sides of the beginning of {name}" for name in torn]
         return split_N, notes
 
-    return Splitter(assign, by=By(config.column, "time"), drawn=False)
+    return Splitter(assign, by=By(config.column, "time", config.day_first), drawn=False)
 
 
 def _torn(by: np.ndarray, splits: np.ndarray, code: int) -> bool:

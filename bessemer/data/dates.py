@@ -20,6 +20,7 @@ FORMS = {
     "either": r"^(?P<d>\d{1,2})[-/](?P<m>\d{1,2})[-/](?P<y>\d{4})" + TIME,
     "day name": r"^(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?[\s-](?P<m>[A-Za-z]{3,9})\.?,?[\s-](?P<y>\d{4})" + TIME,
     "name day": r"^(?P<m>[A-Za-z]{3,9})\.?\s(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s(?P<y>\d{4})" + TIME}
+MONTH = r"^(?P<y>\d{4})\s?[-/年]\s?(?P<m>\d{1,2})月?(?P<d>)" + TIME
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MICRO = 1_000_000
@@ -76,8 +77,13 @@ def _real(y: np.ndarray, m: np.ndarray, d: np.ndarray) -> np.ndarray:
     return found
 
 
-def parsed(words: pa.Array) -> Dates:
-    """Return what trimmed strings say; null says nothing."""
+def parsed(words: pa.Array, *, months: bool = False) -> Dates:
+    """Return what trimmed strings say; null says nothing.
+
+    Args:
+        words: the strings, [N].
+        months: whether a month alone (2023-02, 2023年2月) is its first day; else it is no date.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -86,7 +92,7 @@ def parsed(words: pa.Array) -> Dates:
     micros, swapped = np.zeros(count, np.int64), np.zeros(count, np.int64)
     day_ok, month_ok = np.zeros(count, bool), np.zeros(count, bool)
     left = pa.array(np.arange(count), pa.int64()).filter(words.is_valid())
-    for form, pattern in FORMS.items():
+    for form, pattern in (*FORMS.items(), *((("month", MONTH),) if months else ())):
         if not len(left):
             break
         some = words.take(left)
@@ -95,7 +101,7 @@ def parsed(words: pa.Array) -> Dates:
             continue
         here, left = left.filter(fits).to_numpy(), left.filter(pc.invert(fits))
         part = pc.extract_regex(some.filter(fits), pattern)
-        y, d = _whole(part, "y"), _whole(part, "d")
+        y, d = _whole(part, "y"), np.ones(len(part), np.int64) if form == "month" else _whole(part, "d")
         m = _month(part) if "name" in form else _whole(part, "m")
         time, fine = _time(part)
         micros[here], day_ok[here] = days_of(y, m, d) * DAY + time, _real(y, m, d) & fine
