@@ -31,13 +31,13 @@ class WeightOnly(Config):
     """Store tables of embeddings in as many bits: of 8 with a scale a row, of 4 with a scale a block."""
 
 
-@register("compress", "weight_only")
+@register("compress", "weight_only", revision=2)
 def weight_only(config: WeightOnly) -> Callable[[Path, Path, Calibration], dict[str, Any]]:
     """Return (float graph, file to write, rows, which it does not need) -> facts; same input, same bytes."""
 
     def compress(source: Path, target: Path, _calibration: Calibration) -> dict[str, Any]:
         model = graphs.load_graph(source)
-        graphs.floats_left(model, source)
+        _plain_products(model, graphs.floats_left(model, source), config)
         lookups = list(graphs.tables(model)) if config.embeddings else []
         if config.bits == 8:
             edit = graphs.Edit()
@@ -52,6 +52,29 @@ def weight_only(config: WeightOnly) -> Callable[[Path, Path, Calibration], dict[
                 "block_size": config.block_size}
 
     return compress
+
+
+def _plain_products(model: Any, found: list[graphs.Product], config: WeightOnly) -> None:
+    """Write products that Gemm computes (those of networks for tables) as MatMul and Add, which the quantizer knows, in place.
+
+    Those that blocks would not make smaller, as they have fewer rows than a block, stay.
+    """
+    from onnx import helper
+
+    gemms = {node.output[0] for node in model.graph.node if node.op_type == "Gemm"}
+    edit = graphs.Edit()
+    for product in found:
+        rows = product.weight_IO.shape[0]
+        blocks = -(-rows // config.block_size)
+        if product.output not in gemms or blocks * (config.block_size * config.bits / 8 + 4) >= 4 * rows:
+            continue
+        weight = edit.constant(f"{product.output}_weight", product.weight_IO)
+        y = f"{product.output}_product" if product.bias else product.output
+        # the quantizer leaves out nodes by their names, so that each needs one of its own
+        edit.nodes[product.output] = [helper.make_node("MatMul", [product.x, weight], [y], name=f"{product.output}_matmul")]
+        if product.bias:
+            edit.nodes[product.output].append(helper.make_node("Add", [y, product.bias], [product.output], name=f"{product.output}_add"))
+    graphs.apply(model, edit)
 
 
 def _quantized(model: Any, config: WeightOnly, lookups: set[str]) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from bessemer.core.config import Config
     from bessemer.core.heads import Head
     from bessemer.core.schema import Column, Schema
 
@@ -240,6 +241,7 @@ class Task:
         naive: () -> the loss, on these rows, of a predictor that knows no input; None where there is none.
         mass: (Batch) -> what its loss is a mean over, known before anything is computed (the weight of its rows, its masked tokens): the
             loss of two batches together is the mean of theirs, weighed by it. None where that does not hold.
+        settings: the task's own config, kept with the network that learns it.
     """
 
     name: str
@@ -252,6 +254,7 @@ class Task:
     outputs: tuple[Head, ...] = ()
     naive: Callable[[], float] | None = None
     mass: Callable[[Batch], float] | None = None
+    settings: Config | None = None
 
 
 @dataclass(frozen=True)

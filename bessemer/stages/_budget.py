@@ -35,7 +35,8 @@ DEAR = ({"kind": "mixed_int8"},)
 a minute or two of a large network."""
 KEPT_METHODS = 3
 TEACHING = 0.4
-ENDING = 25.0
+ENDING, ENDING_PART = 25.0, 0.25
+"""Seconds that are kept for the choice, and the part of the search's time that they are at most."""
 REPEATS = 6
 
 
@@ -76,11 +77,19 @@ def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt
     journal = Journal(run.root / "trials" / f"{run.name}-{run.key[:12]}.jsonl")
     keys = {name: run.input_manifests[name].key for name in ("data", "model")}
     training = Training(f"of-{keys['model'][:8]}", run.seed, run.threads, origin.data, effort=wanted["effort"],
-                        steps=2 if run.rehearsal else None, key=keys["data"])
+                        steps=2 if run.rehearsal else None, key=keys["data"], task=lesson(origin, origin.data, run.seed))
     yard.reference = yard.answers(Place(inputs["model"]))
     found = journal["reference"] if "reference" in journal else journal.add("reference", settle(yard))
     yard.trained_ms = found["latency_ms"]
     return Hunt(config, run, origin, training, yard, journal, Limits(**budget))
+
+
+def lesson(origin: Origin, data: Path, seed: int) -> dict[str, Any] | None:
+    """Return the task by which candidates learn from a folder to say what the trained network says."""
+    from bessemer.stages._learning import open_split
+    from bessemer.stages._tasks import continued
+
+    return None if origin.task is None else continued(dict(origin.task), open_split(data, "train", seed))
 
 
 def chains_of(hunt: Hunt) -> list[list[Any]]:
@@ -182,6 +191,11 @@ def taught(hunt: Hunt) -> Training:
     assert search is not None
     if not search.distil or "teach" not in registry.plugins("stages"):
         return hunt.training
+    steps = list((hunt.origin.task or {}).get("ordinal") or ())
+    if steps:
+        hunt.run.note(f"candidates learn from the labels alone: steps of a scale (ordinal: {steps[0]}) are learnt without a "
+                      "teacher's answers")
+        return hunt.training
     rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
     ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
     affordable = int(TEACHING * 60 * search.minutes / max(1e-9, rows * ask)) - 1
@@ -205,6 +219,7 @@ def taught(hunt: Hunt) -> Training:
         return hunt.training
     taught_by = load_manifest(Path(record["folder"]))
     return replace(hunt.training, data=Path(record["folder"]), key=taught_by.key if taught_by else "",
+                   task=lesson(hunt.origin, Path(record["folder"]), hunt.training.seed),
                    passes=max(1, rows) / max(1, record["rows"]))
 
 
@@ -229,8 +244,10 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
         while len(seen) < search.trials and repeats < REPEATS * search.trials:
             hunt.run.check()
             settings, ticket = proposer.ask()
-            if hunt.left < ENDING and not _known(hunt, settings):
-                hunt.run.note(f"the {search.minutes:g} minutes are over: {len(seen)} smaller networks were looked at")
+            kept = min(ENDING, ENDING_PART * 60 * search.minutes)
+            if hunt.left < kept and not _known(hunt, settings):
+                hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.minutes:g} minutes "
+                              f"{max(0.0, hunt.left):.0f} s are left, and {kept:.0f} s are kept for the choice")
                 break
             record = examine(hunt, settings)
             repeats += record["id"] in seen
@@ -239,6 +256,15 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             if record["id"] not in seen and len(seen) + 1 == len(first):
                 train_seconds(hunt, space)
             seen.add(record["id"])
+
+
+def counted(number: int, what: str) -> str:
+    """Return a count and its verb.
+
+    >>> counted(1, "smaller network"), counted(0, "smaller network")
+    ('1 smaller network was', '0 smaller networks were')
+    """
+    return f"{number} {what} was" if number == 1 else f"{number} {what}s were"
 
 
 def _known(hunt: Hunt, settings: Mapping[str, Any]) -> bool:

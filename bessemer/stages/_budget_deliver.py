@@ -108,9 +108,10 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
     search = hunt.config.search
     assert search is not None
     several = {"target": next(iter(hunt.yard.truths))} if len(hunt.yard.truths) > 1 else {}
+    reachable = choice.reached and not late(hunt.limits, again, 1 + SLACK)
+    said = sentence(hunt, listed[choice.index], choice, (again, reachable))
     return {"stage": hunt.run.name, "metric": hunt.yard.metric, **several, "limits": hunt.limits.plain(),
-            "reachable": choice.reached and not late(hunt.limits, again, 1 + SLACK),
-            "sentence": sentence(hunt, listed[choice.index], choice, again), "reference": {"name": "trained network", **{
+            "reachable": reachable, "sentence": said, "reference": {"name": "trained network", **{
                 name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},
             "candidates": shown, "measured_again": again, "minutes": search.minutes, "seconds": round(hunt.journal.seconds, 1),
             "rows": hunt.yard.rows.num_rows, "host": host()}
@@ -124,18 +125,21 @@ def trained_bytes(hunt: Hunt) -> int:
     return size(hunt.origin.folder, read_forms(hunt.origin.folder)[0].name)["form"]
 
 
-def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, again: dict[str, Any]) -> str:
-    """Return the choice as a person says it."""
+def sentence(hunt: Hunt, item: dict[str, Any], choice: Choice, found: tuple[dict[str, Any], bool]) -> str:
+    """Return the choice as a person says it; `found`: what was measured again at the end, and whether the budget is met by it."""
     from bessemer.report.show import signed
 
+    again, reachable = found
     one, drop = again["1"], item["drop"]
     low, high = (None, None) if drop["low"] is None else (0 - drop["high"], 0 - drop["low"])
     ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
-    slower = ""
+    why, slower = choice.why, ""
     target = f" of the target '{item['worst_target']}', which loses most," if "worst_target" in item else ""
-    if choice.reached and late(hunt.limits, again):
+    if choice.reached and not reachable:
+        why = f"not reachable; the nearest is {item['name']}: {one['median_ms']:.2f} ms, measured again, of {hunt.limits.latency_ms:g}"
+    elif choice.reached and late(hunt.limits, again):
         slower = f"; measured again it takes {one['median_ms']:.2f} ms, more than the budget's {hunt.limits.latency_ms:g}"
-    return (f"{choice.why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
+    return (f"{why}: {item['size_bytes'] / 1e6:.2f} MB, {one['median_ms']:.2f} ms a row, {one['ratio']['median']:.1f} times as "
             f"fast as the trained network, {hunt.yard.metric_of(item)}{target} {signed(0 - drop['value'])}{ends} on "
             f"{hunt.yard.rows.num_rows:,} validation rows{slower}")
 

@@ -37,20 +37,23 @@ class Origin:
         data: the prepared data's folder, absolute.
         table: whether it reads tables.
         config: content of its config.json.
+        task: settings of the task that it was trained with; None where the data alone say it.
     """
 
     folder: Path
     data: Path
     table: bool
     config: Mapping[str, Any]
+    task: Mapping[str, Any] | None = None
 
     @staticmethod
     def of(folder: Path, data: Path) -> Origin:
         """Read a trained network's folder."""
         from bessemer.nn.table import is_table_network
+        from bessemer.stages._tasks import task_of
 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config)
+        return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config, task_of(folder))
 
 
 def space_of(origin: Origin, students: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]:
@@ -203,6 +206,7 @@ class Training:
         effort: factor of all passes.
         steps: at most, where the run is a rehearsal.
         key: of `data`, the artifact.
+        task: what is learned from `data`: what the trained network learnt; None: by default of the data.
     """
 
     name: str
@@ -213,12 +217,14 @@ class Training:
     effort: float = 1.0
     steps: int | None = None
     key: str = ""
+    task: Mapping[str, Any] | None = None
 
 
 def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training) -> dict[str, Any]:
     """Return the recipe of a candidate up to a rung (1 to RUNGS): what is cut, then trained, each rung going on from the one before."""
     family = str(settings["family"])
     kind = "slim_table" if family == "slim" and origin.table else family
+    task = {} if training.task is None else {"task": dict(training.task)}
     stages: dict[str, Any] = {}
     start: dict[str, Any] = {"init": "cut"}
     if family == "slim":
@@ -232,11 +238,12 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
     for number in range(1, rung + 1):
         passes = PASSES[kind][number - 1] * training.passes * training.effort
         stages[f"rung-{number}"] = {
-            "kind": "finetune", "data": str(training.data), **start, **LEARNING[kind], "num_train_epochs": round(passes, 4),
-            "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
+            "kind": "finetune", "data": str(training.data), **start, **task, **LEARNING[kind],
+            "num_train_epochs": round(passes, 4), "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
         start = {"init": f"rung-{number}"}
     # Whatever differs in training is part of the name: two stages with the same trials share them, and none is ever replaced.
-    mark = digest([dict(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps])
+    mark = digest([dict(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps,
+                   *([] if training.task is None else [dict(training.task)])])
     return {"name": f"{training.name}-{family}-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": stages}
 
 

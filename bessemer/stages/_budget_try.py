@@ -312,7 +312,7 @@ def forms_of(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) ->
         made = _made(hunt, name, model, [])  # what fails without any method is the network's fault
         for chain in chains:
             try:
-                made = [_made(hunt, name, model, [chain])[0], *made]
+                made = [*_made(hunt, name, model, [chain])[:-1], *made]
             except failures() as error:
                 hunt.run.note(f"{described(chain)} does not work on {name}: {str(error).splitlines()[0][:200]}")
     return [measured(hunt, folder, form, chain, hunt.length) for folder, form, chain in made]
@@ -321,11 +321,15 @@ def forms_of(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) ->
 def _made(hunt: Hunt, name: str, model: Path, chains: Sequence[list[Any]]) -> list[tuple[Path, Any, list[Any]]]:
     """Return folder, form and chain of each form that one compress stage makes; the float graph's chain is empty."""
     from bessemer.core.forms import read_forms
+    from bessemer.core.pick import make
+    from bessemer.stages._compressing import chain_names
 
     recipe = forms_recipe(name, model, chains, hunt.origin, hunt.training)
-    hunt.execute(recipe)
-    folder = hunt.folder(recipe) / next(iter(recipe["stages"]))
-    return [(folder, form, chain) for form, chain in zip(read_forms(folder), [*chains, []], strict=True)]
+    (stage,) = recipe["stages"]
+    methods = hunt.execute(recipe)[stage]["methods"]
+    folder, names = hunt.folder(recipe) / stage, chain_names([[make("compress", method) for method in chain] for chain in chains])
+    kept = [chain for name, chain in zip(names, chains, strict=True) if not methods[name].get("left_out")]
+    return [(folder, form, chain) for form, chain in zip(read_forms(folder), [*kept, []], strict=True)]
 
 
 def measured(hunt: Hunt, folder: Path, form: Any, chain: list[Any], length: int | None) -> dict[str, Any]:

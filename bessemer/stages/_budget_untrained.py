@@ -10,6 +10,7 @@ from bessemer.core.pick import make
 if TYPE_CHECKING:
     import torch
 
+    from bessemer.core.config import Config
     from bessemer.core.forms import Form
     from bessemer.stages._budget_space import Settings
     from bessemer.stages._budget_try import Hunt
@@ -47,12 +48,13 @@ def _random(hunt: Hunt, settings: Settings, out: Path) -> None:
     run, data = hunt.run, hunt.training.data
     spec = learning.open_split(data, "train", run.seed)
     validation = learning.open_split(data, "validation", run.seed)
-    task = learning.make_task(None, spec)
+    said: Config | None = None if hunt.training.task is None else make("tasks", dict(hunt.training.task))
+    task = learning.make_task(said, spec)
     config: Any = make("models", model_of(settings, hunt.origin))
     torch.manual_seed(run.seed)
     network: torch.nn.Module = learning.build_network(config, build_spec(spec, task, None), run, data)
     small = learning.part_of(validation, _few(validation.count))
-    save_trained(network.eval(), learning.make_task(None, learning.fitted_on(small, spec)), small, data, out)
+    save_trained(network.eval(), learning.make_task(said, learning.fitted_on(small, spec)), small, data, out)
 
 
 def _few(count: int) -> Any:

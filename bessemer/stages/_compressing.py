@@ -72,6 +72,19 @@ def write_chain(chain: Sequence[Config], source: Path, target: Path, calibration
             "steps": steps}
 
 
+def same_graph(source: Path, made: Path) -> bool:
+    """Tell whether a method left every operator and every weight of a graph as they were."""
+    import onnx
+    from onnx import numpy_helper
+
+    def content(file: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
+        graph = onnx.load(str(file)).graph
+        arrays = [numpy_helper.to_array(item) for item in graph.initializer]
+        return [node.op_type for node in graph.node], sorted((str(item.dtype), item.shape, item.tobytes()) for item in arrays)
+
+    return content(source) == content(made)
+
+
 def calibration_of(data: Path, rows: int, seed: int) -> Calibration:
     """Return up to `rows` evenly spaced training rows of prepared data as inputs of a graph; texts of a batch are of like length."""
     import numpy as np

@@ -124,7 +124,7 @@ def make_task(config: Config | None, spec: Spec) -> Task:
     if table and chosen.name != "supervised":
         raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised'")
     task: Task = chosen.function(config, spec)
-    return task
+    return replace(task, settings=config)
 
 
 def _default_task(spec: Spec) -> str | dict[str, Any]:

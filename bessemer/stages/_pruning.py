@@ -70,6 +70,7 @@ def opened(config: Prune, inputs: Mapping[str, Path], run: RunContext) -> Work:
     import numpy as np
 
     from bessemer.stages import _learning as learning
+    from bessemer.stages._tasks import task_for
 
     spec = learning.open_split(inputs["data"], "train", run.seed)
     rows = min(config.rows, REHEARSED_ROWS) if run.rehearsal else config.rows
@@ -79,9 +80,10 @@ def opened(config: Prune, inputs: Mapping[str, Path], run: RunContext) -> Work:
     validation = learning.open_split(inputs["data"], "validation", run.seed)
     if validation.count > rows:
         validation = learning.part_of(validation, np.unique(np.linspace(0, validation.count - 1, rows).astype(np.int64)))
-    sample = learning.make_task(config.task, few if few is spec else learning.fitted_on(few, spec))
-    return Work(config, inputs["data"], spec, learning.make_task(config.task, spec), sample, validation,
-                learning.make_task(config.task, learning.fitted_on(validation, spec)), run)
+    task = task_for(config.task, inputs["model"], spec)
+    sample = learning.make_task(task, few if few is spec else learning.fitted_on(few, spec))
+    return Work(config, inputs["data"], spec, learning.make_task(task, spec), sample, validation,
+                learning.make_task(task, learning.fitted_on(validation, spec)), run)
 
 
 def batches(work: Work) -> Iterator[Batch]:

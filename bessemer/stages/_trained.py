@@ -11,6 +11,7 @@ from bessemer.core.pick import make
 from bessemer.core.schema import Role, Schema
 from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import BuildSpec
+from bessemer.stages._tasks import save_task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +50,7 @@ def outputs_of(task: Task) -> tuple[str, ...]:
 
 
 def save_trained(network: torch.nn.Module, task: Task, validation: Spec, data: Path, out: Path) -> dict[str, Any]:
-    """Write a folder that predicts: weights, what turns raw rows into inputs, `predictor.json`. Return facts.
+    """Write a folder that predicts: weights, what turns raw rows into inputs, `predictor.json`, `task.json`. Return facts.
 
     Args:
         network: trained and merged.
@@ -58,6 +59,7 @@ def save_trained(network: torch.nn.Module, task: Task, validation: Spec, data: P
         data: the folder with the schema and the fitted columns.
         out: the folder to write to.
     """
+    save_task(task, out)
     if isinstance(validation, TableSpec):
         return _save_table(network, task, validation, data, out)
     return _save_text(network, task, validation, data, out)

@@ -24,6 +24,7 @@ from bessemer.stages._columns import stored, with_years
 from bessemer.stages._equal import Equal, equal_to
 from bessemer.stages._streams import plan_of
 from bessemer.stages._tables import copy_columns, is_table
+from bessemer.stages._tasks import task_for
 from bessemer.stages._trained import REPLAY, save_trained, start_of
 
 if TYPE_CHECKING:
@@ -201,8 +202,9 @@ def train(config: Update, method: str, places: Places, run: RunContext) -> Path:
     mix = _mixed(config, method, places, run)
     spec = learning.open_split(mix, "train", run.seed)
     validation = learning.open_split(mix, "validation", run.seed)
-    task = learning.make_task(config.task, spec)
-    checked = learning.make_task(config.task, learning.fitted_on(validation, spec))
+    chosen = task_for(config.task, places.old, spec)
+    task = learning.make_task(chosen, spec)
+    checked = learning.make_task(chosen, learning.fitted_on(validation, spec))
     metrics = learning.metric_names(task)
     metric = config.metric_for_best_model or "loss"
     learning.check_metric(metric, metrics)

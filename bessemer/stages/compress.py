@@ -20,7 +20,8 @@ from bessemer.core.registry import plugin_of, plugins, register
 from bessemer.core.run import Cost, RunContext
 from bessemer.stages._budget_config import Budget, Search
 from bessemer.stages._checks import write_checks
-from bessemer.stages._compressing import Chain, calibration_of, chain_names, write_chain
+from bessemer.stages._compressing import Chain, calibration_of, chain_names, same_graph, write_chain
+from bessemer.stages._tasks import TASK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from bessemer.core.types import Answer
 
 FLOAT, INT8 = "onnx-float32", "onnx-int8"
-COPIED = ("schema.json", "tokenizer.json", "tokenizer_config.json", "heads.json")
+COPIED = ("schema.json", "tokenizer.json", "tokenizer_config.json", "heads.json", TASK)
 REHEARSED_ROWS = 32
+SEARCHED = "search:2"
+"""Revision of the search: raised where it would choose among other candidates."""
 CHANCE = 1.645
 """Standard errors that a limit may be missed by on so few rows: the one-sided 95% bound."""
 
@@ -79,9 +82,10 @@ class Compress(StageConfig):
 
 
     def outside(self) -> tuple[Path | str, ...]:
-        """Return, of a search, the revisions of the methods that it may try; those that a recipe names are part of its key anyway."""
-        methods = plugins("compress") if self.budget is not None else {}
-        return tuple(f"{name}:{item.revision}" for name, item in sorted(methods.items()))
+        """Return, of a search, its revision and those of the methods that it may try; what a recipe names is part of the key anyway."""
+        if self.budget is None:
+            return ()
+        return (SEARCHED, *(f"{name}:{item.revision}" for name, item in sorted(plugins("compress").items())))
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,11 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
         with run.progress(f"compress ({name})", None, "graphs"):
             calibration = calibration_of(data, rows, run.seed)
             methods[name] = write_chain(chain, out / "model.onnx", out / file, calibration, run.scratch)
+        if same_graph(out / "model.onnx", out / file):
+            (out / file).unlink()
+            methods[name]["left_out"] = True
+            run.note(f"{name} changed nothing of this network, so there is no such form: it has no weights of the kind that it changes")
+            continue
         forms.append(form(INT8 if name == "dynamic_int8" else f"onnx-{name}", file, bool(methods[name]["lossy"])))
         run.check()
     return forms, methods

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from bessemer.core.config import Config
     from bessemer.core.forms import Form
     from bessemer.core.task_spec import TaskSpec
     from bessemer.core.types import Batch, Loss, Task
@@ -64,12 +65,13 @@ def early_exit(config: EarlyExit, inputs: Mapping[str, Path], out: Path, run: Ru
     from bessemer.core.forms import write_forms
     from bessemer.stages import _learning as learning
     from bessemer.stages._checks import write_checks
+    from bessemer.stages._tasks import task_for
     from bessemer.stages.compress import copy_files, validation_rows
 
     learning.use_threads(run)
     spec = learning.text_only(learning.open_split(inputs["data"], "train", run.seed), "early exit")
     network = _network(config, inputs["model"], run)
-    facts = _train(config, network, spec, inputs["data"], (out, run))
+    facts = _train(config, network, (spec, task_for(None, inputs["model"], spec)), inputs["data"], (out, run))
     copy_files(inputs["model"], out)
     rows, truths = validation_rows(inputs["data"], 32 if run.rehearsal else 1_000_000)
     forms, told = _forms(config, network, spec, (inputs["model"], rows, truths), (out, run))
@@ -99,15 +101,16 @@ def _network(config: EarlyExit, folder: Path, run: RunContext) -> EarlyExits:
     return EarlyExits(network, layers)
 
 
-def _train(config: EarlyExit, network: EarlyExits, spec: TaskSpec, data: Path, where: tuple[Path, RunContext]) -> dict[str, Any]:
+def _train(config: EarlyExit, network: EarlyExits, learnt: tuple[TaskSpec, Config | None], data: Path,
+           where: tuple[Path, RunContext]) -> dict[str, Any]:
     """Train the exits by the labels and the network's own end; the weights that are best on the validation rows stay."""
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
 
-    out, run = where
+    (spec, chosen), (out, run) = learnt, where
     validation, part = learning.rehearsed(learning.open_split(data, "validation", run.seed), run)
-    checked = _task(learning.make_task(None, learning.fitted_on(validation, spec)))
-    task = _task(learning.make_task(None, spec))
+    checked = _task(learning.make_task(chosen, learning.fitted_on(validation, spec)))
+    task = _task(learning.make_task(chosen, spec))
     score = learning.scorer(network, replace(checked, predict=None), validation, run, measured=False)
     learning.check_metric(config.metric_for_best_model or "loss", ("loss", "accuracy"))
     metric = config.metric_for_best_model or "loss"

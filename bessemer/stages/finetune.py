@@ -41,8 +41,8 @@ class Finetune(TrainingConfig):
     model: Annotated[Config, Pick("models")] | None = None
     """What to train where `init` is not given."""
     task: Annotated[Config, Pick("tasks")] | None = None
-    """What is learned: by default `classification` of a text's one label (`distillation` of data that hold a teacher's answers), else
-    `supervised`: every target at once."""
+    """What is learned: by default what the network of `init` learnt; else `classification` of a text's one label (`distillation` of data
+    that hold a teacher's answers), or `supervised`: every target at once."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora; or sparse, which switches weights off while it trains."""
     replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
@@ -93,12 +93,14 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
     from bessemer.stages._regrowing import before_step, regrowing
+    from bessemer.stages._tasks import task_for
     from bessemer.stages._trained import build_spec, keep_replay, save_trained, start_of
 
     learning.use_threads(run)
     spec = learning.with_teacher(learning.open_split(inputs["data"], "train", run.seed), inputs.get("teacher"), inputs["data"])
     validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
-    task = learning.make_task(config.task, spec)
+    chosen = task_for(config.task, inputs.get("init"), spec)
+    task = learning.make_task(chosen, spec)
     if config.teacher is not None and task.name != "distillation" and not hasattr(config.model, "embeddings"):
         raise UserError("teacher: nothing asks for a teacher's network with these settings; set the task 'distillation', a student such "
                         "as text_cnn, or remove the key")
@@ -110,7 +112,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     adaptation: Adaptation = plugin_of("adapt", config.adaptation).function(config.adaptation)
     torch.manual_seed(run.seed)
     adaptation.apply(network)
-    checked = learning.make_task(config.task, learning.fitted_on(validation, spec))
+    checked = learning.make_task(chosen, learning.fitted_on(validation, spec))
     score = learning.scorer(network, checked, validation, run, measured=True)
     job = Job(network, task, config, learning.batch_shape(config, spec), run, score, (metric, metrics[metric]),
               validation_part=part, train_part=learning.train_part(run), order=_order(spec, config),

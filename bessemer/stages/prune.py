@@ -32,7 +32,7 @@ class Prune(StageConfig):
     model: str = "finetune"
     """The trained network: BERT (or one that was pruned before), or a network for tables."""
     task: Annotated[Config, Pick("tasks")] | None = None
-    """Whose loss importance is measured by: by default `classification` of a text, `supervised` of a table."""
+    """Whose loss importance is measured by: by default what the network was trained with."""
     layers: Count | None = None
     """Text: layers that stay."""
     layer_choice: Literal["importance", "spaced"] = "importance"

@@ -40,7 +40,7 @@ class Update(TrainingConfig):
     sources: Annotated[tuple[Annotated[Config, Pick("data/sources")], ...], Field(min_length=1)]
     """Where the new rows come from."""
     task: Annotated[Config, Pick("tasks")] | None = None
-    """What is learned; the same as when the network was trained."""
+    """What is learned: by default what the network learnt when it was trained."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("replay", "anchor", "both")
     """Ways to learn, compared on held-out rows: old rows kept with the model, a pull towards the old weights, both, or neither."""
     anchor: Annotated[float, Field(gt=0)] = 0.01
