@@ -110,8 +110,8 @@ def moments(stored: pa.StructArray, name: str) -> np.ndarray:
     days_first, months_first = int(np.isnan(month).sum()), int(np.isnan(day).sum())
     if days_first and months_first:
         raise UserError(f"the column '{name}' to divide by has {days_first:,} dates that can only be day first and {months_first:,} that "
-                        "can only be month first; write them in one way, or say 'day_first' in the recipe's split, by which those of the other "
-                        "way are set aside")
+                        "can only be month first; write them in one way, or say 'day_first' in the recipe's split, by which those of the "
+                        "other way are set aside")
     opens = int((day != month).sum())
     if opens and not days_first and not months_first:
         raise UserError(f"the column '{name}' to divide by has {opens:,} dates such as 05/01/2023 and none that shows whether the day "

@@ -24,6 +24,9 @@ _GATES = {
     "url": r"(?i)://|www\.", "mail": "[@＠]", "ip": r"\d\.\d{1,3}\.\d{1,3}\.\d|:[0-9A-Fa-f]{0,4}:",
     "id": r"(?i)\d{15}|\d{3}-\d{2}-\d{4}|[A-Z]{2}\d{2} ?[A-Z0-9]{4}|\d{6}[ -]\d{8}|ssn|social security",
     "card": r"(?:\d[ -]?){12}\d", "phone": r"\d(?:[ ()（）./\-]{0,3}\d){6}"}
+_GATES |= {kind: rf"(?:{_GATES[kind]})|[０-９]" for kind in ("ip", "id", "card", "phone")}
+_WIDE = {sign + 0xFEE0: sign for sign in map(ord, "0123456789@.-+_" + "abcdefghijklmnopqrstuvwxyz" + "abcdefghijklmnopqrstuvwxyz".upper())}
+_ANY_WIDE = re.compile("[" + "".join(map(chr, _WIDE)) + "]")
 _LEFT = r"(?<![0-9A-Za-z._\-])"
 _RIGHT = r"(?![0-9A-Za-z_]|[.\-]\d)"
 _URL = re.compile(r"(?i)(?<![A-Za-z0-9])(?:(?:https?|ftp)://|www\.)[^\s\x00<>\"'\u2018-\u201d\u3000-\u303f\u3400-\u9fff\uff00-\uffef]{1,2000}")
@@ -93,8 +96,25 @@ def counts(before: pa.Array, after: pa.Array, kinds: Sequence[str]) -> dict[str,
     return {kind: max(0, marks(after, kind) - marks(before, kind)) for kind in kinds}
 
 
+def _replaced(pattern: re.Pattern[str], one: Callable[[re.Match[str]], str], text: str, mark: str) -> str:
+    """Return a text in which what a pattern finds is what `one` makes of it, as `pattern.sub` does; full-width letters, digits and the
+    signs of addresses count as plain ones, and what stays of them stays full-width.
+    """
+    if not _ANY_WIDE.search(text):
+        return pattern.sub(one, text)
+    parts, done = [], 0
+    for match in pattern.finditer(text.translate(_WIDE)):  # sign for sign, so that places are those of the text
+        made = one(match)
+        if made != match.group():
+            before = made.index(mark)
+            after = len(made) - before - len(mark)
+            parts += [text[done:match.start() + before], mark]
+            done = match.end() - after
+    return "".join([*parts, text[done:]])
+
+
 def _mail(text: str) -> str:
-    return _MAIL.sub(MARKS["mail"], text)
+    return _replaced(_MAIL, lambda match: MARKS["mail"], text, MARKS["mail"])
 
 
 def _url(text: str) -> str:
@@ -119,7 +139,7 @@ def _ip(text: str) -> str:
             return MARKS["ip"] if parts else whole
         return MARKS["ip"]
 
-    return _IP.sub(one, text)
+    return _replaced(_IP, one, text, MARKS["ip"])
 
 
 def _id(text: str) -> str:
@@ -133,7 +153,7 @@ def _id(text: str) -> str:
         start = re.search(r"\d", whole)
         return whole[:start.start() if start else 0] + MARKS["id"]
 
-    return _ID.sub(one, text)
+    return _replaced(_ID, one, text, MARKS["id"])
 
 
 def _resident(number: str) -> bool:
@@ -159,7 +179,7 @@ def _card(text: str) -> str:
         bare = match.group().replace(" ", "").replace("-", "")
         return MARKS["card"] if _ISSUER.fullmatch(bare) and _luhn(bare) else match.group()
 
-    return _CARD.sub(one, text)
+    return _replaced(_CARD, one, text, MARKS["card"])
 
 
 def _luhn(number: str) -> bool:
@@ -175,7 +195,7 @@ def _phone(text: str) -> str:
         before = text[max(0, match.start() - 24):match.start()].rpartition(_BETWEEN)[2]
         return whole if _COUNTED.search(before) else MARKS["phone"]
 
-    return _PHONE.sub(one, text)
+    return _replaced(_PHONE, one, text, MARKS["phone"])
 
 
 _REPLACE: dict[str, Callable[[str], str]] = {"url": _url, "mail": _mail, "ip": _ip, "id": _id, "card": _card, "phone": _phone}
