@@ -22,6 +22,9 @@ from bessemer.serve.work import input_columns
 
 TYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES")
 FLOATS = ("FP16", "FP32", "FP64")
+WHOLE = {f"{sign}INT{bits}": (0 if sign else -(2 ** (bits - 1)), 2 ** (bits if sign else bits - 1) - 1)
+         for sign in ("U", "") for bits in (8, 16, 32, 64)}
+"""Smallest and largest number of each datatype of whole numbers."""
 
 
 class KServe:
@@ -87,6 +90,7 @@ def _outputs(version: Version) -> list[dict[str, Any]]:
     for column in version.predictor.schema.by_role(Role.TARGET):
         answer = modality_of(column).answer
         found.append({"name": column.name, "datatype": "FP64" if answer == "number" else "BYTES", "shape": [-1]})
+        found += [{"name": f"{column.name}.{level}", "datatype": "FP64", "shape": [-1]} for level in version.levels.get(column.name, ())]
         if answer in ("label", "flags"):
             found.append({"name": f"{column.name}.probabilities", "datatype": "FP32", "shape": [-1, len(column.labels)],
                           "parameters": {"labels": list(column.labels)}})
@@ -145,6 +149,9 @@ def _check(name: str, kind: str, wanted: str, data: Sequence[Any]) -> None:
         for part in element if isinstance(element, list) else (element,):
             if part is not None and (not isinstance(part, expected) or (isinstance(part, bool) and kind != "BOOL")):
                 raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind}, and element {number} is {named(part)}")
+            if kind in WHOLE and isinstance(part, (int, float)) and (part % 1 != 0 or not WHOLE[kind][0] <= part <= WHOLE[kind][1]):
+                raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind}, and element {number} is {str(part):.40}; "
+                              f"expected a whole number from {WHOLE[kind][0]} to {WHOLE[kind][1]}, or a datatype that holds it (FP64)")
 
 
 def _wanted(value: Mapping[str, Any], names: Sequence[str]) -> Sequence[str]:

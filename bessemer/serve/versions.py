@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bessemer.core import artifact
 from bessemer.core.errors import UserError
 from bessemer.core.schema import Column, Role, Schema
+from bessemer.serve.answers import plain_rows
 from bessemer.serve.batching import Batcher
 from bessemer.serve.settings import Settings
 from bessemer.serve.work import input_columns, work_of
@@ -49,6 +50,7 @@ class Version:
         batcher: its queue.
         users: requests that are under way; it is closed when they have ended.
         examples: rows that it was seen to answer.
+        levels: quantiles that are answered of each target that is a number, as answers name them.
         content: digest of its files, the same in every process that holds the same version.
     """
 
@@ -59,7 +61,7 @@ class Version:
     content: str = ""
     users: int = 0
     retired: bool = False
-    names: dict[str, Any] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -110,7 +112,22 @@ def load_version(place: Place, settings: Settings) -> Version:
     if not examples:
         examples = (example(predictor.schema),)
     batcher = Batcher(work, settings.max_queue, settings.max_wait_ms)
-    return Version(place, predictor, batcher, examples, artifact.digest([manifest.key, manifest.files]))
+    return Version(place, predictor, batcher, examples, artifact.digest([manifest.key, manifest.files]),
+                   levels=_levels(predictor, examples[0]))
+
+
+def _levels(predictor: Predictor, row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the quantiles that a model answers of each number, by answering a row: no schema says them."""
+    from bessemer.data.given import table_of
+    from bessemer.modalities import modality_of
+
+    if all(modality_of(column).answer != "number" for column in predictor.schema.by_role(Role.TARGET)):
+        return {}
+    try:
+        (said,) = plain_rows(predictor.predict(table_of([row], [column.name for column in input_columns(predictor.schema)])))
+    except UserError:  # an example that was made up, of no column's own values
+        return {}
+    return {target: tuple(answer.get("quantiles", ())) for target, answer in said.items()}
 
 
 def _replayed(folder: Path, predictor: Predictor, lossy: bool) -> tuple[dict[str, Any], ...]:

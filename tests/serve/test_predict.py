@@ -12,7 +12,8 @@ import numpy as np
 
 from bessemer.api import Model
 from bessemer.testing import table_models
-from tests.serve.kit import process, run
+from tests.contract.test_contract_predictors import fit_table
+from tests.serve.kit import finish, process, run
 
 WORDS = "a good film and bad were seen by the same people on one rainy day of may 很好 élan".split()
 
@@ -185,6 +186,34 @@ def test_kserve_answers_tensors(texts: Path, table: Path) -> None:
                 wrong = {"name": "review", "shape": [1], "datatype": kind, "data": data}
                 bad = await server.post("/v2/models/mood/infer", {"inputs": [wrong]})
                 assert bad.status_code == 400 and detail in bad.json()["detail"]
+
+    run(scenario())
+
+
+def test_kserve_lists_the_outputs_that_it_gives_and_takes_whole_numbers_only_where_it_says_so(texts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "levels"
+    fit_table(folder, "lightgbm", num_boost_round=5, quantiles=[0.1, 0.9])
+    finish(folder, "levels")
+    row = table_models.rows(1, 2).select(list(Model.load(folder).inputs)).to_pylist()[0]
+
+    async def scenario() -> None:
+        async with process(texts, folder) as server:
+            for model, given in (("mood", {"review": "a"}), ("levels", row)):
+                about = (await server.client.get(f"/v2/models/{model}")).json()
+                tensors = [{"name": item["name"], "shape": [1], "datatype": item["datatype"], "data": [given[item["name"]]]}
+                           for item in about["inputs"]]
+                outputs = (await server.post(f"/v2/models/{model}/infer", {"inputs": tensors})).json()["outputs"]
+                assert [(item["name"], item["datatype"], len(item["shape"])) for item in outputs] == [
+                    (item["name"], item["datatype"], len(item["shape"])) for item in about["outputs"]]
+            assert {"amount", "amount.0.1", "amount.0.9"} <= {item["name"] for item in about["outputs"]}
+            place = next(place for place, item in enumerate(tensors) if item["datatype"] == "FP64")
+            for kind, value, status in (("INT64", 30.7, 400), ("UINT8", -1, 400), ("INT8", 128, 400), ("INT64", 30, 200),
+                                        ("FP32", 30.7, 200)):
+                tensors[place] = {**tensors[place], "datatype": kind, "data": [value]}
+                answer = await server.post("/v2/models/levels/infer", {"inputs": tensors})
+                assert answer.status_code == status, answer.text
+                if (kind, value) == ("INT64", 30.7):
+                    assert "element 1 is 30.7; expected a whole number from -9223372036854775808" in answer.json()["detail"]
 
     run(scenario())
 
