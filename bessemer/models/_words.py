@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
+    Start = tuple[np.ndarray, np.ndarray]
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 TEACHER_WORDS = "words.safetensors"
+USUAL = 128
 
 
 class Words(Config):
     """The word vectors of a student."""
 
-    embedding_size: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Width of a word vector."""
+    embedding_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Width of a word vector; by default 128, or that of the vectors to start from where these are narrower."""
     embeddings: Literal["teacher", "vectors", "random"] | None = None
     """Where they start: the teacher's own (of the stage's `teacher`, or those that `teach` keeps with its data), `vectors`, or random
     numbers; by default the first of these that is there. Wider ones are cut to embedding_size by their largest singular vectors."""
@@ -56,13 +59,13 @@ class Words(Config):
         return (Path(self.vectors),) if _is_file(self.vectors) else (_entry(self.vectors).resource.sha256,)
 
 
-def shape(config: Words, spec: BuildSpec) -> tuple[dict[str, Any], torch.Tensor | None]:
-    """Return the fields of a `WordsConfig`, and the token map int32 [V] (None where every token has a row)."""
+def shape(config: Words, spec: BuildSpec, found: Start | None) -> tuple[dict[str, Any], torch.Tensor | None]:
+    """Return the fields of a `WordsConfig`, and the token map int32 [V] (None where every token has a row); `found` as `given` tells."""
     import numpy as np
     import torch
 
     size, pad = int(spec.info["vocab_size"]), int(spec.info["pad_token_id"])
-    fields: dict[str, Any] = {"vocab_size": size, "pad_token_id": pad, "embedding_size": config.embedding_size,
+    fields: dict[str, Any] = {"vocab_size": size, "pad_token_id": pad, "embedding_size": _width(config, found),
                               "dropout": config.dropout, "word_dropout": config.word_dropout}
     if config.vocabulary == "all" or spec.data is None:
         config.model_dump()  # a count has no effect where all tokens are kept, and none to read where there are no rows
@@ -76,6 +79,17 @@ def shape(config: Words, spec: BuildSpec) -> tuple[dict[str, Any], torch.Tensor 
     map_V[kept] = np.arange(2, len(kept) + 2)
     map_V[pad] = 0
     return {**fields, "rows": len(kept) + 2}, torch.from_numpy(map_V)
+
+
+def _width(config: Words, found: Start | None) -> int:
+    """Return the width of the network's word vectors; a wider one than that of the vectors to start from is a UserError."""
+    if found is None:
+        return config.embedding_size or USUAL
+    there = found[0].shape[1]
+    if config.embedding_size is not None and there < config.embedding_size:
+        raise UserError(f"embedding_size is {config.embedding_size}, but the vectors to start from have {there} numbers; lower the first, "
+                        "or leave it out")
+    return config.embedding_size or min(USUAL, there)
 
 
 def _counts(data: Path, spec: BuildSpec, size: int) -> np.ndarray:
@@ -92,17 +106,14 @@ def _counts(data: Path, spec: BuildSpec, size: int) -> np.ndarray:
     return count_V
 
 
-def start(config: Words, spec: BuildSpec, table_RE: torch.Tensor, map_V: torch.Tensor | None) -> None:
-    """Fill the words' rows of a table with the vectors that the config asks for; the padding row and further rows stay as they are."""
+def start(found: Start | None, spec: BuildSpec, table_RE: torch.Tensor, map_V: torch.Tensor | None) -> None:
+    """Fill the words' rows of a table with the vectors to start from; the padding row and further rows stay as they are."""
     import torch
 
-    found = _given(config, spec)
     if found is None:
         return
     vectors_VS, known_V = found
-    size = config.embedding_size
-    if vectors_VS.shape[1] < size:
-        raise UserError(f"embedding_size is {size}, but the vectors to start from have {vectors_VS.shape[1]} numbers; lower the first")
+    size = table_RE.shape[1]
     rows_V = torch.arange(len(vectors_VS)) if map_V is None else map_V.long()
     chosen = torch.from_numpy(known_V) & (rows_V != (int(spec.info["pad_token_id"]) if map_V is None else 0))
     chosen &= (rows_V != 1) | (map_V is None)
@@ -126,8 +137,8 @@ def narrowed(vectors_NS: torch.Tensor, size: int) -> torch.Tensor:
     return (vectors_NS.double() @ (axes_SE * largest_E.sign())).float()
 
 
-def _given(config: Words, spec: BuildSpec) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return vectors float32 [V, S] and which tokens have one, bool [V]; None for random ones."""
+def given(config: Words, spec: BuildSpec) -> Start | None:
+    """Return the vectors to start from, float32 [V, S] and which tokens have one, bool [V]; None for random ones."""
     import numpy as np
 
     if config.embeddings == "random":
@@ -155,10 +166,14 @@ def _given(config: Words, spec: BuildSpec) -> tuple[np.ndarray, np.ndarray] | No
 
 def teacher_words(folder: Path) -> np.ndarray:
     """Return the word vectors [V, S] of a trained network's folder; one that has none is a UserError."""
+    import torch
+
     from bessemer.nn.checkpoint import load_network
     from bessemer.nn.words import word_vectors
 
-    found: np.ndarray = word_vectors(load_network(folder, ("classification",)).eval(), str(folder)).numpy()
+    with torch.random.fork_rng(devices=[]):  # the student's own random start is that of its seed, whoever was read before
+        network = load_network(folder, ("classification",)).eval()
+    found: np.ndarray = word_vectors(network, str(folder)).numpy()
     return found
 
 

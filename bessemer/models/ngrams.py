@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from bessemer.core.registry import register
 from bessemer.core.types import BuildSpec, Model
-from bessemer.models._words import Words, shape, start
+from bessemer.models._words import Words, given, shape, start
 
 if TYPE_CHECKING:
     import torch
@@ -42,12 +42,13 @@ def ngrams(config: Ngrams) -> Model:
         from bessemer.nn.ngrams import Ngrams as Network
         from bessemer.nn.ngrams import NgramsConfig
 
-        fields, token_map = shape(config, spec)
+        found = given(config, spec)
+        fields, token_map = shape(config, spec, found)
         made = Network(NgramsConfig(**fields, sizes=config.sizes, buckets=config.buckets, pooling=config.pooling,
                                     hidden_size=config.hidden_size), spec.heads, spec.labels)
         if token_map is not None and made.rows.token_map is not None:
             made.rows.token_map.copy_(token_map)
-        start(config, spec, made.words.weight, token_map)
+        start(found, spec, made.words.weight, token_map)
         return made
 
     return Model(build=build)

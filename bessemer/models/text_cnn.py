@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bessemer.core.registry import register
 from bessemer.core.types import BuildSpec, Model
-from bessemer.models._words import Words, shape, start
+from bessemer.models._words import Words, given, shape, start
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +35,13 @@ def text_cnn(config: TextCnn) -> Model:
         from bessemer.nn.text_cnn import TextCnn as Network
         from bessemer.nn.text_cnn import TextCnnConfig
 
-        fields, token_map = shape(config, spec)
+        found = given(config, spec)
+        fields, token_map = shape(config, spec, found)
         made = Network(TextCnnConfig(**fields, widths=config.widths, channels=config.channels, pooling=config.pooling,
                                      hidden_size=config.hidden_size), spec.heads, spec.labels)
         if token_map is not None and made.rows.token_map is not None:
             made.rows.token_map.copy_(token_map)
-        start(config, spec, made.words.weight, token_map)
+        start(found, spec, made.words.weight, token_map)
         return made
 
     return Model(build=build)

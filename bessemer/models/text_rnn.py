@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bessemer.core.registry import register
 from bessemer.core.types import BuildSpec, Model
-from bessemer.models._words import Share, Words, shape, start
+from bessemer.models._words import Share, Words, given, shape, start
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,15 @@ def text_rnn(config: TextRnn) -> Model:
         from bessemer.nn.text_rnn import TextRnn as Network
         from bessemer.nn.text_rnn import TextRnnConfig
 
-        fields, token_map = shape(config, spec)
+        found = given(config, spec)
+        fields, token_map = shape(config, spec, found)
         made = Network(TextRnnConfig(**fields, cell=config.cell, hidden_size=config.hidden_size, num_layers=config.num_layers,
                                      bidirectional=config.bidirectional, pooling=config.pooling,
                                      recurrent_dropout=config.recurrent_dropout, bigrams=config.bigrams,
                                      bigram_size=config.bigram_size), spec.heads, spec.labels)
         if token_map is not None and made.rows.token_map is not None:
             made.rows.token_map.copy_(token_map)
-        start(config, spec, made.words.weight, token_map)
+        start(found, spec, made.words.weight, token_map)
         return made
 
     return Model(build=build)

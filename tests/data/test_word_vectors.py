@@ -101,3 +101,19 @@ def test_a_student_starts_from_its_teachers_vectors(tmp_path: Path) -> None:
     bare = make("models", {"kind": "text_cnn", "embeddings": "teacher"})
     with pytest.raises(UserError, match="embeddings: teacher needs a network to take word vectors from"):
         plugin_of("models", bare).function(bare).build(BuildSpec(rows.SCHEMA, rows.INFO, ("classification",), rows.LABELS, data=data))
+
+
+def test_a_student_is_as_wide_as_the_vectors_it_starts_from_where_nothing_else_is_said(tmp_path: Path) -> None:
+    data, files = prepared(tmp_path / "data"), tmp_path / "files"
+    files.mkdir()
+    spec = BuildSpec(rows.SCHEMA, rows.INFO, ("classification",), rows.LABELS, data=data)
+
+    def width(**settings: object) -> int:
+        config = make("models", {"kind": "text_cnn", **settings})
+        size: int = plugin_of("models", config).function(config).build(spec).words.weight.shape[1]
+        return size
+
+    vectors = str(write(files)["text"])
+    assert (width(vectors=vectors), width(), width(embedding_size=2, vectors=vectors)) == (VECTORS.shape[1], 128, 2)
+    with pytest.raises(UserError, match=f"embedding_size is 64, but the vectors to start from have {VECTORS.shape[1]} numbers"):
+        width(embedding_size=64, vectors=vectors)
