@@ -26,8 +26,7 @@ DATES = tuple(f"^{form}{_TIME}$" for form in (
     r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}", rf"\d{{1,2}}[- ]{_MONTH}[- ,]+\d{{4}}", rf"{_MONTH} \d{{1,2}},? \d{{4}}",
     r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"))
 
-_UNREAD = {False: "only lists of numbers, all of one length, are an input",
-           True: "lists of JSON lines are no input; lists of numbers of one length are, in Parquet or Arrow files"}
+_UNREAD = "only lists of numbers, all of one length, are an input"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     if vector is not None:
         return vector
     if _lists(column):
-        return Found(name, "list", 0, texts(column).null_count, reason=_UNREAD[is_typed(column)], separator="")
+        return Found(name, "list", 0, texts(column).null_count, reason=_UNREAD, separator="")
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")

@@ -409,6 +409,22 @@ def test_a_name_of_the_hub_offline(tmp_path):
     assert "the data set 'org/none' cannot be fetched from the hub" in none and "HF_HUB_OFFLINE is set" in none
 
 
+def test_a_title_above_a_sheets_table(tmp_path):
+    path = sheet(tmp_path, [["Export 2024"], [], ["text", "label"], *([f"t{i}", "a"] for i in range(30))])
+    row = "; where that is a title above the table, say in the source which row holds the columns' names: 'header_row: 3'"
+    for settings, message in (({"columns": ("text", "label")}, f"'{path}' has no column 'text'; its columns are: Export 2024{row}"),
+                              ({}, f"'{path}' has one column, 'Export 2024', and cells beside it{row}")):
+        with pytest.raises(UserError) as error:
+            read("excel", path=path, **settings)
+        assert str(error.value) == message
+    with pytest.raises(UserError, match="has one column, 'Export 2024', and cells beside it; where that is a title"):
+        inspect(Path(path))
+    assert read("excel", path=path, header_row=3)[0][0] == {"text": "t0", "label": "a"}
+    one = sheet(tmp_path, [["text"], ["t0"], ["t1"]], name="one.xlsx")
+    with pytest.raises(UserError, match="has no column 'label'; its columns are: text$"):
+        read("excel", path=one, columns=("label",))
+
+
 # ---- several of them, and what a file says of itself -------------------------------------------------------------------
 
 def test_joins_and_queries_over_the_new_sources(tmp_path):

@@ -10,7 +10,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from xml.parsers import expat
@@ -67,10 +67,13 @@ def source(config: Excel) -> Source:
     return Source(files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more", files, read)
 
 
-def _title(named: list[str], config: Excel) -> str:
-    """Return what to do where the first row that holds something may be a title."""
-    return "" if len(named) > 1 or config.header_row is not None else \
-        "; where that is a title above the table, say in the source which row holds the columns' names, such as 'header_row: 3'"
+def _title(named: list[str], config: Excel, rows: Iterable[tuple[int, list[Any]]]) -> str:
+    """Return what to do where the first row that holds something may be a title: of one cell, above rows of more."""
+    if len(named) > 1 or config.header_row is not None:
+        return ""
+    wider = next((number for number, row in rows if sum(value != "" for value in row) > 1), None)
+    return "" if wider is None else \
+        f"; where that is a title above the table, say in the source which row holds the columns' names: 'header_row: {wider}'"
 
 
 def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk]:
@@ -88,7 +91,7 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
     named = distinct([names[place] for place in used], f"'{file}': the header")
     for name in wanted or ():
         if name not in named:
-            raise UserError(f"{missing_column(name, named, file)}{_title(named, config)}")
+            raise UserError(f"{missing_column(name, named, file)}{_title(named, config, cells)}")
     new = sorted(set(named) - set(wanted)) if wanted is not None and config.columns is None else []
     if new:
         raise UserError(f"'{file}' has a column '{new[0]}', which the first file has not; make the files alike or name the columns to read")
@@ -98,8 +101,8 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
         stray = [(number, row) for number, row in part if any(row[place] != "" for place in range(len(row)) if not names[place])]
         apart = {number for number, _ in stray}
         good = [(number, row) for number, row in part if number not in apart]
-        if not any_row and len(stray) * 2 > len(part) and _title(named, config):
-            raise UserError(f"'{file}' has one column, '{named[0][:60]}', and cells beside it{_title(named, config)}")
+        if not any_row and len(stray) * 2 > len(part) and (title := _title(named, config, part)):
+            raise UserError(f"'{file}' has one column, '{named[0][:60]}', and cells beside it{title}")
         any_row = True
         chunk = chunk_of(columns, [[row[place] for place in places] for _, row in good], [number for number, _ in good])
         yield Chunk(chunk.table, chunk.numbers, _rejected(chunk.rejected, stray))
