@@ -31,8 +31,9 @@ METHODS: Mapping[bool, tuple[tuple[dict[str, Any], ...], ...]] = {
     True: (({"kind": "static_int8"},), ({"kind": "weight_only"},), ({"kind": "float16"},))}
 """Whether it is a table -> the chains of methods that are tried where the recipe names none."""
 DEAR = ({"kind": "mixed_int8"},)
-"""Tried where static_int8 loses half of what is allowed or more and half of the time is left: it measures each product alone, which takes
-a minute or two of a large network."""
+DEAR_ROWS, DEAR_PART = 3_500, 0.1
+"""Tried where static_int8 loses half of what is allowed or more and half of the time is left: it measures each product alone. That is about
+so many rows answered by a network of some thirty products; where they would take more than this part of the time, it is left out."""
 KEPT_METHODS = 3
 TEACHING = 0.4
 ENDING, ENDING_PART = 25.0, 0.25
@@ -119,7 +120,8 @@ def of_trained(hunt: Hunt) -> None:
     def work() -> dict[str, Any]:
         found = forms_of(hunt, name, hunt.origin.folder, chains)
         lost = [item["drop"]["value"] for item in found if [method["kind"] for method in item["methods"]] == ["static_int8"]]
-        time_left = hunt.config.search is not None and hunt.left > 30 * hunt.config.search.minutes
+        minutes = hunt.config.search.minutes if hunt.config.search is not None else 0.0
+        time_left = hunt.left > 30 * minutes and DEAR_ROWS * hunt.yard.trained_ms / 1000 < DEAR_PART * 60 * minutes
         if hunt.config.methods is None and time_left and not hunt.rehearsal and any(drop > hunt.limits.accuracy_drop / 2 for drop in lost):
             found += [item for item in forms_of(hunt, name, hunt.origin.folder, [list(DEAR)]) if item["methods"]]
         return {"status": "finished", "reason": "", "model": str(hunt.origin.folder), "forms": found}
