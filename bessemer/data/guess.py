@@ -137,6 +137,7 @@ _USUAL = {
     "euc_kr": _KOREAN, "cp874": ""}
 _ALONE = ("cp1252", "cp1250", "cp437", "mac_roman", "cp850", "cp852", "cp1254")
 _RUNS = ("gb18030", "big5", "cp932", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp866", "cp1256", "cp874", "cp1253", "cp1255")
+_FOUR = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]")
 _KANA = re.compile("[\u3041-\u30fc]")
 _THAI = re.compile("[\u0e01-\u0e5b]")
 _THAI_WRONG = re.compile("(?<![\u0e01-\u0e2e\u0e31-\u0e3a\u0e47-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]"
@@ -155,7 +156,9 @@ def proposals(sample: bytes) -> list[str]:
     names = (*(_ALONE if alone > 0.1 else ()), *(_RUNS if alone < 0.7 else ()))
     found = {name: _usual(sample, name) for name in names} if runs else {}
     best = sorted(found, key=lambda name: -found[name])  # stable: what is equal stays in order of the table
-    return (best or list(_ALONE))[:4]
+    if len(_FOUR.findall(sample)) * 5 > len(runs) and "\ufffd" not in sample[:-3].decode("gb18030", "replace"):
+        best.insert(0, "gb18030")  # digits between bytes above 127, as it writes what is not Chinese
+    return list(dict.fromkeys(best or _ALONE))[:4]
 
 
 def likely(sample: bytes) -> str:

@@ -75,7 +75,7 @@ def test_a_file_whose_text_is_nothing_once_decoded(tmp_path):
     ("cp874", "ร้านนี้อร่อยดีมาก บริการดี"), ("cp1256", "الخدمة رائعة جدا والطعام لذيذ"), ("cp1251", "Очень вкусно, но дорого"),
     ("koi8_r", "Очень вкусно, но дорого"), ("cp1253", "Το φαγητό ήταν πολύ καλό"), ("cp1255", "האוכל היה טעים מאוד"),
     ("cp1250", "Zażółć gęślą jaźń"), ("cp1250", "Příliš žluťoučký kůň"), ("cp1254", "çok güzel, biraz yüksek, şık"),
-    ("cp437", "schön müde"), ("mac_roman", "schön müde, größer")])
+    ("gb18030", "schön müde, größer"), ("cp437", "schön müde"), ("mac_roman", "schön müde, größer")])
 def test_the_likeliest_encoding_is_proposed_first(encoding, text):
     assert proposals(f"id,text\n1,{text}\n".encode(encoding) * 9)[0] == encoding
 
