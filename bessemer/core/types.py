@@ -386,9 +386,8 @@ class Metric:
     """A score over a whole set, from mergeable state.
 
     Attributes:
-        update: (state or None, truth, `Answer.values` [n, …]) -> state. Truth: label: int [n], below 0 where a row has none; number:
-            float [n], nan where a row has none; flags: int [n, L] of 0 and 1, below 0 where a row has none; tags: int [n, T] codes of
-            each unit, -1 beyond a row's last, and the values are the tags that were said, int [n, T] likewise.
+        update: (state or None, truth, `Answer.values` [n, …]) -> state. Truth (of a row without one below 0, or nan): label: int [n];
+            number: float [n]; flags: int [n, L] of 0 and 1; tags: int [n, T] codes, -1 beyond a row's last, as are the values.
         merge: (state, state) -> state.
         finalise: (state, optional row weights float [R, N]) -> float, or float [R] for R weightings (the bootstrap).
         higher_is_better: whether more is better.
