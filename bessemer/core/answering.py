@@ -129,6 +129,13 @@ def choose(path: str | Path) -> Choice:
     elif trained:
         chosen, why = trained[0]
     else:
+        manifest = artifact.load_manifest(root)
+        if manifest is not None:
+            raise UserError(f"'{path}' is a finished {manifest.kind} stage, which holds no model; give the run's folder, {root.parent}, or "
+                            "a stage of it that holds one")
+        if not (root / "recipe.yaml").is_file():
+            raise UserError(f"'{path}' holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME "
+                            "(bessemer run makes it)")
         raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
     if update or preferred:
         _check(root, chosen, finished, update is not None)

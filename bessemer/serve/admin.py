@@ -22,6 +22,9 @@ Tell = Callable[[Command], Awaitable[None]]
 """Carries a command to every process and returns when all have obeyed; a Problem where one could not."""
 
 
+SHARES = 'expected versions with their per cent, 0 to 100: {"shares": {"2": 10}}; {} ends it'
+
+
 class Admin:
     """The handlers about the server itself."""
 
@@ -72,9 +75,12 @@ class Admin:
     async def shares(self, call: Call) -> Reply:
         """Let versions answer shares of the requests."""
         value = (await self._body(call)).get("shares")
-        if not isinstance(value, dict) or not all(type(share) in (int, float) and 0 <= share <= 100 for share in value.values()):
-            raise Problem("malformed", f'"shares" is {named(value)}; expected versions with their per cent, 0 to 100: '
-                          '{"shares": {"2": 10}}; {} ends it')
+        if not isinstance(value, dict):
+            raise Problem("malformed", f'"shares" is {named(value)}; {SHARES}')
+        for version, share in value.items():
+            if type(share) not in (int, float) or not 0 <= share <= 100:
+                said = f"{share:g}" if type(share) in (int, float) else named(share)
+                raise Problem("malformed", f"the share of the version '{version:.100}' is {said}; {SHARES}")
         if sum(value.values()) > 100:
             raise Problem("malformed", f"the shares sum to {sum(value.values()):g} per cent; expected 100 at most")
         return await self._command(call, "shares", shares=value)

@@ -37,6 +37,8 @@ def application(registry: Registry, desk: Desk, tell: Tell) -> Any:
         app.add_api_route(address.path, _endpoint(address.handler, address.path), methods=[address.method], response_model=None,
                           name=f"{address.method.lower()} {address.path}", summary=address.about,
                           openapi_extra=openapi.extra(address, desk.settings))
+        if address.method == "GET":
+            _add_head(app, address.path, address.handler)
     free = _pages(app, registry, desk.settings.page, secret=bool(desk.settings.keys))
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -60,6 +62,11 @@ def _endpoint(handler: Handler, template: str) -> Callable[[Request], Awaitable[
         return _response(await handler(call))
 
     return endpoint
+
+
+def _add_head(app: FastAPI, path: str, handler: Handler) -> None:
+    """Let HEAD answer as GET does (RFC 9110, 9.3.2); the server sends no body."""
+    app.add_api_route(path, _endpoint(handler, path), methods=["HEAD"], include_in_schema=False, response_model=None)
 
 
 def _response(reply: Reply) -> Response:
@@ -106,6 +113,7 @@ def _pages(app: FastAPI, registry: Registry, page: bool, secret: bool) -> tuple[
 
     def add(path: str, handler: Handler) -> None:
         app.add_api_route(path, _endpoint(handler, path), methods=["GET"], include_in_schema=False, response_model=None)
+        _add_head(app, path, handler)
 
     async def described(_: Call) -> Reply:
         return Reply(orjson.dumps(openapi.document(app, registry)))

@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         calls: requests of it that wait for answers; they are dropped when it is lost.
         lost: whether it has ended.
+        refused: the status with which it was ended, while its request was under way; 0 if it was not.
         unread, taken: bytes of answers that the client has not taken yet, and that it has.
         stuck: since when it has taken nothing of what there is for it.
         began: when the head that is being read began; None while none is.
@@ -131,7 +132,7 @@ class Connection(asyncio.Protocol):
         self.inner = HttpToolsProtocol(listener.config, listener.state, {"connection": self})
         self.inner.send_400_response = self._malformed  # type: ignore[method-assign, assignment]
         self.transport: Any = None
-        self.lost = False
+        self.lost, self.refused = False, 0
         self.began: float | None = time.monotonic()
         self.moved = self.began
         self.head = self.body = self.unread = self.taken = 0
@@ -201,6 +202,7 @@ class Connection(asyncio.Protocol):
         """Answer a problem without a request and close."""
         body = json.dumps(problem.plain()).encode()
         status = KINDS[problem.kind]
+        self.refused = status.status
         self.transport.write(f"HTTP/1.1 {status.status} {status.title}\r\ncontent-type: {TYPE}\r\ncontent-length: {len(body)}\r\n"
                              "connection: close\r\n\r\n".encode() + body)
         self.transport.close()

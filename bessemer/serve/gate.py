@@ -88,9 +88,14 @@ class Gate:
         except Problem as problem:
             await outcome.problem(problem)
         except Gone:
-            outcome.status = outcome.status or GONE
+            outcome.status = outcome.status or self._gone(call)
         finally:
             self._leave(call, outcome, started)
+
+    @staticmethod
+    def _gone(call: Call) -> int:
+        """Return the status of a request that nobody waits for: the one that the server cut it off with, or GONE."""
+        return (call.connection.refused if call.connection is not None else 0) or GONE
 
     def _enter(self, call: Call, path: str) -> None:
         if self.door and path not in self.free and not path.startswith(self.free_below or "\0"):
@@ -145,7 +150,7 @@ class _Outcome:
             try:
                 whole = await self.call.skip()
             except Gone:
-                self.status = GONE
+                self.status = Gate._gone(self.call)
                 return
             await self.reply(reply if whole else replace(reply, headers=(*reply.headers, (b"connection", b"close"))))
 

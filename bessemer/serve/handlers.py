@@ -20,17 +20,18 @@ WINDOW = 64
 """Rows of one request that are in the queue at once, at most half of it; the others of a long one wait behind other people's."""
 
 
-def parsed(body: bytes) -> Any:
-    """Return the JSON value of a body."""
+def parsed(body: bytes, what: str = "the body") -> Any:
+    """Return the JSON value of a body, or of what is named instead."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if not body.strip():
             raise Problem("malformed", "the body is empty; send a JSON object of the model's input columns") from None
-        raise Problem("malformed", f"the body is no JSON in UTF-8: {str(error).split(': line')[0]} at line {error.lineno}, column "
+        line = f"line {error.lineno}, " if what == "the body" else ""
+        raise Problem("malformed", f"{what} is no JSON in UTF-8: {str(error).split(': line')[0]} at {line}column "
                       f"{error.colno}; send a JSON object of the model's input columns (NaN is null)") from None
     except RecursionError:
-        raise Problem("malformed", "the body is nested too deeply; send a JSON object of the model's input columns") from None
+        raise Problem("malformed", f"{what} is nested too deeply; send a JSON object of the model's input columns") from None
 
 
 def an_object(value: Any, what: str) -> dict[str, Any]:
@@ -202,7 +203,8 @@ class Prediction:
             if not line.strip():
                 continue
             try:
-                taken.append(version.batcher.work.take(an_object(parsed(line), "the line")))
+                what = f"line {before + place + 1}"
+                taken.append(version.batcher.work.take(an_object(parsed(line, what), what)))
                 places.append(place)
             except Problem as problem:
                 results[place] = problem

@@ -49,7 +49,8 @@ def addresses(prediction: Prediction, kserve: KServe, admin: Admin) -> list[Addr
     """Return every address, those that are asked often first."""
     ask = [("predict", prediction.predict, "Answer one row.", "Row", "Answer"),
            ("predict_batch", prediction.predict_batch, "Answer several rows.", "Rows", "Answers"),
-           ("predict_lines", prediction.predict_lines, "Answer JSON lines as they come, one line each.", "Lines", ""),
+           ("predict_lines", prediction.predict_lines,
+            "Answer JSON lines as they come, one line each; empty lines are counted and have none.", "Lines", ""),
            ("explain", prediction.explain, "Answer one row and say which words or columns decided.", "Row", "Explained")]
     found = [Address("POST", f"/{verb}", handler, about, "predict", body, answer, ASKED) for verb, handler, about, body, answer in ask]
     for mark in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}"):

@@ -8,6 +8,7 @@ import yaml
 
 from bessemer.core.answering import choose
 from bessemer.core.artifact import Manifest, commit
+from bessemer.core.errors import UserError
 
 
 def _run(root: Path, recipe: dict[str, dict[str, object]], made: dict[str, tuple[str, list[str]]]) -> Path:
@@ -57,3 +58,13 @@ def test_an_exported_form_answers_before_what_it_was_made_from(tmp_path: Path) -
     made = {"plain": ("finetune", list[str]()), "compress": ("compress", ["plain"]), "export": ("export", ["compress"])}
     recipe: dict[str, dict[str, object]] = {"plain": {"kind": "finetune"}, "compress": {}, "evaluate": {"models": ["plain"]}, "export": {}}
     assert choose(_run(tmp_path / "run", recipe, made)).folder.name == "export"
+
+
+def test_a_folder_without_a_model_says_what_it_is(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", STAGES, {"prepare": ("prepare", [])})
+    (root / "prepare" / "predictor.json").unlink()
+    with pytest.raises(UserError, match="is a finished prepare stage, which holds no model; give the run's folder, .*run, or a stage"):
+        choose(root / "prepare")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME"):
+        choose(tmp_path / "empty")

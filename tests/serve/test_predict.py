@@ -153,6 +153,8 @@ def test_lines_are_answered_by_number_and_faults_do_not_end_the_stream(texts: Pa
             found = {item["row"]: item for item in map(json.loads, answer.text.splitlines())}
             assert sorted(found) == [number for number in range(1, 201) if number != 8]
             assert found[4]["problem"]["status"] == 400 and found[12]["problem"]["status"] == 422
+            detail = found[4]["problem"]["detail"]
+            assert detail.startswith("line 4 is no JSON in UTF-8: ") and " at column 2; " in detail
             for number in (1, 2, 100, 200):
                 np.testing.assert_allclose(said(found[number]["targets"], "mood"), model.predict_proba([asked[number - 1]])[0], atol=1e-5)
 

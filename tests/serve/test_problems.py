@@ -112,6 +112,9 @@ def test_unknown_addresses_methods_models_and_versions(texts: Path) -> None:
             is_problem(wrong, 405, "/predict takes POST, not GET")
             assert wrong.headers["allow"] == "POST"
             is_problem(await server.client.options("/predict"), 405, "/predict takes POST, not OPTIONS")
+            for path in ("/health", "/ready", "/metrics", "/v2/health/live", "/"):
+                assert (await server.client.head(path)).status_code == 200
+            assert (await server.client.head("/predict")).status_code == 405
             is_problem(await server.post("/v1/models/moood/predict", ROW), 404, "there is no model 'moood'; did you mean 'mood'?")
             is_problem(await server.post("/v1/models/mood/versions/9/predict", ROW), 404, "'mood' has no version '9'; known are: ")
             is_problem(await server.client.get("/page/../../settings.py"), 404, "")

@@ -179,6 +179,9 @@ def test_shares_follow_the_request_id_and_shadows_are_counted(store: Path) -> No
             assert 30 < versions.count("2") < 90
             assert versions[:20] == [await answered_by(server, x_request_id=name) for name in names[:20]]
             is_problem(await server.post("/admin/models/mood/shares", {"shares": {"1": 60, "2": 60}}), 400, "the shares sum to 120")
+            for share, said in ((-5, "-5"), ("half", "a text"), (True, "true or false"), (None, "null")):
+                is_problem(await server.post("/admin/models/mood/shares", {"shares": {"1": 10, "2": share}}), 400,
+                           f"the share of the version '2' is {said}; expected versions with their per cent, 0 to 100")
             is_problem(await server.post("/admin/models/mood/unload", {"version": "2"}), 409, "the version '2' is in use")
             await server.post("/admin/models/mood/use", {"version": "1"})
             assert (await server.post("/admin/models/mood/shadow", {"version": "2"})).json()["shadow"] == "2"

@@ -20,7 +20,8 @@ import pytest
 
 from bessemer.api import Model
 from tests.serve.kit import ROOT, Server, write_text_model
-from tests.serve.test_registry import LONG, ROW
+from tests.serve.test_problems import ROW
+from tests.serve.test_registry import LONG
 
 
 def get(url: str) -> Any:
@@ -149,6 +150,9 @@ def test_a_client_that_sends_a_byte_a_second_is_cut_off(texts: Path, piece: byte
         assert time.monotonic() - started < 10
         assert answer.startswith(b"HTTP/1.1 408 ") and b"application/problem+json" in answer
         slow.close()
+        if b"\r\n\r\n" in piece:
+            (line,) = server.wait(lambda: server.events("request"), "its line in the log")
+            assert (line["status"], line["route"]) == (408, "/predict")
 
 
 def test_what_is_no_http_is_a_problem_document(server: Server) -> None:
