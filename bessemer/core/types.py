@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-
 @dataclass(frozen=True)
 class Chunk:
     """Some rows of one source.
