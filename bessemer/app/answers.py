@@ -346,7 +346,7 @@ def with_stages(root: Path, kinds: tuple[str, ...]) -> tuple[Recipe, str]:
 
 
 def exported_to(recipe: Recipe, stage: str, to: str) -> tuple[Recipe, str]:
-    """Return a recipe with an export stage for a runtime, and its name: one that is there, or `export-<to>` beside `stage`."""
+    """Return a recipe with an export stage for a runtime, the last, and its name: one that is there, or `export-<to>` beside `stage`."""
     from bessemer.core import registry
 
     known = ("onnx", "openvino", "torch")
@@ -355,8 +355,7 @@ def exported_to(recipe: Recipe, stage: str, to: str) -> tuple[Recipe, str]:
     plain = recipe.plain()
     kinds = {name: registry.plugin_of("stages", item).name for name, item in recipe.stages.items()}
     found = [name for name, kind in kinds.items() if kind == "export" and plain["stages"][name]["to"] == to]
-    if found:
-        return recipe, found[-1]
-    name = f"export-{to}"
-    plain["stages"][name] = {**plain["stages"][stage], "to": to, "form": None}
+    name = found[-1] if found else f"export-{to}"
+    # Of several exports the last in the recipe answers, which is that which was asked for last.
+    plain["stages"][name] = plain["stages"].pop(name) if found else {**plain["stages"][stage], "to": to, "form": None}
     return make_recipe(plain, f"{recipe.name}, with an export to {to}"), name

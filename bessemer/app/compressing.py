@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str
     """
     from bessemer.core.run import Options, execute, stale
 
+    _check(budget, search)
     recipe, name = with_budget(root, budget, search)
     changed = stale(recipe, name, root)
     if changed is not None:
@@ -39,6 +42,21 @@ def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str
         write_atomic(root / "recipe.yaml", before)  # a budget that cannot be searched for would end every later run of this recipe
         raise
     return execute(recipe, events, Options(root=root)), name
+
+
+RANGES: Mapping[str, tuple[float, float, str]] = {
+    "accuracy_drop": (0.0, 1.0, "a number from 0 to 1, such as 0.005"), "trials": (1, 10_000, "a whole number from 1 to 10,000")}
+"""Option -> least, most, in words; of every other option a number above 0 is expected."""
+
+
+def _check(budget: Mapping[str, float | None], search: Mapping[str, Any]) -> None:
+    """Refuse what an option says by the option's name: the recipe's file does not hold it yet."""
+    for name, value in {**budget, **search}.items():
+        if value is None:
+            continue
+        low, high, words = RANGES.get(name, (math.ulp(0.0), sys.float_info.max, "a number above 0"))
+        if not low <= value <= high:
+            raise UserError(f"--{name.replace('_', '-')} needs {words}; it is {value:g}")
 
 
 def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any]) -> tuple[Recipe, str]:

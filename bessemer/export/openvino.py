@@ -38,6 +38,10 @@ def openvino_graph(config: Openvino) -> Callable[[Any, Path], None]:
     return write
 
 
+class UnknownOperators(UserError):
+    """A graph has operators that OpenVINO does not know."""
+
+
 def convert(source: Path, file: Path, halve: bool = False) -> None:
     """Write an ONNX graph as OpenVINO's. Quantized graphs of the kinds static_int8, mixed_int8 and float16 stay quantized.
 
@@ -45,6 +49,9 @@ def convert(source: Path, file: Path, halve: bool = False) -> None:
         source: the ONNX graph.
         file: the graph to write; its weights get the suffix `.bin`.
         halve: store float weights as float16.
+
+    Raises:
+        UnknownOperators: where OpenVINO cannot read the graph.
     """
     import re
     import tempfile
@@ -57,7 +64,8 @@ def convert(source: Path, file: Path, halve: bool = False) -> None:
         graph = openvino.Core().read_model(str(source))
     except RuntimeError as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
-        raise UserError(f"'{source.name}' has operators that OpenVINO does not know ({reason.strip()[:200]}); export it to onnx") from None
+        raise UnknownOperators(f"'{source.name}' has operators that OpenVINO does not know ({reason.strip()[:200]}); export it to "
+                               "onnx") from None
     for index, node in enumerate(graph.get_ordered_ops()):
         if node.get_type_name() not in ("Parameter", "Result"):
             node.set_friendly_name(f"{node.get_type_name()}_{index}")  # names of its own count on from graph to graph in a process

@@ -48,6 +48,8 @@ def written(to: str, source: Path, network: Path, out: Path, run: RunContext) ->
     if to == "torch":
         return [_torch(exact, network, out, run)]
     found = [item for form in graphs if (item := _openvino(form, source, out, run)) is not None]
+    if found and found[0].like != graphs[0].name:
+        run.note(f"{found[0].form.name}, made of {found[0].like}, answers in place of {graphs[0].name}")
     return found
 
 
@@ -63,7 +65,7 @@ def _torch(exact: Form, network: Path, out: Path, run: RunContext) -> Made:
 def _openvino(form: Form, source: Path, out: Path, run: RunContext) -> Made | None:
     import onnx
 
-    from bessemer.export.openvino import convert
+    from bessemer.export.openvino import UnknownOperators, convert
     from bessemer.predictors.onnx_form import ROWS_AT_ONCE
 
     given = str(form.predictor.file)  # type: ignore[attr-defined]
@@ -74,7 +76,13 @@ def _openvino(form: Form, source: Path, out: Path, run: RunContext) -> Made | No
         return None
     file = Path(given).with_suffix(".xml").name
     with run.progress(f"export {form.name} to openvino", None, "graphs"):
-        convert(source / given, out / file)
+        try:
+            convert(source / given, out / file)
+        except UnknownOperators as error:
+            if not form.lossy:
+                raise
+            run.note(f"{form.name} is left out: {error}")
+            return None
     name = form.name.replace("onnx-", "openvino-", 1)
     return Made(_form(name, "openvino", form, file, (file, Path(file).with_suffix(".bin").name)), form.name)
 

@@ -54,6 +54,7 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
     """Write `scores.json` (what the rows decide), `results.json` (that and what the clock decides), examples and probabilities."""
     from bessemer.core.forms import open_form, read_forms
     from bessemer.core.schema import Schema
+    from bessemer.measure.size import size
     from bessemer.stages._learning import use_threads
 
     data = inputs["data"]
@@ -68,9 +69,9 @@ def evaluate(config: Evaluate, inputs: Mapping[str, Path], out: Path, run: RunCo
             raise UserError(f"models: '{stage}' was trained on other targets or labels than '{config.data}' has; train it on this data")
         for form in read_forms(folder):
             name = f"{stage} {form.name}"
-            size = sum((folder / file).stat().st_size for file in form.files)
             forms[name] = (open_form(folder, form.name), {
-                "form": name, "name": form.name, "stage": stage, "size_bytes": size, "lossy": form.lossy})
+                "form": name, "name": form.name, "stage": stage, "size_bytes": size(folder, form.name)["form"],
+                "lossy": form.lossy})
     if any("torch" in entry["name"] for _, entry in forms.values()):
         use_threads(run)
     outputs = _predict(forms, table, run)

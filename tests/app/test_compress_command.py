@@ -54,6 +54,10 @@ def test_a_budget_without_a_limit_is_a_sentence_and_changes_nothing(copied: Path
     before = Path("runs/tiny/recipe.yaml").read_text()
     said = bessemer("compress", "runs/tiny", "--accuracy-drop", "0.01")
     assert "a budget limits size_mb, latency_ms or memory_mb; give one or more" in said.error
+    for option, value, needed in (("--size-mb", "-1", "a number above 0"), ("--latency-ms", "nan", "a number above 0"),
+                                  ("--minutes", "0", "a number above 0"), ("--trials", "0", "a whole number from 1 to 10,000"),
+                                  ("--accuracy-drop", "2", "a number from 0 to 1, such as 0.005")):
+        assert bessemer("compress", "runs/tiny", option, value).error == f"{option} needs {needed}; it is {value}"
     assert Path("runs/tiny/recipe.yaml").read_text() == before
     assert "holds no trained network to compress" in bessemer("compress", str(_empty()), "--size-mb", "1").error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,3 +51,12 @@ def test_slow_forms_are_timed_on_fewer_rows_of_the_whole_split(monkeypatch: pyte
     assert run.done == rounds == found["a"]["rounds"] == found["b"]["rounds"]
     timed = forms["a"][0].rows[1::2]  # the call before each is not timed
     assert timed == forms["b"][0].rows[1::2] and len(set(timed)) == rounds and min(timed) < 200 and max(timed) > 400
+
+
+def test_a_forms_size_is_that_of_all_its_files_as_bench_and_compress_count_it(finished: Path) -> None:
+    from bessemer.measure.size import size
+
+    root = finished / "runs/tiny"
+    scores = json.loads((root / "evaluate/scores.json").read_text(encoding="utf-8"))["forms"]
+    found = {name: size(root / item["stage"], item["name"])["form"] for name, item in scores.items()}
+    assert {name: item["size_bytes"] for name, item in scores.items()} == found

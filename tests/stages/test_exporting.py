@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bessemer.api import run as run_recipe
+from bessemer.core.answering import choose
+from bessemer.core.events import Events
 from bessemer.core.forms import open_form, read_forms
 from tests.conftest import Command
 from tests.predictors.test_predictors import BLOCKED
@@ -28,6 +31,7 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
     for to, first in (("openvino", "openvino-float32"), ("torch", "torch-program")):
         assert bessemer("export", run, "--to", to).code == 0
         folder = run / f"export-{to}"
+        assert choose(run).folder == folder  # of several exports the one that was asked for last
         assert [form.name for form in read_forms(folder)] == [first, "torch-float32"]
         np.testing.assert_allclose(open_form(folder).predict(rows)["label"].values, expected, atol=1e-5)
         assert list(facts_of(folder)["parity"]) == [first]  # the int8 graph has scales of a batch, which is for its own runtime
@@ -40,6 +44,21 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
     assert said.strip() == open_form(run / "export-openvino").predict(texts)["label"].values.tobytes().hex()
     assert (run / "export" / "manifest.json").read_bytes() == before
     assert bessemer("export", run, "--to", "onnx").code == 0 and (run / "export" / "manifest.json").read_bytes() == before
+    assert choose(run).folder == run / "export"
     assert bessemer("export", run, "--to", "onyx").error == (
         "--to: there is no export to 'onyx'; did you mean 'onnx'?")
     assert bessemer("export", run, "--to", "tflite").error == "--to: there is no export to 'tflite'; known are: onnx, openvino, torch"
+
+
+def test_a_graph_that_openvino_does_not_know_is_left_out_and_the_float_one_answers(finished: Path, tmp_path: Path) -> None:
+    source, heard = finished / "runs/tiny", list[str]()
+    run_recipe({"name": "blocks", "threads": 1, "output_dir": str(tmp_path), "stages": {
+        "compress": {"data": str(source / "prepare"), "model": str(source / "finetune"),
+                     "methods": [{"kind": "weight_only", "bits": 4}], "max_accuracy_drop": 0.5, "min_agreement": 0.5},
+        "export": {"data": str(source / "prepare"), "model": str(source / "finetune"), "to": "openvino"}}},
+        events=Events([lambda kind, data: heard.append(str(data["message"])) if kind == "note" else None]))
+    assert [form.name for form in read_forms(tmp_path / "compress")] == ["onnx-weight_only", "onnx-float32"]
+    assert [form.name for form in read_forms(tmp_path / "export")] == ["openvino-float32", "torch-float32"]
+    assert any(text.startswith("onnx-weight_only is left out: 'model_weight_only.onnx' has operators that OpenVINO does not know") for
+               text in heard)
+    assert "openvino-float32, made of onnx-float32, answers in place of onnx-weight_only" in heard
