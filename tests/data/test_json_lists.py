@@ -88,3 +88,11 @@ def test_lists_and_texts_of_one_column_are_each_read_as_such(tmp_path: Path, kin
     file = tmp_path / "x.jsonl"
     file.write_text("".join(json.dumps({"x": value}) + "\n" for value in values))
     assert _cleaned(tmp_path, file, kind, "target") == (wanted, [])
+
+
+def test_a_column_of_lists_and_some_texts_looks_like_several_labels(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    for lists, kind in ((3, "multilabel"), (1, "category")):
+        rows = [{"text": f"a text of some words {i}", "about": ["a", "b"][:i % 3] if i % 4 < lists else "ab"[i % 2]} for i in range(60)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert (inspect(file, "about").target_modality or {})["kind"] == kind
