@@ -19,6 +19,7 @@ from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import Codec, Modality
 from bessemer.data.columns import literal
+from bessemer.modalities._recall import recalled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ def category(config: Category) -> Modality:
             return targeted(column, words_of, TargetCodes.load(folder, column.name))
         return coded(column, words_of, config.encoding, config.buckets)
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
+    return Modality(clean=recalled(clean), fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
 
 
 def _fitted(config: Category, arrays: Iterator[pa.Array]) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -176,7 +177,9 @@ def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: st
             codes[pc.is_null(words).to_numpy(zero_copy_only=False)] = 1
         return {"codes": fixed(codes[:, None])}
 
-    return Codec(encode=encode, collate=lambda stored, limit: _matrices(stored), length=None,
+    # Of one text the same arrays are given again, in a mapping of the caller's own.
+    known_before = recalled(encode)
+    return Codec(encode=lambda values: dict(known_before(values)), collate=lambda stored, limit: _matrices(stored), length=None,
                  info={**info, "labels": list(labels)})
 
 

@@ -58,8 +58,8 @@ class Cleaner:
                 clean, why = self.cleans[column.name](raw[column.name])
             except UserError as error:  # a modality knows its values, not their column's name
                 raise UserError(f"column '{column.name}': {error}") from None
-            first = pc.index(why.is_valid(), True).as_py()
-            if first >= 0:
+            if why.null_count < len(why):
+                first = pc.index(why.is_valid(), True).as_py()
                 raise UserError(f"row {first + 1}: the column '{column.name}' holds a value that the model cannot read: "
                                 f"{why[first].as_py()}; correct it or leave this row out")
             found[column.name] = clean
