@@ -226,7 +226,7 @@ class Supervisor:
         """Tell processes that are about to take requests what answers in those that do."""
         for worker in self.workers:
             if not worker.loaded:
-                self._send(worker, {"expected": self._answers_of_others(worker)})
+                self._send(worker, {"expected": self._answers_of_others(worker), "routes": self.routes})
 
     def _first(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Say that the server answers, the first time that a process does; a model that was named and cannot be served ends it."""
@@ -255,12 +255,15 @@ class Supervisor:
                 self._send(worker, {"id": number, "command": command})
             pending = [self._answers[worker.slot, number] for worker in told]
             done, late = await asyncio.wait(pending, timeout=OBEY) if pending else (set(), set())
+            # One that waits to take requests may be unable to obey; it is told the routes again, and waits until it can.
+            count = [self._answers[worker.slot, number] for worker in told if worker.loaded] or pending
             for worker in told:
                 del self._answers[worker.slot, number]
-            found = [future.result() for future in done if future.result() is not None]
+            found = [future.result() for future in count if future in done and future.result() is not None]
             problem = next((answer["problem"] for answer in found if answer["problem"] is not None), None)
             if problem is None and found:
                 self.routes = found[0]["routes"]
+                self._say_answers()
             if late and problem is None:
                 return {"kind": "no-model", "detail": "a process did not obey in time; ask /models what is served"}
             return problem

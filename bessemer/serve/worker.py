@@ -38,12 +38,14 @@ class Control:
         registry: which obeys its commands.
         ended: set when the supervisor has gone.
         expected: what answers in the other processes, as `Registry.contents` says it; nothing where there is none.
+        routes: what administration told the others while this process waits to take requests.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, registry: Registry) -> None:
         self.reader, self.writer, self.registry = reader, writer, registry
         self.ended = asyncio.Event()
         self.expected: dict[str, str] = {}
+        self.routes: dict[str, Any] = {}
         self._said: dict[str, str] = {}
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,6 +79,7 @@ class Control:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), poll)
             if not stop.is_set():
+                self.registry.set_routes(self.routes)
                 await self.registry.refresh()
 
     async def tell(self, command: dict[str, Any]) -> None:
@@ -93,7 +96,7 @@ class Control:
         while line := await self.reader.readline():
             message = json.loads(line)
             if "expected" in message:
-                self.expected = message["expected"]
+                self.expected, self.routes = message["expected"], message["routes"]
             elif "asked" in message:
                 future = self._asked[message["asked"]]
                 if not future.done():

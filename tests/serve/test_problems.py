@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -216,6 +217,18 @@ def test_rows_that_turn_out_to_be_slow_leave_the_event_loop_to_the_thread(texts:
             for _ in range(3):
                 assert (await server.post("/predict", ROW)).status_code == 200
             assert where == [True, False, False]
+
+    run(scenario())
+
+
+def test_a_batch_larger_than_the_queue_is_answered_in_parts(texts: Path) -> None:
+    async def scenario() -> None:
+        async with process(texts, max_queue=3) as server:
+            answer = await server.post("/predict_batch", {"rows": [ROW] * 40})
+            assert answer.status_code == 200 and len(answer.json()["rows"]) == 40
+            lines = await server.client.post("/predict_lines", content=(json.dumps(ROW) + "\n") * 40,
+                                             headers={"content-type": "application/x-ndjson"})
+            assert len(lines.text.splitlines()) == 40
 
     run(scenario())
 

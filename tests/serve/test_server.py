@@ -297,8 +297,10 @@ def test_a_process_that_is_started_again_answers_by_the_version_of_the_others_or
         server.wait(lambda: server.events("differs"), "the new process does not load it, and says so")
         assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"2"}
         assert server.events("differs")[0]["models"] == ["mood"]
+        assert post(server.url + "/admin/models/mood/use", {"version": "2"})["current"] == "2", "the process that waits had its say"
         file.write_bytes(whole)
         server.wait(lambda: len([event for event in server.events("loaded") if event["version"] == "2"]) == 4, "all have it as it was")
+        server.wait(lambda: b"bessemer_workers 2.0" in urllib.request.urlopen(server.url + "/metrics", timeout=30).read(), "both answer")
         assert {post(server.url + "/predict", LONG)["version"] for _ in range(20)} == {"2"}
 
 
