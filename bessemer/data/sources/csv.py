@@ -230,16 +230,15 @@ def _read(file: Path, config: Csv, head: tuple[list[str], str, list[str]]) -> It
 def _pieces(table: pa.Table, numbers: np.ndarray, ragged: list[tuple[int, str, str]], encoding: str | None,
             rows: int = 65536) -> Iterator[Chunk]:
     """Yield the rows without those that hold bytes that are no text in `encoding` (None: there are none)."""
-    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rejected: list[tuple[int, str, bytes | str]] = [*ragged]
     if encoding is not None:
         bad = marked(table.columns)
-        for position in np.flatnonzero(bad):
-            content = " | ".join(table.slice(int(position), 1).to_pylist()[0].values())
-            rejected.append((int(numbers[position]), f"not valid {encoding}", content.replace(MARK, "\ufffd")[:500]))
+        wrong = zip(*(column.to_pylist() for column in table.filter(pa.array(bad)).columns), strict=True) if bad.any() else ()
+        rejected += [(int(number), f"not valid {encoding}", " | ".join(values).replace(MARK, "\ufffd")[:500])
+                     for number, values in zip(numbers[bad], wrong, strict=True)]
         table, numbers = table.filter(pa.array(~bad)), numbers[~bad]
     blank, nothing = pa.scalar("", pa.string()), pa.scalar(None, pa.string())  # plain Python values are converted column by column
     columns = [pc.if_else(pc.equal(column, blank), nothing, column) for column in table.columns]
