@@ -220,15 +220,16 @@ def _codec(config: Vector, column: Column, folder: Path) -> Codec:
     edges = [own[np.isfinite(own)].tolist() for own in np.load(folder / "edges.npy", allow_pickle=False)]
 
     def encode(values: pa.Array) -> dict[str, pa.Array]:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         from bessemer.modalities._vectors import fixed
 
         lists = _lists(values)
         sizes = pc.list_value_length(lists)
-        if pc.any(pc.not_equal(sizes, literal(width, str(sizes.type)))).as_py():
-            # Rows are cleaned before they are divided, so those held out are met here for the first time.
-            found = next(size for size in sizes.to_pylist() if size not in (None, width))
+        strange = sizes.filter(pc.invert(pc.is_in(sizes, value_set=pa.array([0, width, None], sizes.type))))
+        if len(strange):  # rows are cleaned before they are divided, so those held out are met here for the first time; [] is missing
+            found = strange[0].as_py()
             raise UserError(f"the column '{column.name}' holds a list of {found} numbers, and its training rows have {width}; give "
                             "'width', and rows with another are set aside")
         rows = _rows(lists, width)
