@@ -156,7 +156,8 @@ def headless(found: Inspection) -> list[str]:
 def told(data: Path, table: Table) -> list[str]:
     """Return what was found, line by line."""
     found = table.found
-    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}", *headless(found), *divided(found)]
+    lines = [f"{data}: {found.kind}, a table, about {table.rows:,} rows, {found.rows:,} looked at{unread(found)}", *headless(found),
+             *divided(found)]
     many = len(found.columns) > LINES
     inputs = {column.name for column in table.inputs}
     for column in found.columns:
