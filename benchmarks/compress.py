@@ -189,7 +189,8 @@ def report(folder: Path) -> None:
     for name in SETS:
         known = known_of(folder, name)
         if known:
-            lines += [f"## {name}", "", *_budgets(known), *_ablation(known), *_students(known)]
+            note = [known["note"], ""] if "note" in known else []  # written by hand beside the figures: in what conditions they were taken
+            lines += [f"## {name}", "", *_budgets(known), *note, *_ablation(known), *_students(known)]
     (RESULTS / "compress.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
