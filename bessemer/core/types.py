@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
+
 @dataclass(frozen=True)
 class Chunk:
     """Some rows of one source.
 
     Attributes:
         table: the rows; every column as its source gives it (text formats: strings).
-        numbers: int64 [len(table)], the 1-based number of each row in its source (line for line formats, data row for
-            CSV, Parquet), by which a person finds it again.
+        numbers: int64 [len(table)], the 1-based number of each row in its source, by which a person finds it: the line, or the data row.
         rejected: rows that could not be read: columns row (int64), reason (string), content (string).
         notes: what a person should know of what was read, sentences.
     """
@@ -162,8 +162,7 @@ class Modality:
 
     Attributes:
         clean: (raw Arrow array) -> (clean Arrow array, reasons: string array, null where the value is fine).
-        fit: (clean values of the training split, as an iterator of arrays; seed; folder to save to) ->
-            (labels, facts) for the schema's Column.
+        fit: (clean arrays of the training split, one after another; seed; folder to save to) -> (labels, facts) for the schema's Column.
         load: (Column, folder that fit saved to) -> Codec.
         roles: which roles it may have.
         answer: the kind of answer that it has as a target (`"label"`, `"number"`, `"flags"`, `"tags"`); empty where it is never one.
@@ -372,8 +371,7 @@ class Calibration:
 
     Attributes:
         rows: how many there are.
-        batches: () -> feeds of a batch, named as the inputs of an exported graph (`input_ids`, … of text; `numbers`, `codes` of a
-            table); the same ones each time. A graph may read fewer inputs than are given.
+        batches: () -> feeds of a batch by the names of an exported graph's inputs, of which it may read fewer; the same ones each time.
     """
 
     rows: int
@@ -391,6 +389,7 @@ class Metric:
         finalise: (state, optional row weights float [R, N]) -> float, or float [R] for R weightings (the bootstrap).
         higher_is_better: whether more is better.
         kind: the kind of answer that it scores.
+        share: whether it is a share of what is right: 1 where all is, 0 where nothing is.
     """
 
     update: Callable[[Any, np.ndarray, np.ndarray], Any]
@@ -398,3 +397,4 @@ class Metric:
     finalise: Callable[..., Any]
     higher_is_better: bool = True
     kind: str = "label"
+    share: bool = False

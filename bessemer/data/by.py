@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 COLUMN = ".by"
 NO_TIME = "no date or number to order by"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+
+
 def groups(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the groups' names, and why a row has none: string [N] each."""
     import pyarrow as pa

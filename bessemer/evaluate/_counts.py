@@ -79,4 +79,4 @@ def count_metric(ratio: Ratio, average: Average) -> Metric:
         found = counts(truth, guess, shape.shape[1], weightings(weights, len(truth)))
         return shaped(averaged(ratio, average, found), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise)
+    return Metric(update=update, merge=join, finalise=finalise, share=True)

@@ -142,7 +142,9 @@ def held(probabilities: np.ndarray) -> np.ndarray:
 
 
 def mean_metric(of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, kind: str, higher_is_better: bool) -> Metric:
-    """Build the metric that is a mean over rows; its state is one float64 [N]; nan without rows.
+    """Build the metric that is a mean over rows, of which more is better where it is a share of right ones; nan without rows.
+
+    Its state is one float64 [N].
 
     Args:
         of: (truth, values) of rows with a truth -> float [m], each row's share.
@@ -158,4 +160,4 @@ def mean_metric(of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, kind: str
         table = weightings(weights, len(state[0]))
         return shaped(divide(table @ state[0], table.sum(axis=1), math.nan), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise, higher_is_better=higher_is_better, kind=kind)
+    return Metric(update=update, merge=join, finalise=finalise, higher_is_better=higher_is_better, kind=kind, share=higher_is_better)

@@ -98,4 +98,4 @@ def span_metric(ratio: Ratio, labels: Sequence[str]) -> Metric:
         found = ratio(*(table @ part for part in state))
         return shaped(np.where(table.sum(axis=1) > 0, found, math.nan), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise, kind="tags")
+    return Metric(update=update, merge=join, finalise=finalise, kind="tags", share=True)

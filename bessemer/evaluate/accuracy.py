@@ -29,4 +29,4 @@ def accuracy(config: Accuracy) -> Metric:
         right, table = state[0].astype(float), weightings(weights, len(state[0]))
         return shaped(divide(table @ right, table.sum(axis=1), float("nan")), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise)
+    return Metric(update=update, merge=join, finalise=finalise, share=True)

@@ -61,4 +61,4 @@ def flags_f1(config: FlagsF1) -> Metric:
             found = f1_of(*flag_counts(truth, guess, table)).mean(axis=1)
         return shaped(np.where(table.sum(axis=1) > 0, found, np.nan), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise, kind="flags")
+    return Metric(update=update, merge=join, finalise=finalise, kind="flags", share=True)

@@ -259,7 +259,8 @@ def score(truth: np.ndarray, answer: Answer, seed: int, resamples: int = 1000) -
     for weights in resampled(len(truth), seed, drawn):
         for name, metric in metrics.items():
             parts[name].append(metric.finalise(states[name], weights))
-    found = {name: _entry(float(metric.finalise(states[name])), parts[name], len(truth)) for name, metric in metrics.items()}
+    found = {name: _entry(float(metric.finalise(states[name])), parts[name], len(truth) if metric.share else 0)
+             for name, metric in metrics.items()}
     return {"kind": answer.kind, "rows": len(truth), "unlabelled": given - len(truth), "seed": seed, "resamples": drawn, "metrics": found,
             **sheet(truth, replace(answer, values=values, spread=None, offsets=None))}
 

@@ -32,4 +32,4 @@ def tags_accuracy(config: TagsAccuracy) -> Metric:
         table = weightings(weights, len(state[0]))
         return shaped(divide(table @ state[0], table @ state[1], math.nan), weights)
 
-    return Metric(update=update, merge=join, finalise=finalise, kind="tags")
+    return Metric(update=update, merge=join, finalise=finalise, kind="tags", share=True)

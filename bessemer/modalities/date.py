@@ -159,7 +159,7 @@ def _fitted(config: Date, arrays: Iterator[pa.Array], seed: int) -> dict[str, An
     # What the training rows decide is part of the column's settings from now on (`modalities.config_of`).
     settled: dict[str, Any] = {"settled": {"day_first": way}} if config.day_first is None and (days_first or months_first) else {}
     if config.day_first is None and not settled:
-        settled = {"year_first": True}
+        settled = {"undecided": True}
     return {**settled, "count": chosen.count, "missing": missing, "mean": chosen.mean, "std": chosen.std, "first": first, "last": last,
             "times": times, "day_first": way, "constant": chosen.constant, "edges": edges_of(shown)}
 
@@ -186,10 +186,10 @@ def _codec(config: Date, column: Column) -> Codec:
             first = words[int((found.valid & ~valid).argmax())].as_py()
             raise UserError(f"the column '{name}' holds '{first}', written {_way(not facts['day_first'])}, and its training rows are "
                             f"{_way(facts['day_first'])}; write them in one way, or say 'day_first', by which such rows are set aside")
-        if facts.get("year_first") and found.open.any():
+        if facts.get("undecided") and found.open.any():
             first = words[int(found.open.argmax())].as_py()
             raise UserError(f"the column '{name}' holds '{first}', which may be day first or month first, and its training rows show "
-                            "neither; write it as they are, the year first (2021-04-03), or train with 'day_first'")
+                            "neither; write the year first (2021-04-03), or train with 'day_first'")
         days = micros // dates.DAY
         month, weekday, of_year = dates.fields_of(days)
         place = {"month": month - 1, "weekday": weekday, "day of year": of_year, "time": micros % dates.DAY // (60 * dates.MICRO)}

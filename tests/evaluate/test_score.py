@@ -260,3 +260,12 @@ def test_where_every_row_is_right_the_interval_is_that_of_a_share() -> None:
         found = score(truth, Answer("label", values, ("no", "yes")), seed=0)["metrics"]["accuracy"]
         exact = binomtest(round(16 * found["value"]), 16).proportion_ci(0.95, "exact")
         assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
+
+
+def test_errors_that_are_nothing_or_one_are_no_shares() -> None:
+    truth = np.arange(20.0)
+    for away in (0.0, 1.0):
+        found = score(truth, Answer("number", (truth + away)[:, None], ()), seed=0)["metrics"]
+        for name in ("mae", "rmse"):
+            assert found[name] == pytest.approx({"value": away, "low": away, "high": away}, abs=1e-12)
+    assert score(truth, Answer("number", truth[:, None], ()), seed=0)["metrics"]["r2"]["low"] == pytest.approx(1.0)

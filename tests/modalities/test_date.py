@@ -96,7 +96,7 @@ def test_a_date_that_may_be_two_is_refused_where_the_training_rows_show_no_order
     with pytest.raises(UserError) as caught:
         own.encode(pa.array(["2021-12-25", "03/04/2021"]))
     assert str(caught.value) == ("the column 'x' holds '03/04/2021', which may be day first or month first, and its training rows show "
-                                 "neither; write it as they are, the year first (2021-04-03), or train with 'day_first'")
+                                 "neither; write the year first (2021-04-03), or train with 'day_first'")
 
 
 def test_a_model_that_was_trained_before_orders_were_settled_answers_as_it_did(tmp_path):
