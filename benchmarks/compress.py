@@ -274,7 +274,8 @@ def main(arguments: Sequence[str] = ()) -> None:
         for label in [item for item in wanted if f"budget {item}" in known] if options.again else wanted:
             stage = "budget-" + label.replace(" ", "-")
             change = {"search": {"students": ["slim"]}} if label == "same family" else None
-            result = squeezed(name, stage, stage_of(limits_of(name, label, options.folder), options.minutes, change), options.folder)
+            minutes = known[f"budget {label}"]["front"]["minutes"] if options.again else options.minutes  # else it were another search
+            result = squeezed(name, stage, stage_of(limits_of(name, label, options.folder), minutes, change), options.folder)
             keep(options.folder, name, f"budget {label}", table_of(result, stage, options.seconds))
         first = limits_of(name, next(iter(budgets)), options.folder)
         for arm in ARMS if options.arms == "all" else [item for item in options.arms.split(",") if item]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bessemer.evaluate.score import least_share
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -58,8 +60,8 @@ def label_noise(truth_N: np.ndarray, values_NC: np.ndarray, seed: int, resamples
     drawn = np.random.default_rng(seed).multinomial(count, cells.ravel() / count, resamples).reshape(resamples, classes, classes + 1)
     shares_R = 1 - np.trace(_joint(drawn, drawn.sum(2)), axis1=1, axis2=2)
     low, high = np.quantile(shares_R, (0.025, 0.975))
-    if not cells[:, :classes].sum() - np.trace(cells):  # no row is another label's, nor in any resample: the exact limit of a share
-        low, high = 0.0, 1 - 0.025 ** (1 / count)
+    if cells[:, :classes].sum() == np.trace(cells):  # no row is another label's, nor in any resample
+        low, high = 0.0, 1 - least_share(count)
     likely_N = np.where(counted_N < classes, counted_N, truth_N)
     found = np.flatnonzero(likely_N != truth_N)
     margin = own_N[found] - values_NC[found, likely_N[found]]

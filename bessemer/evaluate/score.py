@@ -193,8 +193,7 @@ def resampled(num_rows: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
 def interval(values: np.ndarray, value: float, rows: int = 0) -> tuple[float | None, float | None]:
     """Return the central 95% of resampled values [R], leaving out undefined ones; (None, None) where none is left.
 
-    Where every row is right, or every one wrong, so is every resample: then the end is the exact limit of a share (Clopper & Pearson
-    1934), 0.025^(1/rows) from below.
+    Where every row is right, or every one wrong, so is every resample: then one end is the exact limit of a share, see `least_share`.
 
     A mean over many rare labels is lower in nearly every resample than over the rows themselves, as a resample holds fewer of them. Where
     that bias is more than a quarter of the standard error (Efron & Tibshirani 1993, section 10.2, would not ignore it then), the interval
@@ -211,14 +210,22 @@ def interval(values: np.ndarray, value: float, rows: int = 0) -> tuple[float | N
     if not len(defined):
         return None, None
     if rows and value in (0.0, 1.0) and (defined == value).all():
-        most = 0.025 ** (1 / rows)
-        return (most, 1.0) if value else (0.0, 1 - most)
+        return (least_share(rows), 1.0) if value else (0.0, 1 - least_share(rows))
     low, high = (float(end) for end in np.percentile(defined, (2.5, 97.5)))
     bias = float(defined.mean()) - value
     if abs(bias) <= BIAS * float(defined.std()):
         return low, high
     least, most = (0.0 if defined.min() >= 0 else -math.inf), (1.0 if defined.max() <= 1 else math.inf)
     return min(value, max(least, low - bias)), max(value, min(most, high - bias))
+
+
+def least_share(rows: int) -> float:
+    """Return the lower end of the exact 95% interval of a share that all of so many rows have (Clopper & Pearson 1934).
+
+    >>> round(least_share(16), 3)
+    0.794
+    """
+    return float(0.025 ** (1 / rows))
 
 
 def number(value: float) -> float | None:
