@@ -18,7 +18,7 @@ from bessemer.data.hub import READ, README
 from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
-from bessemer.data.rows import KINDS, kind_of, open_checked, plain_head
+from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
 
@@ -165,8 +165,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
         raise UserError(f"'{path}' has no row that can be read")
     names = table.column_names
     if target is not None and target not in names:
-        raise UserError(f"'{path}' has no column '{target}'{nearest(target, names)}; its columns are: {', '.join(names[:30])}"
-                        + (", …" if len(names) > 30 else "") + (f"; {HEADLESS}" if like_values(names) else ""))
+        raise UserError(f"{missing_column(target, names, path)}" + (f"; {HEADLESS}" if like_values(names) else ""))
     columns = either_settled([look(name, column) for name, column in zip(names, table.columns, strict=True)], _semicolons(config))
     chosen = target or _guess(columns)
     found = next((column for column in columns if column.name == chosen), None)

@@ -201,7 +201,7 @@ def _telling(file: Path, size: int = 1 << 20) -> bytes:
     return block[max(0, first - SHOWN):]
 
 
-def missing_column(name: str, known: Iterable[str], file: Path) -> UserError:
+def missing_column(name: str, known: Iterable[str], file: Path | str) -> UserError:
     """Return the error for a column that a file does not have: with the nearest name and the file's columns."""
     names = list(known)
     shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")

@@ -96,3 +96,11 @@ def test_a_column_of_lists_and_some_texts_looks_like_several_labels(tmp_path: Pa
         rows = [{"text": f"a text of some words {i}", "about": ["a", "b"][:i % 3] if i % 4 < lists else "ab"[i % 2]} for i in range(60)]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         assert (inspect(file, "about").target_modality or {})["kind"] == kind
+
+
+def test_a_stray_mapping_among_lists_does_not_make_labels_of_json(tmp_path: Path) -> None:
+    rows = [{"text": f"row {i} of many", "about": ["a"] if i % 2 else ["a", "b"]} for i in range(60)]
+    file = tmp_path / "stray.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "a stray", "about": {"a": 1}}]), encoding="utf-8")
+    found = inspect(file, "about")
+    assert (found.task, found.target_modality) == ("multilabel", {"kind": "multilabel"})

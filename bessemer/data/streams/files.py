@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from bessemer.core.config import Config
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, RowStream
-from bessemer.data.rows import expand
+from bessemer.data.rows import expand, missing_column
 from bessemer.data.streams import Place
 from bessemer.data.streams._batches import batch_rows
 from bessemer.data.streams._copy import make_copy, read_batch, read_copy
@@ -134,9 +134,7 @@ def _part(file: File, index: int, config: Files, place: Place) -> _Part:
 def _wanted(opened: _Opened, place: Place) -> list[str]:
     for name in place.columns or ():
         if name not in opened.schema:
-            hint = nearest(name, opened.schema) if "mean" in nearest(name, opened.schema) else ""
-            shown = ", ".join(list(opened.schema)[:30]) + (", …" if len(opened.schema) > 30 else "")
-            raise UserError(f"'{opened.file.name}' has no column '{name}'{hint or ';'} its columns are: {shown}")
+            raise missing_column(name, opened.schema, opened.file.name)
     return list(place.columns if place.columns is not None else opened.schema)
 
 
