@@ -53,7 +53,7 @@ def _next(result: RunResult) -> None:
         out.print(f"report: {root / 'report.html'}")
     lines = [f"bessemer run {root / 'recipe.yaml'}"]
     if any((stage.folder / "predictor.json").is_file() for stage in result.stages.values()):
-        lines = [example(root), f"bessemer evaluate {root} --data FILE", f"tensorboard --logdir {root}"]
+        lines = [example(root), f"bessemer evaluate {root} --data FILE", f"bessemer serve {root}", f"tensorboard --logdir {root}"]
     out.print("next:")
     for line in lines:
         out.print(f"  {line}", markup=False)

@@ -129,6 +129,7 @@ def test_init_then_run(bessemer: Command, here: Path, case: str) -> None:
     done = bessemer("run", recipe)
     assert done.code == 0, done.err
     (run,) = (here / "runs").iterdir()
+    assert f"bessemer serve {run.relative_to(here)}" in done.out
     text = next(iter(rows))[0]
     if len(json.loads((run / "export/schema.json").read_text(encoding="utf-8"))["columns"]) == 2:
         said = bessemer("predict", run, text)
