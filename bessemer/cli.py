@@ -127,13 +127,13 @@ def embed(run: RunArgument, file: Annotated[Path, typer.Argument(help="A file of
           pooling: Annotated[str, typer.Option(help="Of a text's tokens: mean, or first.")] = "mean",
           raw: Annotated[bool, typer.Option(help="Leave the vectors as long as they are; by default each has length 1.")] = False) -> None:
     """Write a vector of fixed length for every row of a file."""
-    from bessemer.app.embed import Embedder, embed_file
+    from bessemer.app.embed import embed_file, open_embedder
     from bessemer.core.artifact import explained
 
     if pooling not in ("mean", "first"):
         raise UserError(f"--pooling {pooling}: expected mean or first")
     with explained(output, "choose another place with --output FILE"):
-        embed_file(run, file, output, Embedder.load(run, stage, "first" if pooling == "first" else "mean", not raw))
+        embed_file(run, file, output, open_embedder(run, stage, "first" if pooling == "first" else "mean", not raw))
 
 
 @app.command()
@@ -174,7 +174,8 @@ def serve(runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN|NAME=FO
 
 @app.command()
 def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of new labelled rows.")],
-           setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the update.")] = None
+           setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the update.")] = None,
+           stage: Annotated[str | None, typer.Option(help="The stage whose network learns; by default that which answers.")] = None
            ) -> None:
     """Learn new rows without forgetting the old; promoted only if old rows lose nothing and new ones gain."""
     from bessemer.app import console
@@ -182,7 +183,7 @@ def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar
     from bessemer.core.events import Events
 
     with console.Bars() as bars:
-        result, name = update(run, files, setting or [], Events([bars]))
+        result, name = update(run, files, setting or [], Events([bars]), stage)
     show(result, name)
 
 
@@ -192,7 +193,8 @@ def compress(run: RunArgument, size_mb: Annotated[float | None, typer.Option(hel
              accuracy_drop: Annotated[float | None, typer.Option(help="What may be lost on the validation rows, such as 0.005.")] = None,
              memory_mb: Annotated[float | None, typer.Option(help="Millions of bytes in memory at most.")] = None,
              minutes: Annotated[float | None, typer.Option(help="Time for the search; 20 by default.")] = None,
-             trials: Annotated[int | None, typer.Option(help="Smaller networks that are looked at at most; 40 by default.")] = None
+             trials: Annotated[int | None, typer.Option(help="Smaller networks that are looked at at most; 40 by default.")] = None,
+             stage: Annotated[str | None, typer.Option(help="The stage whose network is compressed; by default that which answers.")] = None
              ) -> None:
     """Search for a form of the trained network that meets a budget; the front, the choice, and the run brought up to date."""
     from bessemer.app import console
@@ -202,7 +204,7 @@ def compress(run: RunArgument, size_mb: Annotated[float | None, typer.Option(hel
 
     budget = {"size_mb": size_mb, "latency_ms": latency_ms, "accuracy_drop": accuracy_drop, "memory_mb": memory_mb}
     with console.Bars() as bars:
-        result, name = search(run, budget, {"minutes": minutes, "trials": trials}, Events([bars]))
+        result, name = search(run, budget, {"minutes": minutes, "trials": trials}, Events([bars]), stage)
     show(result, name)
 
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bessemer.core.answering import Finished
 from bessemer.core.errors import UserError
 
 if TYPE_CHECKING:
     from bessemer.api import Model
 
 
-def thresholds_of(run: Path, model: Model, coverage: float) -> dict[str, float]:
+def thresholds_of(finished: Finished, model: Model, coverage: float) -> dict[str, float]:
     """Return target -> threshold, as the run's evaluation chose it on validation rows for the form that answers.
 
     Args:
-        run: the run's folder.
+        finished: the run's finished stages.
         model: that answers.
         coverage: part of the rows that is to be answered; one of those that the evaluation has.
     """
-    entries = _entries(run, model)
+    entries = _entries(finished, model)
     found: dict[str, float] = {}
     for target, each in entries.items():
         known = {item["coverage"]: item["threshold"] for item in each}
@@ -32,11 +32,10 @@ def thresholds_of(run: Path, model: Model, coverage: float) -> dict[str, float]:
     return found
 
 
-def _entries(run: Path, model: Model) -> Mapping[str, list[dict[str, Any]]]:
+def _entries(finished: Finished, model: Model) -> Mapping[str, list[dict[str, Any]]]:
     """Return target -> what each coverage gives, of the evaluated form of this name."""
-    from bessemer.core.answering import Finished
-
-    for file in [run / name / "scores.json" for name in Finished(run).kept if (run / name / "scores.json").is_file()]:
+    run = finished.root
+    for file in [run / name / "scores.json" for name in finished.kept if (run / name / "scores.json").is_file()]:
         forms = json.loads(file.read_text(encoding="utf-8"))["forms"].values()
         same = [item for item in forms if item["name"] == model.form and "abstention" in item]
         own = [item for item in same if item["stage"] == model.folder.name]

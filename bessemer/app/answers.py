@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.api import Model
+    from bessemer.core.answering import Choice
     from bessemer.core.types import Answer
 
 REASONS = 5
@@ -22,13 +23,15 @@ WRITERS = (".csv", ".jsonl", ".parquet")
 Columns = Callable[[Mapping[str, "Answer"]], dict[str, "pa.Array"]]
 
 
-def say_choice(run: Path) -> None:
-    """Tell which stage of a run answers, where there were several, and which folders are ignored."""
+def chosen(run: Path) -> Choice:
+    """Choose the stage of a run that answers; tell which it is, where there were several, and which folders are ignored."""
     from bessemer.app.console import err
     from bessemer.core.answering import choose
 
-    for line in choose(run).said():
+    choice = choose(run)
+    for line in choice.said():
         err.print(line, markup=False)
+    return choice
 
 
 def show_predictions(run: Path, given: list[str], form: str | None, coverage: float | None = None) -> None:
@@ -36,14 +39,14 @@ def show_predictions(run: Path, given: list[str], form: str | None, coverage: fl
     from bessemer.api import Model
     from bessemer.app.console import out, table
 
-    say_choice(run)
-    model = Model.load(run, form)
+    choice = chosen(run)
+    model = Model.load(choice.folder, form)
     rows, named = _given(model, given)
     why = model.problems(rows)
     wrong = why.is_valid().index(True).as_py()
     if named and wrong >= 0:
         raise UserError(f"row {wrong + 1} cannot be predicted: {why[wrong].as_py()}; correct it")
-    found = answer_columns(model, model.answers(rows), False, _sure(run, model, coverage))
+    found = answer_columns(model, model.answers(rows), False, _sure(run, choice, model, coverage))
     cells = [[_shown(value) for value in column.to_pylist()] for column in found.values()]
     shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in given]
     table(f"{model.folder} ({model.form})", ("row" if named else "text", *found), list(zip(shown, *cells, strict=True)))
@@ -114,9 +117,9 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
         raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it (mkdir -p '{output.parent}')")
     if output is not None and output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"'{output}' is the file to predict; predictions would take the place of its rows: give another name")
-    say_choice(run)
-    model = Model.load(run, form)
-    sure = _sure(run, model, coverage)
+    choice = chosen(run)
+    model = Model.load(choice.folder, form)
+    sure = _sure(run, choice, model, coverage)
     with Bars() as bars:
         nested = output is not None and output.suffix != ".csv"
         found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, sure))
@@ -196,10 +199,11 @@ def _predict_chunk(model: Model, chunk: Any, columns: Columns) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _sure(run: Path, model: Model, coverage: float | None) -> dict[str, float]:
+def _sure(run: Path, choice: Choice, model: Model, coverage: float | None) -> dict[str, float]:
     from bessemer.app.abstention import thresholds_of
+    from bessemer.core.answering import Finished
 
-    return {} if coverage is None else thresholds_of(run, model, coverage)
+    return {} if coverage is None else thresholds_of(choice.finished or Finished(run), model, coverage)
 
 
 def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, sure: Mapping[str, float]) -> dict[str, pa.Array]:
@@ -289,8 +293,7 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
     from bessemer.api import Model, read_file
     from bessemer.app import console
 
-    say_choice(run)
-    model = Model.load(run, form)
+    model = Model.load(chosen(run).folder, form)
     table = read_file(data, lambda message: console.err.print(message, markup=False))
     found = model.evaluate(table)
     for target, sheet in ({model.targets[0]: found} if len(model.targets) == 1 else found).items():

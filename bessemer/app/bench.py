@@ -54,8 +54,11 @@ def bench(root: Path, batches: Sequence[int], seconds: float, events: Events) ->
         raise UserError("--batch needs numbers of rows of 1 and more, such as 1,16")
     if not (math.isfinite(seconds) and seconds > 0):
         raise UserError(f"--seconds needs a number above 0, such as 20; it is {seconds:g}")
-    entries = entries_of(root)
-    table = rows_of(root)
+    choice = choose(root)
+    for line in choice.said():
+        events.emit("note", message=line)
+    finished = choice.finished or Finished(root)
+    table, entries = rows_of(finished), entries_of(finished, choice.folder)
     opened = {entry.name: open_form(entry.folder, entry.form) for entry in entries}
     reference = next((entry.name for entry in entries if entry.form == "torch-float32"), entries[0].name)
     with events.progress("latency", None, "rounds") as progress:
@@ -76,13 +79,13 @@ def bench(root: Path, batches: Sequence[int], seconds: float, events: Events) ->
     return {"run": str(root), "host": machine, "batches": list(batches), "rows": table.num_rows, "reference": reference, "forms": forms}
 
 
-def entries_of(root: Path) -> list[Entry]:
+def entries_of(finished: Finished, delivered: Path) -> list[Entry]:
     """Return every form of a run's finished stages, the delivered folder's first; one with the same weights as one before is left out."""
-    delivered = choose(root).folder
-    places = [delivered, *(root / name for name in sorted(Finished(root).kept) if root / name != delivered)]
+    root = finished.root
+    places = [delivered, *(root / name for name in sorted(finished.kept) if root / name != delivered)]
     found, seen = [], set()
     for folder in places:
-        manifest = load_manifest(folder)
+        manifest = finished.kept.get(folder.name) if folder != root else load_manifest(root)
         if manifest is None or not (folder / FILE).is_file():
             continue
         for form in read_forms(folder):
@@ -99,14 +102,15 @@ def _weights(form: Form, manifest: Manifest) -> tuple[str, ...]:
             *(str(manifest.files.get(name, {}).get("sha256", name)) for name in form.files))
 
 
-def rows_of(root: Path) -> pa.Table:
+def rows_of(finished: Finished) -> pa.Table:
     """Return raw rows of the run's own data: of the test split, or of validation where that is empty."""
     import numpy as np
 
     from bessemer.data.shards import ShardReader
     from bessemer.stages.compress import raw_rows
 
-    data = next((root / name for name, item in sorted(Finished(root).kept.items()) if item.kind in ("prepare", "stream")), None)
+    root = finished.root
+    data = next((root / name for name, item in sorted(finished.kept.items()) if item.kind in ("prepare", "stream")), None)
     if data is None:
         raise UserError(f"'{root}' holds no prepared data, whose rows the forms would answer; give a run's folder, such as runs/NAME")
     for split in ("test", "validation"):

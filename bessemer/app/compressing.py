@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bessemer.app.networks import Taken, recipe_file, take
 from bessemer.core.artifact import write_atomic
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
 SHOWN = 40
 
 
-def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any], events: Events) -> tuple[RunResult, str]:
+def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any], events: Events,
+             stage: str | None = None) -> tuple[RunResult, str]:
     """Search in a finished run; return the result of the whole recipe and the compress stage's name.
 
+    The network is that of the `stage`, else that which the answering stage was made from; a note says which.
     The stages before are not run again: where their settings, files or code have changed since, that is a UserError, as another network
     would be compressed than the one that is there. The stages after it are, as they show the new forms.
     """
     from bessemer.core.run import Options, execute, stale
 
     _check(budget, search)
-    recipe, name = with_budget(root, budget, search)
+    recipe, name, notes = with_budget(root, budget, search, stage)
+    for line in notes:
+        events.emit("note", message=line)
     changed = stale(recipe, name, root)
     if changed is not None:
         raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
@@ -59,23 +64,29 @@ def _check(budget: Mapping[str, float | None], search: Mapping[str, Any]) -> Non
             raise UserError(f"--{name.replace('_', '-')} needs {words}; it is {value:g}")
 
 
-def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any]) -> tuple[Recipe, str]:
-    """Return the run's recipe with a budget in its compress stage, which is added where there is none, and the stage's name.
+def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[str, Any],
+                stage: str | None = None) -> tuple[Recipe, str, list[str]]:
+    """Return the run's recipe with a budget in the compress stage of a network, the stage's name, and what a person should know.
 
-    A compress stage that is added is also scored: by the evaluate stage, where there is one, whose scores the report then shows.
+    It is the compress stage that answers or that what answers was made from; else the last of that network; else the last, which
+    then takes that network; else one that is added. One that is added is also scored: by the evaluate stage, where there is one, whose
+    scores the report then shows.
     """
-    file = root / "recipe.yaml"
-    if not file.is_file():
-        raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
-    recipe = load_recipe(file)
-    kinds = {name: plugin_of("stages", stage).name for name, stage in recipe.stages.items()}
+    recipe = load_recipe(recipe_file(root))
+    kinds = {name: plugin_of("stages", item).name for name, item in recipe.stages.items()}
+    taken = take(root, recipe, kinds, stage, "compress")
     plain = recipe.plain()
     stages: dict[str, Any] = plain["stages"]
     names = [name for name, kind in kinds.items() if kind == "compress"]
-    if names:
-        name = names[-1]
-    else:
-        name = _added(root, recipe, kinds, stages)
+    behind = [name for name in taken.chain if name in names]
+    own = [name for name in names if stages[name]["model"] == taken.name]
+    notes = [taken.said]
+    name = (*behind, *own[-1:], *names[-1:], "")[0]
+    if not name:
+        name = _added(recipe, taken, kinds, stages)
+    elif stages[name]["model"] != taken.name:
+        notes.append(f"the stage {name} takes it in place of {stages[name]['model']}, and what follows is made anew from it")
+        _moved(stages, name, kinds, taken, recipe.stages[taken.name].data)
     limits = {key: value for key, value in budget.items() if value is not None}
     kept = (stages[name].get("budget") or {}) if not limits else {}
     given = {key: value for key, value in search.items() if value is not None}
@@ -84,19 +95,24 @@ def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[
     # These limit a form that is asked for by name; a search decides by its budget.
     for setting in ("max_accuracy_drop", "min_agreement", "calibration_rows"):
         stages[name].pop(setting, None)
-    return make_recipe(plain, str(file)), name
+    return make_recipe(plain, str(recipe_file(root))), name, notes
 
 
-def _added(root: Path, recipe: Recipe, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
-    trained = [name for name, kind in kinds.items() if kind == "finetune" and (root / name / "model.safetensors").is_file()]
-    if not trained:
-        raise UserError(f"'{root}' holds no trained network to compress; run its recipe first: bessemer run {root / 'recipe.yaml'}")
+def _moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: Taken, data: str) -> None:
+    """Give a compress stage another network, and the exports of its forms too."""
+    for other, kind in kinds.items():
+        if kind == "export" and stages[other]["compressed"] == name:
+            stages[other].update(model=taken.name, data=data)
+    stages[name].update(model=taken.name, data=data)
+
+
+def _added(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
     name = "compress"
     while name in stages:
         name += "-budget"
     last = {kind: item for kind, item in ((kinds[item], item) for item in stages)}
     later = {item: stages.pop(item) for item in list(stages) if kinds[item] in ("evaluate", "export", "report")}
-    stages[name] = {"kind": "compress", "data": recipe.stages[trained[0]].data, "model": trained[0]}
+    stages[name] = {"kind": "compress", "data": recipe.stages[taken.name].data, "model": taken.name}
     stages.update(later)
     if "evaluate" in last:
         stages[last["evaluate"]]["models"] = [*stages[last["evaluate"]]["models"], name]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bessemer.core import artifact
-from bessemer.core.answering import Finished
+from bessemer.core.answering import Choice, Finished
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.schema import Role, Schema
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Pooling = Literal["mean", "first"]
 KINDS = ("finetune", "pretrain", "prune", "update")
+FIRST = f"of {', '.join(KINDS)} the first that is there"
+NETWORK = ("config.json", "model.safetensors")
 TRUNK_ROWS = 64
 
 
@@ -52,7 +54,7 @@ class Embedder:
     @staticmethod
     def load(run: str | Path, stage: str | None = None, pooling: Pooling = "mean", normalised: bool = True) -> Embedder:
         """Open the network of a run: of the stage named, else one fine-tuned, else pretrained, by the rule of `core/answering.py`."""
-        return Embedder(network_folder(Path(run), stage), pooling, normalised)
+        return Embedder(network_choice(Path(run), stage).folder, pooling, normalised)
 
     def embed(self, rows: pa.Table) -> np.ndarray:
         """Return float32 [N, D] of raw rows; with `normalised` each of length 1, so that a product of two is their cosine."""
@@ -69,25 +71,36 @@ class Embedder:
         return found
 
 
-def network_folder(root: Path, stage: str | None) -> Path:
-    """Return the folder that holds the network to embed with; none is a UserError."""
+def network_choice(root: Path, stage: str | None) -> Choice:
+    """Return the folder that holds the network to embed with, and which it was chosen from; none is a UserError."""
     if not root.is_dir():
         raise UserError(f"there is no folder '{root}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
-    places = [root / stage] if stage is not None else [root]
+    found = [Choice(root / stage if stage is not None else root)]
     if stage is None and not (root / "config.json").is_file():
         finished = Finished(root)
-        names = [name for name, _ in finished.ordered(lambda name, _: (root / name / "model.safetensors").is_file())]
-        kinds = {name: finished.kept[name].kind for name in names}
-        places = [root / name for name in sorted(names, key=lambda name: KINDS.index(kinds[name]) if kinds[name] in KINDS else len(KINDS))]
-    folder = next((item for item in places if (item / "config.json").is_file() and (item / "model.safetensors").is_file()), None)
-    if folder is None:
-        where = f"its stage '{stage}'" if stage is not None else "none of its stages"
-        raise UserError(f"'{root}': {where} holds a trained network, which alone gives vectors; expected a pretrain or finetune stage of a "
+        reasons = dict(finished.ordered(lambda name, _: all((root / name / file).is_file() for file in NETWORK)))
+        kinds = {name: finished.kept[name].kind for name in reasons}
+        names = sorted(reasons, key=lambda name: KINDS.index(kinds[name]) if kinds[name] in KINDS else len(KINDS))
+        found = [Choice(root / name, reasons[name] if sum(kinds[item] == kinds[name] for item in names) > 1 else FIRST,
+                        tuple(item for item in names if item != name), finished=finished) for name in names[:1]]
+    if not found or not all((found[0].folder / file).is_file() for file in NETWORK):
+        where = f"its stage '{stage}' holds no" if stage is not None else "none of its stages holds a"
+        raise UserError(f"'{root}': {where} trained network, which alone gives vectors; expected a pretrain or finetune stage of a "
                         "network (--stage NAME)")
-    manifest = artifact.load_manifest(folder)
+    manifest = artifact.load_manifest(found[0].folder)
     if manifest is not None:
-        artifact.verify(folder, manifest)
-    return folder
+        artifact.verify(found[0].folder, manifest)
+    return found[0]
+
+
+def open_embedder(run: Path, stage: str | None, pooling: Pooling, normalised: bool) -> Embedder:
+    """Open the network of a run to embed with, having told which of several it is."""
+    from bessemer.app.console import err
+
+    choice = network_choice(run, stage)
+    for line in choice.said("makes the vectors", f"to take another, give --stage {(*choice.others, '')[0]}"):
+        err.print(line, markup=False)
+    return Embedder(choice.folder, pooling, normalised)
 
 
 def _of_text(folder: Path, schema: Schema, pooling: Pooling) -> Callable[[pa.Table], np.ndarray]:

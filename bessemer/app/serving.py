@@ -98,16 +98,17 @@ def _settings(asked: Asked) -> Any:
 
 
 def _sources(runs: Sequence[str]) -> tuple[Any, ...]:
-    """Return where models come from: RUN is a run's or a model's folder, named by itself, or NAME=FOLDER."""
-    from bessemer.api import model_folder
+    """Return where models come from: RUN is a run's or a model's folder, named by itself, or NAME=FOLDER; tell which stage answers."""
+    from bessemer.app.console import err
     from bessemer.core import artifact
+    from bessemer.core.answering import choose
     from bessemer.serve.settings import Source
 
     found: dict[str, Source] = {}
     for given in runs:
         match = NAMED.fullmatch(given)
-        path = Path(match[2] if match else given).absolute()
-        folder = model_folder(path)
+        choice = choose(match[2] if match else given)
+        path, folder = Path(match[2] if match else given).absolute(), choice.folder.absolute()
         if artifact.load_manifest(folder) is None:
             raise UserError(f"'{folder}' has no {artifact.MANIFEST}, so it is not finished; run its recipe again")
         stages = folder == path and (path.parent / "recipe.yaml").is_file()
@@ -115,6 +116,8 @@ def _sources(runs: Sequence[str]) -> tuple[Any, ...]:
         if name in found:
             raise UserError(f"two models are named '{name}'; name one of them otherwise: OTHER={match[2] if match else given}")
         found[name] = Source(name=name, folder=str(path))
+        for line in choice.said():
+            err.print(f"{name}: {line}" if len(runs) > 1 else line, markup=False)
     return tuple(found.values())
 
 

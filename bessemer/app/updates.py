@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.answering import PROMOTED, promoted
+from bessemer.app.networks import recipe_file, take
+from bessemer.core.answering import PROMOTED
 from bessemer.core.artifact import load_manifest, write_atomic
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin
@@ -23,15 +24,18 @@ COPIED = ("task", "per_device_train_batch_size", "optim", "weight_decay", "max_g
 SLOWER, EPOCHS, PATIENCE = 0.3, 40, 8
 
 
-def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events) -> tuple[RunResult, str]:
+def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events,
+           stage: str | None = None) -> tuple[RunResult, str]:
     """Run an update stage in a finished run; return the result and the stage's name.
 
+    The network is that of the `stage`, else that which the answering stage was made from; a note says which.
     The run's own stages are not run again: where their settings, files or code have changed since, that is a UserError, as a model
     trained anew would be another than the one in force.
     """
     from bessemer.core.run import Options, execute, stale
 
-    recipe, name = with_update(root, files, overrides)
+    recipe, name, said = with_update(root, files, overrides, stage)
+    events.emit("note", message=said)
     changed = stale(recipe, name, root)
     if changed is not None:
         raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
@@ -48,34 +52,32 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
     return result, name
 
 
-def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str]) -> tuple[Recipe, str]:
-    """Return the run's recipe with one more update stage, and its name."""
+def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], stage: str | None = None) -> tuple[Recipe, str, str]:
+    """Return the run's recipe with one more update stage, its name, and which network it takes, in words."""
     from bessemer.data.inspect import infer_source
 
-    file = root / "recipe.yaml"
-    if not file.is_file():
-        raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
+    file = recipe_file(root)
     recipe = load_recipe(file)
-    kinds = {name: plugin_of("stages", stage).name for name, stage in recipe.stages.items()}
-    trained = [name for name, kind in kinds.items() if kind == "finetune" and (root / name / "model.safetensors").is_file()]
-    if not trained:
-        raise UserError(f"'{root}' holds no trained network to update; run its recipe first: bessemer run {file}")
-    first = recipe.stages[trained[0]]
+    kinds = {name: plugin_of("stages", item).name for name, item in recipe.stages.items()}
+    taken = take(root, recipe, kinds, stage, "update")
+    trained = taken.name
+    while kinds[trained] == "update" and recipe.stages[trained].model in recipe.stages:
+        trained = recipe.stages[trained].model
+    first = recipe.stages[trained]
     # One that was stopped or failed is begun again under its name: equal settings go on where it stopped.
-    updates = [stage for stage, kind in kinds.items() if kind == "update"]
-    undone = {stage for stage in updates if stage.startswith("update-") and load_manifest(root / stage) is None}
+    updates = [item for item, kind in kinds.items() if kind == "update"]
+    undone = {item for item in updates if item.startswith("update-") and load_manifest(root / item) is None}
     number = len(updates) - len(undone) + 1
     name = f"update-{number:03d}"
-    current = promoted(root)
     settings: dict[str, Any] = {
-        "kind": "update", "data": first.data, "model": current or trained[0],
+        "kind": "update", "data": first.data, "model": taken.name,
         "sources": [dump_plugin("data/sources", infer_source(item)) for item in files],
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
     plain = recipe.plain()
-    plain["stages"] = {**{stage: item for stage, item in plain["stages"].items() if stage not in undone}, name: settings}
+    plain["stages"] = {**{other: item for other, item in plain["stages"].items() if other not in undone}, name: settings}
     return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
-                                          for item in overrides]), name
+                                          for item in overrides]), name, taken.said
 
 
 def show(result: RunResult, name: str) -> None:

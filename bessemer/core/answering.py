@@ -1,8 +1,8 @@
 """Answering: which finished stage of a run's folder answers where no stage is named; one rule for every command.
 
-A promoted update; else `export`, else `blend`, else `compress`, else a trained model. Among several of one kind: the first that the
-recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was made. Stages that the run's
-recipe.yaml does not name are ignored.
+A promoted update, or what was exported or compressed from it; else `export`, else `blend`, else `compress`, else a trained model. Among
+several of one kind: the first that the recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was
+made. Stages that the run's recipe.yaml does not name are ignored.
 """
 
 from __future__ import annotations
@@ -32,19 +32,26 @@ class Choice(NamedTuple):
         why: in words.
         others: names of the run's other stages that could answer.
         strangers: names of finished stages with a model that the run's recipe.yaml does not name.
+        finished: the run's finished stages, as they were read to choose; None where the folder was named itself.
     """
 
     folder: Path
     why: str = ""
     others: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    finished: Finished | None = None
 
-    def said(self) -> list[str]:
-        """Return a line for each thing that a person should know of the choice; none where there was none."""
+    def said(self, does: str = "answers", another: str = "") -> list[str]:
+        """Return a line for each thing that a person should know of the choice; none where there was none.
+
+        Args:
+            does: what the stage does, where it is not asked to answer.
+            another: how another is named, in words; by its folder where nothing is said.
+        """
         root, lines = self.folder.parent, []
         if self.others:
-            lines.append(f"{self.folder.name} of {root} answers ({self.why}); it also holds {', '.join(self.others)}: to ask another, name "
-                         f"its folder, such as {root / self.others[0]}")
+            how = another or f"to ask another, name its folder, such as {root / self.others[0]}"
+            lines.append(f"{self.folder.name} of {root} {does} ({self.why}); it also holds {', '.join(self.others)}: {how}")
         if self.strangers:
             lines.append(f"{root} holds {', '.join(self.strangers)} of an earlier recipe, which recipe.yaml no longer names: ignored, and "
                          "may be deleted")
@@ -74,14 +81,14 @@ class Finished:
     def ordered(self, fits: Callable[[str, Manifest], bool]) -> list[tuple[str, str]]:
         """Return the stages that fit, the one to take first, each with why it stands there."""
         names = [name for name, manifest in self.kept.items() if fits(name, manifest)]
-        sources = {name: self._sources(name) for name in names}
+        sources = {name: self.sources(name) for name in names}
         leaves = [name for name in names if not any(name in sources[other] for other in names)]
         found = {name: "the first of its kind that the recipe's evaluate stage lists" for name in self.evaluated if name in names}
         for name in (*reversed(leaves), *reversed(names)):
             found.setdefault(name, "the last in the recipe from which no other was made" if name in leaves else "the last in the recipe")
         return list(found.items())
 
-    def _sources(self, name: str) -> set[str]:
+    def sources(self, name: str) -> set[str]:
         """Return the stages that a stage was made from, near and far."""
         by_key = {manifest.key: stage for stage, manifest in self.kept.items()}
         found: set[str] = set()
@@ -106,40 +113,54 @@ def _stages(root: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def choose(path: str | Path) -> Choice:
-    """Choose the folder that answers for a RUN argument: itself, or a stage of a run's folder; none is a UserError."""
+    """Choose the folder that answers for a RUN argument: itself, or a stage of a run's folder; none is a UserError.
+
+    One that was made from a stage that has since been run again is a UserError too.
+    """
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"there is no folder '{path}'; give a run's folder, such as runs/NAME (bessemer run makes it)")
     if (root / FILE).is_file():
         return Choice(root)
-    finished, update = Finished(root), promoted(root)
+    found = preferred(Finished(root))
+    name = found.folder.name
+    if found.finished is not None and (name == promoted(root) or found.finished.kept[name].kind in PREFERRED):
+        _check(root, name, found.finished, name == promoted(root))
+    return found
+
+
+def preferred(finished: Finished) -> Choice:
+    """Choose the stage that answers among a run's finished ones, be it up to date or not; none is a UserError."""
+    root = finished.root
+    update = promoted(root)
 
     def of(kinds: Sequence[str]) -> list[tuple[str, str]]:
         return finished.ordered(lambda name, item: item.kind in kinds and (root / name / FILE).is_file())
 
-    trained, preferred = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
-    made = [name for name, _, _ in preferred] + [name for name, _ in trained]
+    trained, made_of = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
+    made = [name for name, _, _ in made_of] + [name for name, _ in trained]
+    smaller = [name for name, _, kind in made_of if update in finished.sources(name)] if update in finished.kept else []
     strangers = tuple(name for name in finished.strangers if name != update and (root / name / FILE).is_file())
-    if update:
+    if smaller:
+        chosen, why = smaller[0], f"made from {update}, a promoted update"
+    elif update:
         chosen, why = update, "a promoted update"
-    elif preferred:
-        chosen, why, kind = preferred[0]
-        if sum(item == kind for _, _, item in preferred) == 1:
+    elif made_of:
+        chosen, why, kind = made_of[0]
+        if sum(item == kind for _, _, item in made_of) == 1:
             why = f"of {', '.join(PREFERRED)} and the trained models the first that is there"
     elif trained:
         chosen, why = trained[0]
     else:
         manifest = artifact.load_manifest(root)
         if manifest is not None:
-            raise UserError(f"'{path}' is a finished {manifest.kind} stage, which holds no model; give the run's folder, {root.parent}, or "
+            raise UserError(f"'{root}' is a finished {manifest.kind} stage, which holds no model; give the run's folder, {root.parent}, or "
                             "a stage of it that holds one")
         if not (root / "recipe.yaml").is_file():
-            raise UserError(f"'{path}' holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME "
+            raise UserError(f"'{root}' holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME "
                             "(bessemer run makes it)")
-        raise UserError(f"'{path}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
-    if update or preferred:
-        _check(root, chosen, finished, update is not None)
-    return Choice(root / chosen, why, tuple(name for name in made if name != chosen), strangers)
+        raise UserError(f"'{root}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
+    return Choice(root / chosen, why, tuple(name for name in made if name != chosen), strangers, finished)
 
 
 def _check(root: Path, name: str, finished: Finished, update: bool) -> None:

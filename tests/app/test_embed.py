@@ -52,7 +52,7 @@ def test_every_row_of_a_file_is_in_the_output(finished, tmp_path, bessemer):
 
 def test_the_pretrained_network_embeds_too_and_a_linear_one_does_not(finished):
     assert Embedder.load(finished / RUN, "pretrain").embed(pa.table({"text": ["lovely"]})).shape == (1, 32)
-    with pytest.raises(UserError, match="its stage 'baseline' holds a trained network, which alone gives vectors"):
+    with pytest.raises(UserError, match="its stage 'baseline' holds no trained network, which alone gives vectors"):
         Embedder.load(finished / RUN, "baseline")
 
 

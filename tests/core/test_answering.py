@@ -68,3 +68,15 @@ def test_a_folder_without_a_model_says_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME"):
         choose(tmp_path / "empty")
+
+
+def test_what_was_made_from_a_promoted_update_answers_in_its_place(tmp_path: Path) -> None:
+    made = {"plain": ("finetune", list[str]()), "compress": ("compress", ["plain"]), "export": ("export", ["compress"]),
+            "update-001": ("update", ["plain"])}
+    recipe: dict[str, dict[str, object]] = {"plain": {"kind": "finetune"}, "compress": {}, "export": {}, "update-001": {"kind": "update"}}
+    root = _run(tmp_path / "old", recipe, made)
+    (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "update-001"}))
+    assert choose(root).folder.name == "update-001"
+    root = _run(tmp_path / "new", recipe, {**made, "compress": ("compress", ["update-001"])})
+    (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "update-001"}))
+    assert (choose(root).folder.name, choose(root).why) == ("export", "made from update-001, a promoted update")

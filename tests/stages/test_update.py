@@ -141,9 +141,9 @@ def test_new_rows_that_are_old_ones_are_counted_and_no_validation_row_is_learnt(
 
 def test_an_unfinished_update_is_begun_again_under_its_name(place: Path) -> None:
     rows(place / "new.csv", 2, 0.0, 300)
-    recipe, name = with_update(place / "run", [place / "new.csv"], [])
+    recipe, name, _ = with_update(place / "run", [place / "new.csv"], [])
     (place / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe.plain()), encoding="utf-8")  # what a kill leaves
-    again, same = with_update(place / "run", [place / "new.csv"], [])
+    again, same, _ = with_update(place / "run", [place / "new.csv"], [])
     assert name == same == "update-001" and again == recipe
 
 

@@ -1,0 +1,92 @@
+"""Which trained network of a run `compress` and `update` take: that of the stage that answers (`core/answering.py`), or one named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bessemer.core.answering import Finished, preferred
+from bessemer.core.errors import UserError, nearest
+from bessemer.core.forms import FILE
+from bessemer.core.recipe import Recipe
+
+WORDS = {"compress": "compressed", "update": "updated"}
+"""Command -> what becomes of the network."""
+LEARNT = {"compress": ("finetune", "update", "prune"), "update": ("finetune", "update")}
+"""Command -> kinds of stages whose networks it takes."""
+MADE = {"export": "compressed", "compress": "model", "early_exit": "model"}
+"""Kind of a stage that only gives a network another form -> the slot that names what it was made from."""
+
+
+class Taken(NamedTuple):
+    """The network that a command takes.
+
+    Attributes:
+        name: its stage.
+        chain: stages from the one that answers, or that was named, to the network's.
+        said: which it is and why, a sentence.
+    """
+
+    name: str
+    chain: tuple[str, ...]
+    said: str
+
+
+def recipe_file(root: Path) -> Path:
+    """Return the recipe of a run's folder; another folder is a UserError."""
+    file = root / "recipe.yaml"
+    if file.is_file():
+        return file
+    if (root.parent / "recipe.yaml").is_file() and root.is_dir():
+        raise UserError(f"'{root}' is a stage's folder; give the run's, and the stage beside it: {root.parent} --stage {root.name}")
+    raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
+
+
+def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None, command: str) -> Taken:
+    """Choose the network of a run; one that cannot be taken is a UserError.
+
+    Args:
+        root: the run's folder.
+        recipe: of the run.
+        kinds: stage -> its kind.
+        stage: named by the user, or None.
+        command: `compress` or `update`.
+    """
+    networks = [name for name, kind in kinds.items() if kind in LEARNT[command] and _holds(root / name)]
+    if not networks:
+        raise UserError(f"'{root}' holds no trained network to {command}; run its recipe first: bessemer run {root / 'recipe.yaml'}")
+    if stage is not None and stage not in kinds:
+        raise UserError(f"--stage: the recipe of '{root}' has no stage '{stage}'{nearest(stage, networks)}")
+    choice = None if stage is not None else preferred(Finished(root))
+    first = stage if choice is None else choice.folder.name
+    chain = [str(first)]
+    while kinds[chain[-1]] in MADE:
+        chain.append(recipe.references(chain[-1])[MADE[kinds[chain[-1]]]])
+        if chain[-1] not in kinds:
+            raise UserError(f"{chain[-2]} of {root} was made from '{chain[-1]}', which is no stage of this run; name a network of it with "
+                            f"--stage {networks[0]}")
+    name = chain[-1]
+    if name not in networks:
+        raise UserError(_refused(name, recipe, kinds, networks, (root, command, stage is None)))
+    why = "--stage" if choice is None else choice.why
+    if len(chain) > 1:
+        why = f"{chain[0]} {'answers and ' if choice is not None else ''}was made from it"
+    others = [item for item in networks if item != name]
+    more = f"; it also holds {', '.join(others)}: to take another, give --stage {others[0]}" if others and stage is None else ""
+    return Taken(name, tuple(chain), f"{name} of {root} is {WORDS[command]} ({why}){more}")
+
+
+def _holds(folder: Path) -> bool:
+    return (folder / "model.safetensors").is_file() and (folder / FILE).is_file()
+
+
+def _refused(name: str, recipe: Recipe, kinds: Mapping[str, str], networks: list[str], asked: tuple[Path, str, bool]) -> str:
+    """Return why a stage's model cannot be taken, and what to do, a sentence."""
+    root, command, by_rule = asked
+    members = [item for item in recipe.references(name).values() if item in networks]
+    kind = kinds[name]
+    what = "is a blend of models" if kind == "blend" else "holds no network" if kind in LEARNT[command] else f"is a stage of kind {kind}"
+    *first, last = LEARNT[command]
+    return (f"{name} of {root} {'answers, but ' if by_rule else ''}{what}, and only the network of a stage of kind "
+            f"{', '.join(first)} or {last} can be {WORDS[command]}; name one with --stage {(*members, *networks)[0]}")
