@@ -1,4 +1,5 @@
-"""The search for a form that meets a budget: what methods do to the trained network, then smaller networks, then pairs of forms.
+"""The search for a form that meets a budget: what methods do to the trained network, then smaller networks, some of them low-rank and
+some trained for int8, then pairs of forms.
 
 Everything that is measured goes to a journal in `trials/`, named by the stage's key. A killed search goes on from it: finished trainings
 are artifacts and are found again, measurements are read again, and the proposer, seeded and told the same, asks the same.
@@ -20,7 +21,7 @@ from bessemer.search.journal import Journal
 from bessemer.search.study import Proposer
 from bessemer.stages._budget_config import Search
 from bessemer.stages._budget_measure import Place, Yard, settle
-from bessemer.stages._budget_space import TRAINED, Origin, Training, first_of, space_of
+from bessemer.stages._budget_space import TRAINED, Origin, Training, factorised, first_of, space_of
 from bessemer.stages._budget_try import Hunt, attempt, examine, forms_of, measured, point_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def search(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCont
     hunt = start(replace_search(config), inputs, run)
     of_trained(hunt)
     hunt.training = taught(hunt)
-    explore(hunt, space_of(hunt.origin, hunt.config.search.students if hunt.config.search else None))
+    assert hunt.config.search is not None
+    explore(hunt, space_of(hunt.origin, hunt.config.search.students, hunt.config.search.low_rank))
     if not hunt.rehearsal:
         pair_up(hunt)
     facts = deliver(hunt, inputs["model"], out)
@@ -193,11 +195,6 @@ def taught(hunt: Hunt) -> Training:
     assert search is not None
     if not search.distil or "teach" not in registry.plugins("stages"):
         return hunt.training
-    steps = list((hunt.origin.task or {}).get("ordinal") or ())
-    if steps:
-        hunt.run.note(f"candidates learn from the labels alone: steps of a scale (ordinal: {steps[0]}) are learnt without a "
-                      "teacher's answers")
-        return hunt.training
     rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
     ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
     affordable = int(TEACHING * 60 * search.minutes / max(1e-9, rows * ask)) - 1
@@ -230,6 +227,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
 
     Once a middling and a small network of each family were looked at, and none meets the budget, one is trained for a pair.
     """
+    from bessemer.stages._budget_int8 import train_for_int8
     from bessemer.stages._budget_pairs import train_seconds
 
     search = hunt.config.search
@@ -239,7 +237,8 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
         for settings in {str(item["family"]): item for item in first}.values():  # the smallest of each family
             examine(hunt, settings)
         return
-    proposer = Proposer(space, hunt.run.seed if search.seed is None else search.seed, first)
+    train_for_int8(hunt, _whole(hunt))
+    proposer = Proposer(space, hunt.run.seed if search.seed is None else search.seed, [*first, *factorised(space)])
     seen: set[str] = set()
     repeats = 0
     with hunt.run.progress("search", search.trials, "candidates") as progress:
@@ -254,10 +253,17 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             record = examine(hunt, settings)
             repeats += record["id"] in seen
             progress.advance(record["id"] not in seen)
-            proposer.tell(ticket, _costs(hunt, record))
+            forms = [*record["forms"], *train_for_int8(hunt, record)]
+            proposer.tell(ticket, _costs(hunt, {**record, "forms": forms}))
             if record["id"] not in seen and len(seen) + 1 == len(first):
                 train_seconds(hunt, space)
             seen.add(record["id"])
+
+
+def _whole(hunt: Hunt) -> dict[str, Any]:
+    """Return the record of the trained network, with the forms that read fewer tokens where that was found to be enough."""
+    records = [hunt.journal[name] for name in (TRAINED, f"{TRAINED}-short") if name in hunt.journal]
+    return {**records[0], "forms": [item for record in records for item in record["forms"]]}
 
 
 def counted(number: int, what: str) -> str:

@@ -48,5 +48,11 @@ class Search(Config):
     """Factor of the passes over the training rows that each smaller network gets."""
     cascades: bool = True
     """Try pairs: a fast form answers, and a slower one where the first is unsure."""
+    low_rank: bool = True
+    """Of a text, networks cut out of the trained one may also have their layers as products of two thin ones."""
+    qat: bool = True
+    """Train a network of text on with the rounding of int8 where its int8 form loses much more than the network itself."""
+    early_exits: bool = True
+    """Let easy texts leave the most promising network before its end: small classifiers after some of its layers are trained for that."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the order in which candidates are tried; the recipe's by default."""

@@ -95,7 +95,8 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
         record = hunt.journal[item["record"]]
         shown.append({"name": item["name"], "status": "finished", "reason": "", "settings": record["settings"], "form": item["form"],
                       **{name: item[name] for name in KEPT if name in item}, "front": kept[index],
-                      "fits": not hunt.limits.over(points[index]), "chosen": index == choice.index})
+                      "fits": not hunt.limits.over(points[index]), "chosen": index == choice.index,
+                      **({"brought": record["brought"]} if "brought" in record and item["methods"] else {})})
     for record in hunt.journal.records.values():
         if record.get("settings") and not record["forms"] and f"{SECOND}{record['id']}" not in hunt.journal:
             before = record.get("before") or record

@@ -17,6 +17,8 @@ BERTS = ("bert", "slim_bert")
 TRAINED = "trained"
 RUNGS = 2
 CUT_ROWS = 300
+RANK, RANK_PART = "rank", 0.5
+"""Setting of a network cut out of the trained one: the part of each layer's weights that its two factors have; None: not factorised."""
 PASSES: Mapping[str, tuple[float, float]] = {
     "slim": (0.5, 3.0), "text_cnn": (2.0, 10.0), "text_rnn": (1.5, 6.0), "ngrams": (3.0, 15.0), "members": (3.0, 20.0), "mlp": (3.0, 20.0),
     "slim_table": (1.0, 8.0)}
@@ -56,9 +58,17 @@ class Origin:
         return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config, task_of(folder))
 
 
-def space_of(origin: Origin, students: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]:
-    """Return family -> parameter -> values, of the families that were asked for, or of all that the network can become."""
+def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = True) -> dict[str, dict[str, list[Any]]]:
+    """Return family -> parameter -> values, of the families that were asked for, or of all that the network can become.
+
+    Args:
+        origin: the trained network.
+        students: families; None: all.
+        low_rank: whether networks that are cut out of it may also have low-rank layers.
+    """
     found = _tables(origin.config) if origin.table else _texts(origin.config)
+    if not low_rank and "slim" in found:
+        found["slim"].pop(RANK, None)
     if students is None:
         return found
     for name in students:
@@ -73,7 +83,8 @@ def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
         heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
         found["slim"] = {"layers": _parts(_layers(config), (1, 1 / 2, 1 / 3, 2 / 3)), "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
                          "intermediate_size": _parts(max(widths), (1, 1 / 2, 1 / 4)),
-                         **_narrow(int(config["hidden_size"]), int(config.get("embedding_size") or config["hidden_size"]))}
+                         **_narrow(int(config["hidden_size"]), int(config.get("embedding_size") or config["hidden_size"])),
+                         **({} if config.get("ranks") else {RANK: [None, RANK_PART]})}  # what is factorised already stays as it is
     # Word vectors start as the trained network's own, which are no wider than it, and of which `teach` keeps 256 numbers at most.
     widest = min(256, int(config.get("embedding_size") or config.get("hidden_size") or 256))
     vectors = [size for size in (128, 64, 256) if size <= widest] or [widest]
@@ -128,10 +139,19 @@ def first_of(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str,
     """Return what is tried before anything is known: of each family one of middling strength, then its smallest."""
     middle = [{"family": family, **{name: values[min(1, len(values) - 1)] if family == "slim" and name == "layers" else values[0]
                                     for name, values in parameters.items()}} for family, parameters in space.items()]
-    least = [{"family": family, **{name: _least(values) for name, values in parameters.items() if values}} for family, parameters in
-             space.items()]
+    least = [{"family": family, **{name: values[0] if name == RANK else _least(values) for name, values in parameters.items() if values}}
+             for family, parameters in space.items()]
     middle = [item for item in middle if not _whole(item)]
     return [*middle, *(item for item in least if item not in middle)]
+
+
+def factorised(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
+    """Return what shows early whether low-rank layers pay: the middling network that is cut out of the trained one, factorised.
+
+    >>> factorised({"slim": {"layers": [6, 3], "rank": [None, 0.5]}}), factorised({"slim": {"layers": [6, 3]}})
+    ([{'family': 'slim', 'layers': 3, 'rank': 0.5}], [])
+    """
+    return [{**first_of({family: parameters})[0], RANK: parameters[RANK][-1]} for family, parameters in space.items() if RANK in parameters]
 
 
 def ladder(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
@@ -140,7 +160,7 @@ def ladder(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, A
     >>> ladder({"ngrams": {"buckets": [200, 50, 600], "min_count": [1, 2]}})[1:]
     [{'family': 'ngrams', 'buckets': 50, 'min_count': 1}, {'family': 'ngrams', 'buckets': 50, 'min_count': 2}]
     """
-    second = [{"family": family, **{name: values[min(1, len(values) - 1)] for name, values in parameters.items()}}
+    second = [{"family": family, **{name: values[0 if name == RANK else min(1, len(values) - 1)] for name, values in parameters.items()}}
               for family, parameters in space.items()]
     found = [*first_of(space), *second]
     order = list(space)
@@ -166,10 +186,13 @@ def label(settings: Settings) -> str:
     'slim: 3 layers, 6 heads, feed-forward 768'
     >>> label({"family": "text_cnn", "embedding_size": 64, "channels": 128, "min_count": 1})
     'text_cnn: vectors of 64, 128 channels'
+    >>> label({"family": "slim", "layers": 3, "rank": 0.5})
+    'slim: 3 layers, low rank 0.5'
     """
     words = {"layers": "{} layers", "heads": "{} heads", "intermediate_size": "feed-forward {}", "embedding_size": "vectors of {}",
              "channels": "{} channels", "hidden_size": "{} units", "buckets": "{} buckets", "members": "{} members",
-             "hidden_sizes": "widths {}", "number_embedding": "numbers {}", "min_count": "words seen {} times or more"}
+             "hidden_sizes": "widths {}", "number_embedding": "numbers {}", "min_count": "words seen {} times or more",
+             RANK: "low rank {}"}
     parts = [words.get(name, name + " {}").format(" x ".join(map(str, value)) if isinstance(value, list) else value)
              for name, value in settings.items() if name != "family" and value is not None and (name, value) != ("min_count", 1)]
     return f"{settings['family']}: {', '.join(parts)}" if parts else str(settings["family"])
@@ -177,7 +200,12 @@ def label(settings: Settings) -> str:
 
 def short(settings: Settings) -> str:
     """Return a name for files: the family and what the settings are, in ten digits."""
-    return f"{settings['family']}-{digest(dict(settings))[:10]}"
+    return f"{settings['family']}-{digest(named(settings))[:10]}"
+
+
+def named(settings: Settings) -> dict[str, Any]:
+    """Return what names a network: a search with low rank finds those trained that one without it has trained."""
+    return {name: value for name, value in settings.items() if (name, value) != (RANK, None)}
 
 
 def model_of(settings: Settings, origin: Origin) -> dict[str, Any]:
@@ -242,7 +270,7 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
             "num_train_epochs": round(passes, 4), "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
         start = {"init": f"rung-{number}"}
     # Whatever differs in training is part of the name: two stages with the same trials share them, and none is ever replaced.
-    mark = digest([dict(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps,
+    mark = digest([named(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps,
                    *([] if training.task is None else [dict(training.task)])])
     return {"name": f"{training.name}-{family}-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": stages}
 

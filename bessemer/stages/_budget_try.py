@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from bessemer.core.run import Options, execute
 from bessemer.search.front import SLACK, Limits, Point, dominates
 from bessemer.search.journal import Journal
 from bessemer.stages._budget_measure import Z95, Place
-from bessemer.stages._budget_space import RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
+from bessemer.stages._budget_space import RANK, RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
 
 if TYPE_CHECKING:
     from bessemer.core.run import RunContext
@@ -209,7 +209,16 @@ def _before(hunt: Hunt, settings: Settings) -> dict[str, Any]:
     if any(all(dominates((rival["size_bytes"], rival["latency_ms"]), (item["size_bytes"], item["latency_ms"])) for item in found)
            for rival in rivals):
         return {**kept, "reason": "a finished candidate that loses nothing is smaller and faster than it can be"}
+    if settings.get(RANK) is not None and no_faster(hunt.limits, cost_untrained(hunt, {**settings, RANK: None}), kept):
+        return {**kept, "reason": "low rank makes it no faster, and without it the network is within the budget's size and latency"}
     return {**kept, "reason": ""}
+
+
+def no_faster(limits: Limits, whole: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
+    """Tell whether a low-rank network has nothing over the whole one where latency counts: that one is fast and small enough already."""
+    if limits.latency_ms is None or "size_bytes" not in whole:
+        return False
+    return not limits.costly(whole["size_bytes"], whole["latency_ms"]) and bool(whole["latency_ms"] <= kept["latency_ms"])
 
 
 def _said(kept: dict[str, Any], limits: Limits) -> str:
@@ -274,15 +283,20 @@ def _affordable(hunt: Hunt, settings: Settings) -> tuple[Hunt, float]:
 
 
 def _rehearsed(hunt: Hunt, settings: Settings) -> float:
-    """Return the seconds that the first rung will take, from a few of its steps on batches of the real shape and one validation."""
+    """Return the seconds that the first rung will take."""
     first = recipe_of(settings, 1, hunt.origin, hunt.training)
     stage = dict(first["stages"]["rung-1"])
     if "init" in stage:
         stage["init"] = str(hunt.folder(recipe_of(settings, 0, hunt.origin, hunt.training)) / stage["init"])
+    return forecast(hunt, {**first, "stages": {"rung-1": stage}})
+
+
+def forecast(hunt: Hunt, recipe: dict[str, Any]) -> float:
+    """Return the seconds that a recipe's one stage will take, from a few of its steps on batches of the real shape and one validation."""
     folder = hunt.run.scratch / "forecast"
     shutil.rmtree(folder, ignore_errors=True)
-    recipe = make_recipe({**first, "stages": {"rung-1": stage}}, f"the search of stage {hunt.run.name}")
-    done = execute(recipe, Events(), Options(root=folder, rehearsal=REHEARSED), hunt.run.stop).stages["rung-1"]
+    made = make_recipe(recipe, f"the search of stage {hunt.run.name}")
+    (done,) = execute(made, Events(), Options(root=folder, rehearsal=REHEARSED), hunt.run.stop).stages.values()
     return sum(cost.seconds * cost.total / cost.done for cost in done.costs if cost.done)
 
 
