@@ -50,14 +50,14 @@ def continued(said: dict[str, Any], spec: Spec) -> dict[str, Any]:
     """Return the task that teaches a network over some rows to say what one of the task `said` says.
 
     Of how a task learns, what the rows do not have is left out: teachers' answers, texts without a label. With teachers' answers a
-    network learns from them too, but for steps of a scale (`ordinal`), which are learnt from the labels alone.
+    network learns from them too.
     """
     from bessemer.tasks.supervised import taught
 
     known, kind = taught(spec.fitted_on or spec), said["kind"]
     if kind == "supervised":
         found = {name: value for name, value in said.items() if name != "distil" and value is not None}
-        if known and not said.get("ordinal"):
+        if known:
             found["distil"] = said.get("distil") or {}
         return found
     if kind not in LABEL or (kind == "classification" and not known):

@@ -132,8 +132,8 @@ def _check(config: Supervised, columns: tuple[Column, ...]) -> None:
                                                                                     != "category")]
     if plain:
         raise UserError(f"ordinal: '{plain[0]}' has no labels; it is for targets of kind category, whose labels are steps of a scale")
-    if config.ordinal and (config.label_smoothing or config.distil is not None):
-        raise UserError("ordinal targets are learnt step by step, without label_smoothing and distil; leave these out")
+    if config.ordinal and config.label_smoothing:
+        raise UserError("ordinal targets are learnt step by step, without label_smoothing; leave it out")
 
 
 def _outputs(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -300,22 +300,32 @@ def _taught(distil: Distil, head: Head, part_BMW: torch.Tensor, said: torch.Tens
     """Return the teachers' part of one target's loss of each row [B], a mean over the members.
 
     label: T^2 KL(teacher || student) at temperature T. flags: T^2 times the mean over the labels of the same divergence of two outcomes.
-    number: the squared error of the scaled estimate.
+    ordinal: T^2 times its sum over the steps, of the teachers' chance to be beyond each; it has the gradient of the cross-entropy with
+    these chances as targets. number: the squared error of the scaled estimate.
     """
     import torch.nn.functional as F
 
+    steps = head.link == "ordinal"
+    said = _beyond(said) if steps else said
     if head.kind == "number":
         return (part_BMW[:, :, 0] - said[:, None]).square().mean(1)
     right_BMW, mine_BMW = (said / distil.temperature)[:, None].expand_as(part_BMW), part_BMW / distil.temperature
-    if head.kind == "label":
+    if head.kind == "label" and not steps:
         right_BMW = right_BMW.log_softmax(-1)
         each_BM = (right_BMW.exp() * (right_BMW - mine_BMW.log_softmax(-1))).sum(-1)
     else:
         share_BMW = right_BMW.sigmoid()
-        each_BM = (share_BMW * (F.logsigmoid(right_BMW) - F.logsigmoid(mine_BMW))
-                   + (1 - share_BMW) * (F.logsigmoid(-right_BMW) - F.logsigmoid(-mine_BMW))).mean(-1)
+        each_BMW = (share_BMW * (F.logsigmoid(right_BMW) - F.logsigmoid(mine_BMW))
+                    + (1 - share_BMW) * (F.logsigmoid(-right_BMW) - F.logsigmoid(-mine_BMW)))
+        each_BM = each_BMW.sum(-1) if steps else each_BMW.mean(-1)
     found: torch.Tensor = distil.temperature**2 * each_BM.mean(1)
     return found
+
+
+def _beyond(log_BC: torch.Tensor) -> torch.Tensor:
+    """Return the logits [B, C - 1] of a label beyond each step but the last, of log-probabilities of the labels."""
+    up_BC, down_BC = log_BC.logcumsumexp(-1), log_BC.flip(-1).logcumsumexp(-1).flip(-1)
+    return down_BC[:, 1:] - up_BC[:, :-1]
 
 
 def _joined(distil: Distil, own: tuple[torch.Tensor, torch.Tensor, torch.Tensor], taught_B: torch.Tensor,

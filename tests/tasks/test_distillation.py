@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
-from bessemer.core.task_spec import TableSpec, TaskSpec
+from bessemer.core.task_spec import TableRows, TableSpec, TaskSpec
 from bessemer.core.types import Task
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.nn.checkpoint import save_network
@@ -224,3 +224,64 @@ def test_a_tables_teachers_count_by_their_kind() -> None:
     with pytest.raises(UserError, match=r"task.distil learns from teachers' answers, and the data hold none; give data of a 'teach' stage"):
         plugin_of("tasks", config).function(config, rows.table_of())
     assert "label.teacher" not in own.batch(positions, 0).targets
+
+
+def on_a_scale(count: int) -> tuple[TableSpec, np.ndarray]:
+    """Rows with labels drawn blindly, and what a teacher who knows the law says of them, log-probabilities float32 [N, 3]."""
+    spec = rows.table_of(count)
+    numbers = spec.read(np.arange(count)).numbers
+    beyond = 1 / (1 + np.exp(-4 * (numbers @ np.array([1.0, -1.0, 0.5]))[:, None] + np.array([-3.0, 3.0])))
+    edge = np.ones((count, 1))
+    said = np.log(-np.diff(np.concatenate([edge, beyond, 0 * edge], axis=1), axis=1)).astype(np.float32)
+    blind = np.random.default_rng(3).integers(0, 3, count).astype(np.int32)
+
+    def read(positions: np.ndarray) -> TableRows:
+        found = spec.read(positions)
+        return replace(found, targets={**found.targets, "label": blind[positions]}, teachers={"label": said[positions]})
+
+    return replace(spec, taught=True, read=read), said
+
+
+def test_steps_of_a_scale_are_taught_by_the_chance_to_be_beyond_each() -> None:
+    """T^2 times the sum over the steps of KL of two outcomes: its gradient is that of the cross-entropy with soft targets."""
+    spec, said = on_a_scale(12)
+    config = make("tasks", {"kind": "supervised", "ordinal": ["label"], "target_weights": {"value": 0, "flags": 0},
+                            "distil": {"temperature": 2.0, "label_weight": 0.25}})
+    mine = plugin_of("tasks", config).function(config, spec)
+    assert [(head.target, head.link, head.width) for head in mine.outputs][0] == ("label", "ordinal", 2)
+    network = rows.table_network(sum(head.width for head in mine.outputs))
+    batch = mine.batch(np.arange(12), 0)
+    found = mine.loss(network, batch)
+    out_BMW = network(**batch.inputs["table"])[:, :, :2]
+    chance = np.exp(said.astype(np.float64))
+    beyond = torch.from_numpy(np.stack([chance[:, 1] + chance[:, 2], chance[:, 2]], axis=1)).float()
+    soft_BMW = torch.sigmoid(torch.logit(beyond) / 2)[:, None].expand_as(out_BMW)
+    step_BMW = torch.nn.functional.binary_cross_entropy_with_logits(out_BMW / 2, soft_BMW, reduction="none")
+    own = -(soft_BMW * soft_BMW.log() + (1 - soft_BMW) * (1 - soft_BMW).log())
+    code = batch.targets["label"].long()
+    hard_BMW = (code[:, None] > torch.arange(2)).float()[:, None].expand_as(out_BMW)
+    labelled = torch.nn.functional.binary_cross_entropy_with_logits(out_BMW, hard_BMW, reduction="none").sum(2).mean()
+    entropy = 4 * own.sum(2).mean()
+    expected = 0.25 * labelled + 0.75 * 4 * step_BMW.sum(2).mean()
+    np.testing.assert_allclose(found.total.item(), (expected - 0.75 * entropy).item(), rtol=1e-4)
+    parameters = [item for item in network.parameters() if item.requires_grad]
+    for first, second in zip(torch.autograd.grad(found.total, parameters, allow_unused=True),
+                             torch.autograd.grad(expected, parameters, allow_unused=True), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-6)
+
+
+def test_a_student_of_steps_agrees_with_its_teacher_and_not_with_blind_labels() -> None:
+    spec, said = on_a_scale(400)
+    agreement = {}
+    for name, settings in (("taught", {"distil": {"label_weight": 0.1}}), ("blind", {})):
+        config = make("tasks", {"kind": "supervised", "ordinal": ["label"], "target_weights": {"value": 0, "flags": 0}, **settings})
+        mine = plugin_of("tasks", config).function(config, spec)
+        network = rows.table_network(sum(head.width for head in mine.outputs))
+        optimiser, batch = torch.optim.Adam(network.parameters(), 0.01), mine.batch(np.arange(300), 0)
+        for _ in range(60):
+            optimiser.zero_grad()
+            torch.autograd.backward(mine.loss(network, batch).total)
+            optimiser.step()
+        held = np.arange(300, 400)
+        agreement[name] = (mine.predict(network, mine.batch(held, -1))["label"].values.argmax(1) == said[held].argmax(1)).mean()
+    assert agreement["taught"] > 0.85 and agreement["blind"] < 0.6, agreement
