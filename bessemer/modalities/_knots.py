@@ -7,6 +7,7 @@ finds: a value alone and a value among many have the same bits. Legend: N values
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -113,6 +114,23 @@ class Knots:
         if limit < reach:
             np.clip(found_N, -limit, limit, out=found_N)
         return found_N
+
+    def one(self, x: float, limit: float = math.inf) -> float:
+        """Return the function's value of one number, within -limit and limit: the bits of `apply`."""
+        low, high, ends, begins, slopes, values = self._views
+        at = bisect_right(ends, x)
+        if low <= x <= high:
+            found: float = (x - begins[at]) * slopes[at] + values[at]
+        else:
+            at, last = min(at, len(slopes) - 1), low if x < low else high
+            found = (last - begins[at]) * slopes[at] + values[at] + (x - last) * self.tail
+        return -limit if found < -limit else limit if found > limit else found
+
+    @cached_property
+    def _views(self) -> tuple[float, float, memoryview, memoryview, memoryview, memoryview]:
+        """Return the first and the last x, and ends, x, slope and y as Python reads them one by one."""
+        low, high, _ = self.bounds
+        return low, high, memoryview(self.ends), memoryview(self.x), memoryview(self.slope), memoryview(self.y)
 
     @cached_property
     def bounds(self) -> tuple[float, float, float]:

@@ -5,6 +5,7 @@ Everything is elementwise float64, rounded to float32 once at the end. Legend: N
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,7 +50,7 @@ class Scaling:
     one_hot: bool = False
     edges: tuple[float, ...] = field(default=(0.0, 1.0))
 
-    @property
+    @cached_property
     def limited(self) -> bool:
         """Tell whether raw numbers are brought within limits."""
         return self.low > float("-inf") or self.high < float("inf")
@@ -59,6 +60,22 @@ class Scaling:
         """Return the names of its features."""
         wide = [f"{self.name} bin {place}" for place in range(len(self.bins) + 1)] if self.one_hot else [self.name]
         return [*wide, *([f"{self.name} missing"] if self.indicator else [])]
+
+    def one(self, value: float | None) -> list[float]:
+        """Return the features of one raw number, None where it is missing: rounded to float32 they have the bits of `Block.scale`."""
+        x = self.fill if value is None else float(value)
+        if self.limited:
+            x = min(max(x, self.low), self.high)
+        if self.kind == "bins":
+            place = bisect_right(self.bins, x)
+            found = [float(place == number) for number in range(len(self.bins) + 1)] if self.one_hot else [place / max(1, len(self.bins))]
+        elif self.knots is not None:
+            found = [self.knots.one(x, self.clip)]
+        else:
+            found = [min(max((x - self.shift) * self.factor, -self.clip), self.clip)]
+        if self.indicator:
+            found.append(float(value is None))
+        return found
 
     @property
     def info(self) -> dict[str, Any]:

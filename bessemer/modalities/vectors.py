@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,15 @@ class Vectors:
     _codecs: dict[str, Codec] = field(default_factory=dict)
     _blocks: tuple[_Run, ...] = ()
 
+    @cached_property
+    def scalings(self) -> dict[str, Scaling]:
+        """Return the scaling of each number column."""
+        return {name: scaling for run in self._blocks for name, scaling in zip(run.names, run.block.scalings, strict=True)}
+
+    def coded(self, name: str, values: pa.Array) -> dict[str, np.ndarray]:
+        """Return `numbers` float32 [N, w] and `codes` int32 [N, v], or one of them, of a clean column that is no number."""
+        return {part: _matrix(found) for part, found in self._codecs[name].encode(values).items()}
+
     def encode(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Return clean columns under the schema's names as (numbers float32 [N, F], codes int32 [N, K]), both C-contiguous.
 
@@ -65,21 +75,21 @@ class Vectors:
                 if str(kind) not in CLEAN:
                     raise UserError(f"the column '{name}' is of type {kind}; expected clean numbers (float64)")
             run.block.scale(picked.to_batches(), numbers[:, run.start:run.start + run.block.width])
-        for name, codec in self._codecs.items():
+        for name in self._codecs:
             n0, n1, c0, c1 = self.info["columns"][name]
-            found = codec.encode(_whole(table, name))
+            found = self.coded(name, _whole(table, name))
             if n1 > n0:
-                numbers[:, n0:n1] = _matrix(found["numbers"])
+                numbers[:, n0:n1] = found["numbers"]
             if c1 > c0:
-                codes[:, c0:c1] = _matrix(found["codes"])
+                codes[:, c0:c1] = found["codes"]
         return numbers, codes
 
     def _only(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         import numpy as np
 
-        found = self._codecs[self.columns[0].name].encode(_whole(table, self.columns[0].name))
-        numbers = _matrix(found["numbers"]) if "numbers" in found else np.empty((len(table), 0), np.float32)
-        return numbers, _matrix(found["codes"]) if "codes" in found else np.empty((len(table), 0), np.int32)
+        found = self.coded(self.columns[0].name, _whole(table, self.columns[0].name))
+        nothing = {"numbers": np.empty((len(table), 0), np.float32), "codes": np.empty((len(table), 0), np.int32)}
+        return found.get("numbers", nothing["numbers"]), found.get("codes", nothing["codes"])
 
 
 def open_vectors(schema: Schema, folder: Path) -> Vectors:

@@ -11,7 +11,7 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Role, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -45,31 +45,42 @@ class Cleaner:
         out.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         from bessemer.data.crosses import with_crosses
 
         raw = self.raw(rows)
         found = plain_numbers(raw, self.limits) if len(rows) <= TOGETHER else {}
         for column in self.columns:
-            if column.name in found:
-                continue
-            try:
-                clean, why = self.cleans[column.name](raw[column.name])
-            except UserError as error:  # a modality knows its values, not their column's name
-                raise UserError(f"column '{column.name}': {error}") from None
-            if why.null_count < len(why):
-                first = pc.index(why.is_valid(), True).as_py()
-                raise UserError(f"row {first + 1}: the column '{column.name}' holds a value that the model cannot read: "
-                                f"{why[first].as_py()}; correct it or leave this row out")
-            found[column.name] = clean
+            if column.name not in found:
+                found[column.name] = self.column(column.name, raw[column.name])
         return pa.table(with_crosses({column.name: found[column.name] for column in self.columns}, self.crosses))
+
+    def column(self, name: str, raw: pa.Array) -> pa.Array:
+        """Return one input column, cleaned by its own modality; a value that training would have set aside is a UserError."""
+        import pyarrow.compute as pc
+
+        try:
+            clean, why = self.cleans[name](raw)
+        except UserError as error:  # a modality knows its values, not their column's name
+            raise UserError(f"column '{name}': {error}") from None
+        if why.null_count < len(why):
+            first = pc.index(why.is_valid(), True).as_py()
+            raise UserError(f"row {first + 1}: the column '{name}' holds a value that the model cannot read: {why[first].as_py()}; correct "
+                            "it or leave this row out")
+        return clean
 
     def raw(self, rows: pa.Table) -> dict[str, pa.Array]:
         """Return the input columns of raw rows under the schema's names."""
+        return {name: self.opened(name, rows.column(place)) for name, place in self.places(rows.column_names).items()}
+
+    def opened(self, name: str, column: pa.ChunkedArray) -> pa.Array:
+        """Return one raw input column as one array of its values."""
         from bessemer.data.columns import texts
 
-        names = rows.column_names
+        return texts(column, lists=self.lists[name])
+
+    def places(self, names: Sequence[str]) -> dict[str, int]:
+        """Return where each input column stands among those of raw rows; one that is missing or there twice is a UserError."""
         places: dict[str, int] = {}
         twice: dict[str, int] = {}
         for place, name in enumerate(names):
@@ -78,12 +89,12 @@ class Cleaner:
             places.setdefault(name, place)
         found = {}
         for column in self.columns:
-            name = column.named_in(places)
-            if name is None:
+            own = column.named_in(places)
+            if own is None:
                 raise UserError(f"the rows have no column '{column.name}', which the model reads{nearest(column.name, names)}")
-            if name in twice:
-                raise UserError(f"the rows have {twice[name]} columns named '{name}'; the model reads one: rename or remove the others")
-            found[column.name] = texts(rows.column(places[name]), lists=self.lists[column.name])
+            if own in twice:
+                raise UserError(f"the rows have {twice[own]} columns named '{own}'; the model reads one: rename or remove the others")
+            found[column.name] = places[own]
         return found
 
 
