@@ -29,7 +29,8 @@ LORA = {"kind": "finetune", "model": MINILM, "adaptation": {"kind": "lora", "r":
 
 def minilm(source: Mapping[str, Any], length: int, split: Mapping[str, Any], epochs: float, **more: Any) -> dict[str, Any]:
     """Return the stages of a set that minilm is fine-tuned on; `lora`: a second time, by low-rank updates; `blend`: with the baseline."""
-    lora = {"lora": LORA} if more.pop("lora", False) else {}
+    shared = {key: more[key] for key in ("averaging", "metric_for_best_model") if key in more}
+    lora = {"lora": {**LORA, **shared}} if more.pop("lora", False) else {}
     blend = {"blend": {"models": ["finetune", "baseline"]}} if more.pop("blend", False) else {}
     return {"prepare": {"sources": [{"kind": "catalogue", **source}], "targets": {"label": {"kind": "category"}}, "split": dict(split),
                         "inputs": {"text": {"kind": "text", "max_length": length, "tokenizer": {"kind": "pretrained", "name": "minilm"}}}},
@@ -55,7 +56,7 @@ def reviews_zh() -> dict[str, Any]:
 
 
 SETS: Mapping[str, tuple[dict[str, Any], float | None]] = {
-    "r8": (minilm({"name": "r8"}, 256, GIVEN, 4, averaging=EMA, metric_for_best_model="loss"), 0.978),
+    "r8": (minilm({"name": "r8"}, 256, GIVEN, 4, lora=True, averaging=EMA, metric_for_best_model="loss"), 0.978),
     "r8, 128 tokens": (minilm({"name": "r8"}, 128, GIVEN, 3, lora=True), 0.978),
     "r52": (minilm({"name": "r52"}, 256, GIVEN, 6, blend=True, learning_rate=1.5e-4, averaging=EMA, metric_for_best_model="loss"), 0.955),
     "r52, 128 tokens": (minilm({"name": "r52"}, 128, GIVEN, 6, blend=True, learning_rate=1.5e-4), 0.955),

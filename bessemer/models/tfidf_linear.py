@@ -1,49 +1,51 @@
-"""The classical baseline: TF-IDF of word or character n-grams and logistic regression, through scikit-learn.
+"""The classical baseline: TF-IDF of word and character n-grams and a linear model, through scikit-learn.
 
 Saved without pickle: vocabulary.json, weights.safetensors (idf, coef, intercept), linear.json (settings).
-Legend: N rows, T terms, C classes.
+Legend: N rows, C classes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from bessemer.core.config import Config
 from bessemer.core.errors import GuardError, UserError
-from bessemer.core.registry import register
-from bessemer.core.schema import Role
-from bessemer.core.types import FitSpec, Model
+from bessemer.core.pick import make
+from bessemer.core.registry import plugin_of, register
+from bessemer.core.schema import Column, Role
+from bessemer.core.types import FitSpec, Modality, Model
+from bessemer.models._text_linear import Loss, Rows, Solver, Truth, Weights, answers_of, quality
+from bessemer.models._text_terms import Analyzer, Terms
 
 if TYPE_CHECKING:
     import numpy as np
 
-Analyzer = Literal["word", "char_wb"]
-# Words of any script and single symbols (emoji, punctuation): a text that is not empty always has a term.
-_TOKEN = r"(?u)\w+|[^\w\s]"
-_NGRAMS: dict[str, tuple[int, int]] = {"word": (1, 2), "char_wb": (1, 4)}
-# Terms of one document only are dropped from this many rows on: they cannot help and are most of the vocabulary.
-_ROWS_FOR_MIN_DF = 1000
+_FACT = {"label": "validation_accuracy", "flags": "validation_micro_f1", "number": "validation_mse"}
 
 
 class TfidfLinear(Config):
     """The grid, chosen from on the validation split alone."""
 
-    analyzers: tuple[Analyzer, ...] = Field(("word", "char_wb"), min_length=1)
-    """Kinds of terms to try: word (1 and 2 words), char_wb (1 to 4 characters inside words: any language)."""
+    analyzers: tuple[Analyzer, ...] = Field(("char_wb", "word", "both"), min_length=1)
+    """Kinds of terms to try: char_wb (1 to 4 characters inside words: any language), word (1 and 2 words), both beside each other."""
+    losses: tuple[Loss, ...] = Field(("squared_hinge", "logistic"), min_length=1)
+    """What to learn labels by: a linear support-vector machine, whose margins are made probabilities by the validation rows, or logistic
+    regression. All are tried with the first kind of terms, the better one with the others. A number is learnt by least squares."""
     c: tuple[float, ...] = Field((1.0, 4.0, 16.0, 64.0), min_length=1)
-    """Inverse strengths of the L2 penalty to try, one after another while the validation rows do not get worse."""
+    """Inverse strengths of the L2 penalty to try, one after another while the validation rows do not get worse; of a squared hinge a
+    sixteenth of each, which is as strong."""
     max_features: int = Field(100_000, ge=1)
-    """At most so many terms, the most frequent ones."""
+    """At most so many terms of a kind, the most frequent ones."""
     max_iter: int = Field(1000, ge=1)
     """Most iterations of the solver."""
 
 
-@register("models", "tfidf_linear")
+@register("models", "tfidf_linear", revision=2)
 def tfidf_linear(config: TfidfLinear) -> Model:
     """Return a model of its own: no network, it fits itself."""
 
@@ -55,112 +57,126 @@ def tfidf_linear(config: TfidfLinear) -> Model:
 
 def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
     """Fit every candidate, keep the best on validation (the first of equals), write it, return facts."""
-    from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    text, target = spec.schema.only(Role.INPUT, "text"), spec.schema.only(Role.TARGET, "category")
-    train_texts, train_codes = _rows(spec.train, text.name, target.name)
-    valid_texts, valid_codes = _rows(spec.validation, text.name, target.name)
-    _check(train_codes, valid_codes, target.labels, target.name)
-    best: tuple[float, Any, Any, dict[str, Any]] | None = None
-    tried = []
+    text = spec.schema.only(Role.INPUT, "text")
+    target, kind = target_of(spec.schema.by_role(Role.TARGET))
+    train_texts, train_truth = _rows(spec.train, text.name, target.name, kind)
+    valid_texts, valid_truth = _rows(spec.validation, text.name, target.name, kind)
+    _check(train_truth, valid_truth, target, kind)
+    best: tuple[tuple[float, float], Terms, Weights, dict[str, Any]] | None = None
+    tried: list[dict[str, Any]] = []
+    losses: tuple[Loss, ...] = config.losses[:1] if kind == "number" else config.losses
     for analyzer in config.analyzers:
-        min_df = 2 if len(train_texts) >= _ROWS_FOR_MIN_DF else 1
-        settings: dict[str, Any] = {"analyzer": analyzer, "ngram_range": list(_NGRAMS[analyzer]),
-                                    "sublinear_tf": True, "min_df": min_df, "max_features": config.max_features}
-        vectorizer = _vectorizer(settings)
-        train_NT, valid_NT = vectorizer.fit_transform(train_texts), vectorizer.transform(valid_texts)
-        before = 0.0
-        for c in config.c:
-            linear = LogisticRegression(C=c, max_iter=config.max_iter, random_state=spec.seed)
-            with threadpool_limits(1):  # the products are sparse: threads only wait for one another
-                linear.fit(train_NT, train_codes)
-            accuracy = float((linear.predict(valid_NT) == valid_codes).mean())
-            tried.append({"analyzer": analyzer, "c": c, "validation_accuracy": accuracy})
-            if best is None or accuracy > best[0]:
-                best = (accuracy, vectorizer, linear, {**settings, "c": c})
-            if accuracy < before:
-                break
-            before = accuracy
+        terms = Terms.of(analyzer, len(train_texts), config.max_features)
+        train, valid = Rows(terms.fit_transform(train_texts), train_truth), Rows(terms.transform(valid_texts), valid_truth)
+        for loss in losses:
+            before: tuple[float, float] | None = None
+            for c in config.c:
+                with threadpool_limits(1):  # the products are sparse: threads only wait for one another
+                    weights = Solver(kind, loss, config.max_iter, spec.seed).solve(train, valid, _strength(kind, loss, c))
+                found = quality(kind, answers_of(kind, len(target.labels), weights)(valid.terms), valid_truth)
+                way = {"analyzer": analyzer, **({} if kind == "number" else {"loss": loss}), "c": c}
+                tried.append({**way, _FACT[kind]: abs(found[0])})
+                if best is None or found > best[0]:
+                    best = (found, terms, weights, way)
+                if before is not None and found[0] < before[0]:
+                    break
+                before = found
+        assert best is not None
+        losses = (best[3].get("loss", losses[0]),)
     assert best is not None
-    accuracy, vectorizer, linear, settings = best
-    _save(spec.out, vectorizer, linear, {**settings, "labels": list(target.labels)})
-    return {"validation_accuracy": accuracy, "analyzer": settings["analyzer"], "c": settings["c"], "tried": tried,
-            "num_terms": len(vectorizer.vocabulary_), "num_train_rows": len(train_texts)}
+    chosen, terms, weights, way = best
+    _save(spec.out, terms, weights, {**terms.kept, **way, "kind": kind, "labels": list(target.labels)})
+    return {_FACT[kind]: abs(chosen[0]), **way, "tried": tried, "num_terms": len(terms.names), "num_train_rows": len(train_texts)}
 
 
-def _vectorizer(settings: dict[str, Any], vocabulary: dict[str, int] | None = None) -> Any:
-    """Return scikit-learn's vectorizer for saved settings; with a vocabulary it is ready for its idf."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    limits = {} if vocabulary else {"min_df": settings["min_df"], "max_features": settings["max_features"]}
-    return TfidfVectorizer(
-        analyzer=settings["analyzer"], ngram_range=tuple(settings["ngram_range"]),
-        sublinear_tf=settings["sublinear_tf"],
-        token_pattern=_TOKEN if settings["analyzer"] == "word" else None, vocabulary=vocabulary, **limits)
+def _strength(kind: Truth, loss: Loss, c: float) -> float:
+    """Return the solver's own inverse strength: a squared hinge pulls some sixteen times as hard as the logistic loss."""
+    return c / 16 if loss == "squared_hinge" and kind != "number" else c
 
 
-def _rows(read: Callable[[], Any], text: str, target: str) -> tuple[list[str], np.ndarray]:
-    """Return the texts and codes of the labelled rows."""
+def target_of(targets: Sequence[Column]) -> tuple[Column, Truth]:
+    """Return the one target and its kind; several, or a kind that is not learnt here, is a UserError."""
+    if len(targets) != 1:
+        names = ", ".join(column.name for column in targets) or "none"
+        raise UserError(f"the model 'tfidf_linear' learns one target, the data have {len(targets)} ({names}); prepare them with one "
+                        "target, or choose a network, which learns several at once")
+    config = make("modalities", dict(targets[0].modality))
+    modality: Modality = plugin_of("modalities", config).function(config)
+    kind = modality.answer
+    if kind not in _FACT:
+        raise UserError(f"the target '{targets[0].name}' is of kind '{targets[0].modality['kind']}', which the model 'tfidf_linear' does "
+                        "not learn; expected a label (category), several labels a row (multilabel) or a number; choose a network")
+    return targets[0], kind  # type: ignore[return-value]
+
+
+def _rows(read: Callable[[], Any], text: str, target: str, kind: Truth) -> tuple[list[str], np.ndarray]:
+    """Return the texts and truths of the rows that have a label."""
     import numpy as np
+
+    from bessemer.models._table_rows import present_in
 
     texts: list[str] = []
-    codes = [np.zeros(0, np.int64)]
+    truths = []
     for table in read():
-        code_N = table[target].to_numpy().astype(np.int64)
-        texts.extend(table[text].filter(code_N >= 0).to_pylist())
-        codes.append(code_N[code_N >= 0])
-    return texts, np.concatenate(codes)
+        column = table[target].combine_chunks()
+        if kind == "flags":
+            truth = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64).reshape(len(table), -1)
+        else:
+            truth = column.to_numpy(zero_copy_only=False).astype(np.int64 if kind == "label" else np.float64)
+        known = present_in(truth)
+        texts.extend(table[text].filter(known).to_pylist())
+        truths.append(truth[known])
+    return texts, np.concatenate(truths) if truths else np.zeros(0, np.int64)
 
 
-def _check(train_codes: np.ndarray, valid_codes: np.ndarray, labels: tuple[str, ...], target: str) -> None:
+def _check(train: np.ndarray, valid: np.ndarray, target: Column, kind: Truth) -> None:
     import numpy as np
 
-    if len(labels) < 2:
-        raise UserError(f"the target '{target}' has {len(labels)} label(s) in the training data; a classifier "
-                        "needs two or more")
-    missing = np.flatnonzero(np.bincount(train_codes, minlength=len(labels)) == 0)
-    if len(missing):
-        raise GuardError(f"the label '{labels[missing[0]]}' of '{target}' never occurs in the training data; "
-                         "remove it from the data or give rows that have it")
-    if not len(valid_codes):
-        raise UserError(f"the validation split has no row with a label for '{target}'; the baseline's "
+    labels = target.labels
+    if kind == "label":
+        if len(labels) < 2:
+            raise UserError(f"the target '{target.name}' has {len(labels)} label(s) in the training data; a classifier "
+                            "needs two or more")
+        missing = np.flatnonzero(np.bincount(train, minlength=len(labels)) == 0)
+        if len(missing):
+            raise GuardError(f"the label '{labels[missing[0]]}' of '{target.name}' never occurs in the training data; "
+                             "remove it from the data or give rows that have it")
+    if not len(valid):
+        raise UserError(f"the validation split has no row with a label for '{target.name}'; the baseline's "
                         "settings are chosen by it")
+    if not len(train):
+        raise UserError(f"the training split has no row with a value for '{target.name}'; give rows that have one")
 
 
-def _save(folder: Path, vectorizer: Any, linear: Any, settings: dict[str, Any]) -> None:
+def _save(folder: Path, terms: Terms, weights: Weights, settings: dict[str, Any]) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
-    terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
-    (folder / "vocabulary.json").write_text(json.dumps(terms, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "vocabulary.json").write_text(json.dumps(terms.names, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "linear.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    save_file({"idf": np.ascontiguousarray(vectorizer.idf_), "coef": np.ascontiguousarray(linear.coef_),
-               "intercept": np.ascontiguousarray(linear.intercept_)}, folder / "weights.safetensors")
+    save_file({"idf": np.ascontiguousarray(terms.idf), "coef": np.ascontiguousarray(weights.coef),
+               "intercept": np.ascontiguousarray(weights.intercept)}, folder / "weights.safetensors")
 
 
 def load_linear(folder: Path) -> Callable[[list[str]], np.ndarray]:
-    """Return (texts) -> float32 [N, C] probabilities of a folder that `fit` wrote, by the same scikit-learn objects."""
+    """Return (texts) -> float32 [N, C] probabilities, or float64 [N, 1] numbers, of a folder that `fit` wrote, by scikit-learn."""
     import numpy as np
     from safetensors.numpy import load_file
-    from sklearn.linear_model import LogisticRegression
 
     for name in ("linear.json", "vocabulary.json", "weights.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"'{folder}' has no {name}; expected a folder of the model 'tfidf_linear'")
     settings = json.loads((folder / "linear.json").read_text(encoding="utf-8"))
-    terms = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
     tensors = load_file(folder / "weights.safetensors")
-    vectorizer = _vectorizer(settings, {term: index for index, term in enumerate(terms)})
-    vectorizer.idf_ = tensors["idf"]
-    linear = LogisticRegression()
-    linear.classes_ = np.arange(len(settings["labels"]))
-    linear.coef_, linear.intercept_ = tensors["coef"], tensors["intercept"]
+    terms = Terms.load(settings, json.loads((folder / "vocabulary.json").read_text(encoding="utf-8")), tensors["idf"])
+    kind, classes = settings.get("kind", "label"), len(settings["labels"])
+    answer = answers_of(kind, classes, Weights(tensors["coef"], tensors["intercept"]))
 
     def predict(texts: list[str]) -> np.ndarray:
         if not texts:
-            return np.zeros((0, len(settings["labels"])), np.float32)
-        result: np.ndarray = linear.predict_proba(vectorizer.transform(texts)).astype(np.float32)
-        return result
+            return np.zeros((0, 1), np.float64) if kind == "number" else np.zeros((0, classes), np.float32)
+        return answer(terms.transform(texts))
 
     return predict

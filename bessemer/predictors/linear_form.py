@@ -1,4 +1,4 @@
-"""The classical baseline, run by scikit-learn: TF-IDF and logistic regression. Neither torch nor transformers is imported."""
+"""The classical baseline, run by scikit-learn: TF-IDF and a linear model. Neither torch nor transformers is imported."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.core.registry import register
-from bessemer.core.schema import Schema
+from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Answer, Predictor
-from bessemer.predictors._rows import class_names, clean_texts, input_column, label_answer
+from bessemer.predictors._rows import class_names, clean_texts, input_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +33,14 @@ class LinearPredictor:
     Attributes:
         schema: of the data that it was trained on.
         form: name of the form.
-        score: (clean texts) -> float32 probabilities [N, C].
+        score: (clean texts) -> float32 probabilities [N, C], or numbers, float64 [N, 1].
+        kind: of the one target's answer: label, flags or number.
     """
 
     schema: Schema
     form: str
     score: Callable[[list[str]], np.ndarray]
+    kind: str = "label"
 
     def predict(self, rows: pa.Table) -> dict[str, Answer]:
         """Return the answers of raw rows, in their order."""
@@ -46,7 +48,8 @@ class LinearPredictor:
 
         texts = clean_texts(rows, input_column(self.schema)).to_pylist()
         parts = [self.score(texts[start:start + MAX_TEXTS]) for start in range(0, max(1, len(texts)), MAX_TEXTS)]
-        return label_answer(self.schema, np.concatenate(parts))
+        target = self.schema.by_role(Role.TARGET)[0]
+        return {target.name: Answer(self.kind, np.concatenate(parts), () if self.kind == "number" else target.labels)}
 
 
 @register("predictors", "linear")
@@ -54,13 +57,14 @@ def linear_form(_config: LinearForm) -> Callable[[Path, Schema, str], Predictor]
     """Return the function that opens the form of a folder."""
 
     def open_folder(folder: Path, schema: Schema, form: str) -> Predictor:
-        from bessemer.models.tfidf_linear import load_linear
+        from bessemer.models.tfidf_linear import load_linear, target_of
 
         score = load_linear(folder)
-        labels = class_names(schema)
-        if score([]).shape[1] != len(labels):
-            raise UserError(f"'{folder}': the linear model tells {score([]).shape[1]} classes apart, the schema beside it names "
-                            f"{len(labels)}; the two are not of the same run: train again")
-        return LinearPredictor(schema, form, score)
+        target, kind = target_of(schema.by_role(Role.TARGET))
+        outputs, expected = score([]).shape[1], {"label": class_names, "flags": lambda _: target.labels, "number": lambda _: (None,)}
+        if outputs != len(expected[kind](schema)):
+            raise UserError(f"'{folder}': the linear model tells {outputs} classes apart, the schema beside it names "
+                            f"{len(expected[kind](schema))}; the two are not of the same run: train again")
+        return LinearPredictor(schema, form, score, kind)
 
     return open_folder
