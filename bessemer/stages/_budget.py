@@ -1,5 +1,5 @@
-"""The search for a form that meets a budget: what methods do to the trained network, then smaller networks, some of them low-rank and
-some trained for int8, then pairs of forms.
+"""The search for a form that meets a budget: what methods do to the trained network, then smaller networks, some of them low-rank,
+some trained for int8, some with early exits, then pairs of forms.
 
 Everything that is measured goes to a journal in `trials/`, named by the stage's key. A killed search goes on from it: finished trainings
 are artifacts and are found again, measurements are read again, and the proposer, seeded and told the same, asks the same.
@@ -227,6 +227,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
 
     Once a middling and a small network of each family were looked at, and none meets the budget, one is trained for a pair.
     """
+    from bessemer.stages._budget_exits import try_exits
     from bessemer.stages._budget_int8 import train_for_int8
     from bessemer.stages._budget_pairs import train_seconds
 
@@ -257,7 +258,9 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             proposer.tell(ticket, _costs(hunt, {**record, "forms": forms}))
             if record["id"] not in seen and len(seen) + 1 == len(first):
                 train_seconds(hunt, space)
+                try_exits(hunt, 1)
             seen.add(record["id"])
+    try_exits(hunt, 2)
 
 
 def _whole(hunt: Hunt) -> dict[str, Any]:

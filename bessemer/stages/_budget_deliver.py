@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bessemer.core.forms import Form
 
 FRONT = "front.json"
-KEPT = ("quality", "drop", "worst_target", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy")
+KEPT = ("quality", "drop", "worst_target", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy", "exits")
 
 
 def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     from bessemer.core.forms import read_forms, write_forms
     from bessemer.stages._checks import write_checks
     from bessemer.stages.compress import FLOAT, copy_files
+    from bessemer.stages.early_exit import NAME
 
     listed = candidates(hunt)
     choice = chosen(hunt, listed)
@@ -32,7 +33,7 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     place = place_of(entry)
     form = place.shortened(next(item for item in read_forms(folder) if item.name == entry["form"]))
     members = getattr(form.predictor, "forms", ())  # of a cascade
-    plain = [item for item in read_forms(folder) if item.name != form.name and (item.name == FLOAT or item.name in members)]
+    plain = [item for item in read_forms(folder) if item.name != form.name and item.name in (FLOAT, NAME, *members)]
     copy_files(folder, out)
     for item in (form, *plain):
         copy_weights(item, folder, out)

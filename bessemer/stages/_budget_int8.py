@@ -15,7 +15,7 @@ from bessemer.core.artifact import MANIFEST, digest
 from bessemer.core.pick import make
 from bessemer.search.front import SLACK, dominates
 from bessemer.stages._budget_deliver import candidates
-from bessemer.stages._budget_space import BERTS, TRAINED
+from bessemer.stages._budget_space import BERTS, TRAINED, with_way
 from bessemer.stages._budget_try import FORECAST, Hunt, attempt, forecast, forms_of
 
 KINDS = ("dynamic_int8", "static_int8")
@@ -42,7 +42,7 @@ def train_for_int8(hunt: Hunt, record: Mapping[str, Any]) -> list[dict[str, Any]
     if lossy is None:
         return []
     plain = _float_of(record)
-    about = {"label": f"{record['label']}{', ' if ':' in record['label'] else ': '}trained for int8",
+    about = {"label": with_way(record["label"], "trained for int8"),
              "settings": {**record["settings"], "qat": True}}
     made = attempt(hunt, name, about, lambda: _trained(hunt, record, lossy, plain))
     if made["status"] == "finished":

@@ -163,7 +163,8 @@ class Yard:
         timed = latency(forms, self.rows, (1,), effort, tick=self.run.check)
         one = timed["candidate"]["1"]
         times = one["ratio"]["median"]
-        if hasattr(candidate, "thresholds"):  # of a cascade the mean: its median would hide the rows that go on
+        if any(hasattr(part, "thresholds") for part in (candidate, getattr(candidate, "predict_batch", None))):
+            # of a cascade and of early exits the mean: the median would hide the rows that go on
             times = timed["trained"]["1"]["mean_ms"] / one["mean_ms"]
         milliseconds = self.trained_ms / times if self.trained_ms else one["median_ms"]
         found = {"size_bytes": size(place.folder, place.form or "")["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],

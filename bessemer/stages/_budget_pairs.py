@@ -36,7 +36,8 @@ def pair_up(hunt: Hunt) -> None:
     """
     if not pairable(hunt):
         return
-    for expected, cheap, dear, threshold in promising(hunt, candidates(hunt))[:TRIED]:
+    whole = [item for item in candidates(hunt) if not item.get("exits")]  # one network with exits is a pair of its own
+    for expected, cheap, dear, threshold in promising(hunt, whole)[:TRIED]:
         about = {"label": f"pair: {cheap['name']}, where unsure {dear['name']}", "settings": {"family": CASCADE}}
         name = f"{CASCADE}-{digest([cheap['name'], dear['name']])[:10]}"
         attempt(hunt, name, about, lambda pair=(cheap, dear), sure=threshold, late=expected: {  # type: ignore[misc]
@@ -58,7 +59,7 @@ def train_seconds(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
     that would go on to it, judged with the trained network in its place. Of the networks within that the slowest of the first family that
     has one is trained: the slower ones lose less, and the families come with the most faithful first.
     """
-    listed = candidates(hunt)
+    listed = [item for item in candidates(hunt) if not item.get("exits")]
     if not pairable(hunt) or hunt.limits.latency_ms is None or any(not hunt.limits.over(point_of(item)) for item in listed):
         return
     room = max((_room(hunt, item) for item in listed), default=0.0)

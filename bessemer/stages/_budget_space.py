@@ -81,7 +81,7 @@ def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     if config.get("model_type") in BERTS and "prune" in registry.plugins("stages"):
         heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
-        found["slim"] = {"layers": _parts(_layers(config), (1, 1 / 2, 1 / 3, 2 / 3)), "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
+        found["slim"] = {"layers": _parts(depth_of(config), (1, 1 / 2, 1 / 3, 2 / 3)), "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
                          "intermediate_size": _parts(max(widths), (1, 1 / 2, 1 / 4)),
                          **_narrow(int(config["hidden_size"]), int(config.get("embedding_size") or config["hidden_size"])),
                          **({} if config.get("ranks") else {RANK: [None, RANK_PART]})}  # what is factorised already stays as it is
@@ -94,7 +94,7 @@ def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     return {name: item for name, item in found.items() if name == "slim" or name in registry.plugins("models")}
 
 
-def _layers(config: Mapping[str, Any]) -> int:
+def depth_of(config: Mapping[str, Any]) -> int:
     """Return how many layers a BERT has; one whose layers differ lists the heads of each."""
     heads = config["num_attention_heads"]
     return len(heads) if isinstance(heads, (list, tuple)) else int(config["num_hidden_layers"])
@@ -198,6 +198,15 @@ def label(settings: Settings) -> str:
     return f"{settings['family']}: {', '.join(parts)}" if parts else str(settings["family"])
 
 
+def with_way(label: str, way: str) -> str:
+    """Return what a candidate is when something more was done to it.
+
+    >>> with_way("slim: 3 layers", "trained for int8"), with_way("trained network", "early exits")
+    ('slim: 3 layers, trained for int8', 'trained network: early exits')
+    """
+    return f"{label}{', ' if ':' in label else ': '}{way}"
+
+
 def short(settings: Settings) -> str:
     """Return a name for files: the family and what the settings are, in ten digits."""
     return f"{settings['family']}-{digest(named(settings))[:10]}"
@@ -258,7 +267,7 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
     if family == "slim":
         cuts = {name: value for name, value in settings.items() if name != "family" and value is not None}
         if not origin.table:
-            fewer = int(cuts["layers"]) < _layers(origin.config)
+            fewer = int(cuts["layers"]) < depth_of(origin.config)
             cuts = {**cuts, "vocabulary": "used", **({"layer_choice": "spaced"} if fewer else {})}
         stages["cut"] = {"kind": "prune", "data": str(origin.data), "model": str(origin.folder), "rows": CUT_ROWS, **cuts}
     else:

@@ -74,8 +74,8 @@ def test_low_rank_that_is_no_faster_than_a_small_enough_network_is_not_trained(
 
 @pytest.fixture(scope="module")
 def coarse(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained network whose int8 form loses much: of what a projection reads one channel is always 0, and its weight of that
-    channel is so large that the integers the others are few."""
+    """A folder with a trained network whose int8 form loses much: one channel of what projections read is always 0, and their weights of
+    that channel are so large that the integers of the others are few."""
     folder = tmp_path_factory.mktemp("coarse")
     shutil.copytree(finished / "runs/tiny/prepare", folder / "prepare")
     shutil.copytree(finished / "runs/tiny/finetune", folder / "finetune")
