@@ -96,22 +96,26 @@ def tag_answers(heads: Sequence[Head], outputs_UW: np.ndarray, offsets: np.ndarr
 
 
 def _names(head: Head, logits_NMW: np.ndarray) -> Answer:
+    # The ufuncs' own reductions: what `max`, `mean` and `std` do, without their checks, which cost a single row more than the sums.
     import numpy as np
 
+    total, members = np.add.reduce, logits_NMW.shape[1]
     if head.kind == "label" and head.link == "ordinal":
         beyond = np.minimum.accumulate(1.0 / (1.0 + np.exp(-np.clip(logits_NMW, -60, 60))), axis=2)
         edge = np.ones_like(beyond[:, :, :1])
         each_NMW = np.concatenate([edge, beyond], axis=2) - np.concatenate([beyond, 0 * edge], axis=2)
     elif head.kind in ("label", "tags"):
-        power = np.exp(logits_NMW - logits_NMW.max(axis=2, keepdims=True, initial=-np.inf))
-        each_NMW = power / power.sum(axis=2, keepdims=True)
+        power = np.exp(logits_NMW - np.maximum.reduce(logits_NMW, axis=2, keepdims=True, initial=-np.inf))
+        each_NMW = power / total(power, axis=2, keepdims=True)
     else:
         each_NMW = 1.0 / (1.0 + np.exp(-np.clip(logits_NMW, -60, 60)))
-    mean_NW = each_NMW.mean(axis=1)
+    mean_NW = total(each_NMW, axis=1) / members
     spread = None
-    if each_NMW.shape[1] > 1:
-        best_N = mean_NW.argmax(axis=1)
-        spread = np.take_along_axis(each_NMW.std(axis=1), best_N[:, None], axis=1)[:, 0].astype(np.float32)
+    if members > 1:
+        apart_NMW = each_NMW - mean_NW[:, None]
+        apart_NMW *= apart_NMW
+        spread_NW = np.sqrt(total(apart_NMW, axis=1) / members)
+        spread = spread_NW[np.arange(len(mean_NW)), mean_NW.argmax(axis=1)].astype(np.float32)
     return Answer(head.kind, mean_NW.astype(np.float32), head.labels, spread=spread)
 
 

@@ -75,7 +75,7 @@ def _array(name: str, values: Any) -> Any:
     listed = values if whole else list(values)
     try:
         # as from a data frame: what Python writes for a missing value (not a number, pandas' NA and NaT) is one, whatever stands beside it
-        found = pa.array(listed, from_pandas=True)
+        found = pa.array(listed, None if whole else _kind_of(listed), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
         if whole:
             raise UserError(f"the column '{name}' holds values that cannot be read ({str(error).splitlines()[0]:.120}); give one number or "
@@ -84,6 +84,22 @@ def _array(name: str, values: Any) -> Any:
     if not whole and pa.types.is_floating(found.type) and not pa.types.is_float64(found.type):  # numpy's own floats in a list
         return pc.if_else(pc.is_nan(found), None, found)
     return found
+
+
+def _kind_of(values: Sequence[Any]) -> Any:
+    """Return the type that Arrow would find for values of one plain kind, so that it need not look; None: it may look.
+
+    It does so with pandas, for which it searches the disk in vain at each call where there is none: most of a row's time in a server.
+    """
+    import pyarrow as pa
+
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {float} and all(value is None or value != value for value in values):
+        kinds = set()  # not a number is a missing value, of no kind
+    types = {str: pa.string, bool: pa.bool_, int: pa.int64, float: pa.float64}
+    if len(kinds) > 1 or not kinds <= types.keys():
+        return None
+    return types[kinds.pop()]() if kinds else pa.null()
 
 
 def _typed(name: str, values: Sequence[Any]) -> Any:

@@ -130,7 +130,7 @@ class Knots:
     def _views(self) -> tuple[float, float, memoryview, memoryview, memoryview, memoryview]:
         """Return the first and the last x, and ends, x, slope and y as Python reads them one by one."""
         low, high, _ = self.bounds
-        return low, high, memoryview(self.ends), memoryview(self.x), memoryview(self.slope), memoryview(self.y)
+        return low, high, self.ends.data, self.x.data, self.slope.data, self.y.data
 
     @cached_property
     def bounds(self) -> tuple[float, float, float]:

@@ -216,13 +216,15 @@ class Tables:
             return [Problem("row", str(error).removeprefix("row 1: "))]
 
     def _ask(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Answer]:
+        import pyarrow as pa
+
         from bessemer.data.columns import texts
         from bessemer.data.given import table_of
 
         table = table_of(dict(zip(self.names, zip(*rows, strict=True), strict=True)), self.names)
-        for place, name in enumerate(self.names):
-            if str(table.column(name).type).startswith("struct"):
-                table = table.set_column(place, name, texts(table.column(name)))
+        for place, kind in enumerate(table.schema.types):
+            if pa.types.is_struct(kind):
+                table = table.set_column(place, self.names[place], texts(table.column(place)))
         return self.predictor.predict(table)
 
 

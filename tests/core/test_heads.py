@@ -26,6 +26,18 @@ def test_members_are_averaged_as_probabilities_and_numbers() -> None:
     np.testing.assert_allclose(found["size"].spread, (2 * raw[:, :, 3]).std(1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("members", [2, 8, 16, 33])
+def test_means_and_spreads_are_numpys_own_bit_for_bit(members: int) -> None:
+    outputs = np.random.default_rng(members).normal(size=(40, members, 8)).astype(np.float32) * 10
+    found, raw = answers(HEADS, outputs), outputs[:, :, :3].astype(np.float64)
+    power = np.exp(raw - raw.max(axis=2, keepdims=True))
+    each = power / power.sum(axis=2, keepdims=True)
+    assert found["kind"].values.tobytes() == each.mean(axis=1).astype(np.float32).tobytes()
+    best = each.mean(axis=1).argmax(axis=1)[:, None]
+    spread = np.take_along_axis(each.std(axis=1), best, axis=1)[:, 0].astype(np.float32)
+    assert found["kind"].spread is not None and found["kind"].spread.tobytes() == spread.tobytes()
+
+
 def test_other_inverses() -> None:
     z = np.array([-1.0, 0.0, 2.0])
     np.testing.assert_allclose(Inverse(kind="log", shift=1, scale=0.5, offset=3).apply(z), np.exp(1 + 0.5 * z) - 3)

@@ -36,6 +36,17 @@ def test_what_python_writes_for_a_missing_value_is_one(column, wanted):
     assert _read(column) == wanted
 
 
+@pytest.mark.parametrize("values", [
+    ["x", None], ["x", ""], [1, None], [True, None], [1.5, None], [1.5, math.nan], [math.nan, None], [None], [], [1, 2.5], [1, math.nan],
+    ["x", math.nan], [True, math.nan], [2**62, -1], [0.0, -0.0, math.inf]])
+def test_values_of_one_kind_have_the_type_that_arrow_finds(values: list[Any]) -> None:
+    expected = pa.array(values, from_pandas=True)
+    found = table_of({"a": values}, ["a"])["a"].combine_chunks()
+    assert found.type == expected.type and found.to_pylist() == expected.to_pylist()
+    assert [math.copysign(1, value) for value in found.to_pylist() if isinstance(value, float)] == [
+        math.copysign(1, value) for value in expected.to_pylist() if isinstance(value, float)]
+
+
 def test_texts_alone_may_be_missing_too():
     assert table_of(["a", math.nan, None], ["x"])["x"].to_pylist() == ["a", None, None]
 
