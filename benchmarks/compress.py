@@ -72,7 +72,10 @@ ARMS: Mapping[str, dict[str, Any]] = {
     "without distillation": {"search": {"distil": False}},
     "without copies": {"search": {"copies": 0}},
     "without slim": {"search": {"students": ["text_cnn", "text_rnn", "ngrams"]}},
-    "without quantisation": {"methods": []}}
+    "without quantisation": {"methods": []},
+    "without low rank": {"search": {"low_rank": False}},
+    "without qat": {"search": {"qat": False}},
+    "without early exit": {"search": {"early_exits": False}}}
 """Ablation: what differs from the search for the first budget."""
 
 
