@@ -19,7 +19,6 @@ from bessemer.core.registry import register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import Codec, Modality
 from bessemer.data.columns import literal
-from bessemer.modalities._recall import recalled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +86,7 @@ def category(config: Category) -> Modality:
             return targeted(column, words_of, TargetCodes.load(folder, column.name))
         return coded(column, words_of, config.encoding, config.buckets)
 
-    return Modality(clean=recalled(clean), fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
+    return Modality(clean=clean, fit=fit, load=load, roles=("target", "input"), answer="label", vector=True, nulls=True)
 
 
 def _fitted(config: Category, arrays: Iterator[pa.Array]) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -177,9 +176,7 @@ def coded(column: Column, words_of: Callable[[pa.Array], pa.Array], encoding: st
             codes[pc.is_null(words).to_numpy(zero_copy_only=False)] = 1
         return {"codes": fixed(codes[:, None])}
 
-    # Of one text the same arrays are given again, in a mapping of the caller's own.
-    known_before = recalled(encode)
-    return Codec(encode=lambda values: dict(known_before(values)), collate=lambda stored, limit: _matrices(stored), length=None,
+    return Codec(encode=encode, collate=lambda stored, limit: _matrices(stored), length=None,
                  info={**info, "labels": list(labels)})
 
 
@@ -256,10 +253,9 @@ def _known(labels: tuple[str, ...]) -> pa.Array:
 
 
 def _codes(words: pa.Array, known: pa.Array) -> pa.Array:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.fill_null(pc.index_in(words, value_set=known), -1).cast(pa.int32())
+    return pc.fill_null(pc.index_in(words, value_set=known), literal(-1, "int32"))
 
 
 def _collate(stored: Mapping[str, pa.Array], max_length: int | None) -> dict[str, np.ndarray]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bessemer.modalities.vectors import Vectors
     from bessemer.predictors._cleaner import Cleaner
 
-ROWS, COLUMNS = 16, 128
-"""Rows and columns at most; of more, calls that take all of them together cost less."""
+ROWS, CELLS = 32, 512
+"""Rows, and values in all, at most; of more, calls that take all of them together cost less."""
 MOST, ROOM, LONGEST = 4096, 2**20, 64
 """Values that a column remembers, features that these may have in all, and the longest text among them."""
 LAYOUTS = 8
@@ -120,7 +120,7 @@ class Few:
             self.columns.append(_Column(column.name, slice(n0, n1), slice(c0, c1), column.of or (column.name,),
                                         vectors.scalings.get(column.name), None if column.of else cleaner.limits.get(column.name)))
         read = {base for column in self.columns for base in column.bases}
-        self.able = len(self.columns) <= COLUMNS and read >= {column.name for column in cleaner.columns}
+        self.rows = CELLS // max(1, len(self.columns)) if read >= {column.name for column in cleaner.columns} else 0
         self.shape = vectors.info["numbers"], len(vectors.info["cardinalities"])
         self.layouts: list[_Layout] = []
 
@@ -133,7 +133,7 @@ class Few:
         import pyarrow as pa
 
         count = len(rows)
-        if not self.able or not 0 < count <= ROWS:
+        if not 0 < count <= min(ROWS, self.rows):
             return None
         layout = self._layout(rows)
         clean = CleanRows(self.cleaner, rows, layout.places)
