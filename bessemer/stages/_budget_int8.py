@@ -13,7 +13,7 @@ from typing import Any
 from bessemer.core import registry
 from bessemer.core.artifact import MANIFEST, digest
 from bessemer.core.pick import make
-from bessemer.search.front import SLACK, dominates
+from bessemer.search.front import SLACK
 from bessemer.stages._budget_deliver import candidates
 from bessemer.stages._budget_space import BERTS, TRAINED, with_way
 from bessemer.stages._budget_try import FORECAST, Hunt, attempt, forecast, forms_of
@@ -55,8 +55,8 @@ def train_for_int8(hunt: Hunt, record: Mapping[str, Any]) -> list[dict[str, Any]
 def worth_training(hunt: Hunt, record: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the int8 form of a candidate that training for int8 may bring to the front, the fastest such one; None where there is none.
 
-    At best it loses as little as the float form. Where some measured form is as small and as fast and loses no more than that, or where the
-    float form loses more than is allowed, nothing can be won.
+    At best it loses as little as the float form. Where some measured form is about as small and as fast and loses no more than that, or
+    where the float form loses more than is allowed, nothing can be won.
     """
     search, plain = hunt.config.search, _float_of(record)
     on = search is not None and search.qat and not hunt.rehearsal and "qat" in registry.plugins("adapt")
@@ -70,9 +70,14 @@ def worth_training(hunt: Hunt, record: Mapping[str, Any]) -> dict[str, Any] | No
         lost = item["drop"]["value"] - plain["drop"]["value"]
         fits = not hunt.limits.costly(item["size_bytes"], item["latency_ms"], item.get("memory_bytes"), SLACK)
         if (_integers(item["methods"]) and fits and plain["drop"]["value"] <= allowed and lost > NOTICED * allowed + 1e-9
-                and not any(dominates(other, hoped) for other in measured)):
+                and not any(_reaches(other, hoped) for other in measured)):
             found.append(item)
     return min(found, key=lambda item: item["latency_ms"], default=None)
+
+
+def _reaches(other: Sequence[float], hoped: Sequence[float]) -> bool:
+    """Tell whether a measured form loses no more than hoped, and is no larger and no slower but for what a clock may err by."""
+    return other[0] <= hoped[0] and all(one <= (1 + SLACK) * two for one, two in zip(other[1:], hoped[1:], strict=True))
 
 
 def _float_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
