@@ -37,8 +37,6 @@ DEAR_ROWS, DEAR_PART = 3_500, 0.1
 so many rows answered by a network of some thirty products; where they would take more than this part of the time, it is left out."""
 KEPT_METHODS = 3
 TEACHING = 0.4
-ENDING, ENDING_PART = 25.0, 0.25
-"""Seconds that are kept for the choice, and the part of the search's time that they are at most."""
 REPEATS = 6
 
 
@@ -246,10 +244,9 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
         while len(seen) < search.trials and repeats < REPEATS * search.trials:
             hunt.run.check()
             settings, ticket = proposer.ask()
-            kept = min(ENDING, ENDING_PART * 60 * search.minutes)
-            if hunt.left < kept and not _known(hunt, settings):
+            if hunt.left < hunt.ending and not _known(hunt, settings):
                 hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.minutes:g} minutes "
-                              f"{max(0.0, hunt.left):.0f} s are left, and {kept:.0f} s are kept for the choice")
+                              f"{max(0.0, hunt.left):.0f} s are left, and {hunt.ending:.0f} s are kept for the choice")
                 break
             record = examine(hunt, settings)
             repeats += record["id"] in seen

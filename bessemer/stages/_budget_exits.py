@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.core import registry
-from bessemer.core.artifact import MANIFEST, digest
+from bessemer.core.artifact import digest
 from bessemer.stages._budget_deliver import candidates
 from bessemer.stages._budget_space import BERTS, depth_of, with_way
-from bessemer.stages._budget_try import FORECAST, Hunt, attempt, forecast, measured, point_of
+from bessemer.stages._budget_try import Hunt, attempt, measured, no_time_for, point_of
 
 EXITS = "early_exits"
 PREFIX = "exits-"
@@ -23,8 +23,6 @@ PREFIX = "exits-"
 AT_BEST = 0.45
 """Part of a network's latency that is left where nearly all rows leave at the first exit, after a third of the layers."""
 PASSES, LEARNING_RATE = 1.0, 1e-3
-SHARE = 0.35
-"""Part of the time left that their training may take at most."""
 
 
 def try_exits(hunt: Hunt, number: int) -> None:
@@ -35,7 +33,7 @@ def try_exits(hunt: Hunt, number: int) -> None:
         number: of the try, from 1: by it a search that goes on after a kill knows what it did.
     """
     name = f"{PREFIX}{number}"
-    if name in hunt.journal:
+    if name in hunt.journal or hunt.left < hunt.ending:
         return
     item = promising(hunt, candidates(hunt))
     if item is None:
@@ -92,10 +90,9 @@ def _trained(hunt: Hunt, item: dict[str, Any]) -> dict[str, Any]:
 
     recipe = recipe_for(hunt, item)
     folder = hunt.folder(recipe) / "exits"
-    seconds = 0.0 if (folder / MANIFEST).is_file() else forecast(hunt, recipe)
-    if FORECAST * seconds > SHARE * hunt.left:
-        return {"status": "dropped", "reason": f"no time: training the exits is forecast to take {seconds:.0f} s, and "
-                f"{SHARE:.0%} of the {max(0.0, hunt.left):.0f} s left are for it"}
+    reason = no_time_for(hunt, recipe, "training the exits")
+    if reason:
+        return {"status": "dropped", "reason": reason}
     told = hunt.execute(recipe)["exits"]["forms"]
     forms = []
     for form in read_forms(folder):

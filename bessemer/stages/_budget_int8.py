@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.core import registry
-from bessemer.core.artifact import MANIFEST, digest
+from bessemer.core.artifact import digest
 from bessemer.core.pick import make
 from bessemer.search.front import SLACK
 from bessemer.stages._budget_deliver import candidates
 from bessemer.stages._budget_space import BERTS, TRAINED, with_way
-from bessemer.stages._budget_try import FORECAST, Hunt, attempt, forecast, forms_of
+from bessemer.stages._budget_try import Hunt, attempt, forms_of, no_time_for
 
 KINDS = ("dynamic_int8", "static_int8")
 NOTICED = 1 / 3
 """Part of the allowed drop that rounding must take before a network is trained for it."""
 PASSES, LEARNING_RATE = 0.75, 1e-4
 """Of this training, as often over as many rows as the training split has; half the rate of the training before it."""
-SHARE = 0.35
-"""Part of the time left that it may take at most."""
 PREFIX = "int8-"
 """With it begins the record of a network that was trained for int8."""
 
@@ -39,7 +37,7 @@ def train_for_int8(hunt: Hunt, record: Mapping[str, Any]) -> list[dict[str, Any]
     if name in hunt.journal:  # before a kill
         return list(hunt.journal[name]["forms"])
     lossy = worth_training(hunt, record)
-    if lossy is None:
+    if lossy is None or hunt.left < hunt.ending:
         return []
     plain = _float_of(record)
     about = {"label": with_way(record["label"], "trained for int8"),
@@ -120,10 +118,9 @@ def _trained(hunt: Hunt, record: Mapping[str, Any], lossy: Mapping[str, Any], pl
     assert plain is not None
     recipe = recipe_for(hunt, Path(record["model"]), lossy["methods"])
     folder = hunt.folder(recipe) / "tuned"
-    seconds = 0.0 if (folder / MANIFEST).is_file() else forecast(hunt, recipe)
-    if FORECAST * seconds > SHARE * hunt.left:
-        return {"status": "dropped", "reason": f"no time: training for int8 is forecast to take {seconds:.0f} s, and "
-                f"{SHARE:.0%} of the {max(0.0, hunt.left):.0f} s left are for it"}
+    reason = no_time_for(hunt, recipe, "training for int8")
+    if reason:
+        return {"status": "dropped", "reason": reason}
     hunt.execute(recipe)
     forms = forms_of(hunt, str(recipe["name"]), folder, [list(lossy["methods"])])
     after = next((item["drop"]["value"] for item in forms if item["methods"]), forms[0]["drop"]["value"])

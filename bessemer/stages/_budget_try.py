@@ -30,6 +30,10 @@ LEAST_GAIN = 0.01
 FORECAST = 1.2
 REHEARSED = 1 << 20
 PARTS, SHARE = (1.0, 0.5, 0.25), 0.6
+ENDING, ENDING_PART = 25.0, 0.25
+"""Seconds that are kept for the choice, and the part of the search's time that they are at most."""
+EXTRA = 0.35
+"""Part of the time left that training on, for int8 or for early exits, may take at most."""
 SECOND = "second-"
 """With it begin the records of networks that were trained for a pair; under its own name such a network was dropped."""
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
@@ -66,6 +70,12 @@ class Hunt:
         """Return the seconds that are left."""
         assert self.config.search is not None
         return 60 * self.config.search.minutes - self.journal.seconds
+
+    @property
+    def ending(self) -> float:
+        """Return the seconds that are kept for the choice."""
+        assert self.config.search is not None
+        return min(ENDING, ENDING_PART * 60 * self.config.search.minutes)
 
     def gains(self, family: str) -> list[float]:
         """Return how much the last rung won over the first, of those of a family that finished."""
@@ -298,6 +308,15 @@ def forecast(hunt: Hunt, recipe: dict[str, Any]) -> float:
     made = make_recipe(recipe, f"the search of stage {hunt.run.name}")
     (done,) = execute(made, Events(), Options(root=folder, rehearsal=REHEARSED), hunt.run.stop).stages.values()
     return sum(cost.seconds * cost.total / cost.done for cost in done.costs if cost.done)
+
+
+def no_time_for(hunt: Hunt, recipe: dict[str, Any], what: str) -> str:
+    """Return why the one stage of a recipe is not run: it would take more than its part of the time; nothing where it may run."""
+    (stage,) = recipe["stages"]
+    if (hunt.folder(recipe) / stage / MANIFEST).is_file():  # trained before a kill
+        return ""
+    seconds, part = forecast(hunt, recipe), EXTRA * max(0.0, hunt.left - hunt.ending)
+    return "" if FORECAST * seconds <= part else f"no time: {what} is forecast to take {seconds:.0f} s, and {part:.0f} s are for it"
 
 
 def _hopeless(hunt: Hunt, settings: Settings, rung: dict[str, Any], before: dict[str, Any]) -> str:
