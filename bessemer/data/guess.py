@@ -1,13 +1,17 @@
 """Which encoding a text's bytes are in, told by its first bytes: only where that is plain, and never silently.
 
 Legend of the rules: bytes that are UTF-8 are UTF-8. Multi-byte text of East Asia is known by its most frequent signs, which other
-text decoded by mistake does not have. Western single-byte text is known by accented letters that stand alone between plain ones.
+text decoded by mistake does not have. Text of one byte a letter is known by the letters that it has in each encoding (`letters.py`);
+Western one, where no language is known by them, by accented letters that stand alone between plain ones.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
+
+from bessemer.data.letters import judged
 
 _COMMON = frozenset(
     "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后"
@@ -28,25 +32,60 @@ _LETTERS = frozenset("àáâãäåæçèéêëìíîïñòóôõöøœùúûüß
 _LEAST = 20
 
 
+class Found(NamedTuple):
+    """What a text's first bytes show.
+
+    Attributes:
+        name: the encoding, None where it is UTF-8 or is not shown.
+        other: another that is nearly as likely and in which the text is another, or None.
+    """
+
+    name: str | None
+    other: str | None = None
+
+
 def encoding_of(head: bytes) -> str | None:
-    """Return the encoding of a text by its first bytes where they show it and it is not UTF-8, else None.
+    """Return the encoding of a text by its first bytes where they show it and it is not UTF-8, else None."""
+    return found_in(head).name
+
+
+def found_in(head: bytes) -> Found:
+    """Return the encoding of a text by its first bytes where they show it and it is not UTF-8, and the one that it may also be.
 
     UTF-16 by its mark, or by zero bytes that stand at odd or at even places, four of five at least. ISO-2022-JP by its escape codes.
     GB18030 (which holds GBK), Big5, Shift-JIS, EUC-JP
     and EUC-KR where the sample is text in it to its last sign and has the language's most frequent signs: at least 20, a third of the
-    ideographs. cp1252 (which holds what Latin-1 has of letters) where accented letters stand between plain ones.
+    ideographs. Of one byte a letter: that in which the letters are likelier; else cp1252 (which holds what Latin-1 has of letters) where
+    accented letters stand between plain ones.
     """
     if head[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
-        return "utf-32"
+        return Found("utf-32")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
+        return Found("utf-16")
     if head.isascii() and (b"\x1b$B" in head or b"\x1b$@" in head) and b"\x1b(" in head and _japanese(head):
-        return "iso2022_jp"
+        return Found("iso2022_jp")
     wide = _wide(head)
     if wide or head.isascii() or b"\x00" in head or _utf8(head):
-        return wide
+        return Found(wide)
     found = {name: score for name in ("gb18030", "big5", "cp932", "euc_jp", "euc_kr") if (score := _score(head, name)) > 0}
-    return max(found, key=found.__getitem__) if found else "cp1252" if _western(head) else None
+    return Found(max(found, key=found.__getitem__)) if found else _of_letters(head)
+
+
+READ = ("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "iso8859_7", "cp1254", "cp1257")
+"""Encodings of one byte a letter that are read without being named."""
+
+
+def _of_letters(head: bytes) -> Found:
+    """Return which encoding of one byte a letter it is, by the letters."""
+    found, western = judged(head), _western(head)
+    if found is None:
+        return Found("cp1252" if western else None)
+    if found.weak:
+        other = found.other if found.name == "cp1252" else found.name
+        return Found("cp1252", other) if western else Found(None)
+    if found.name not in READ or (found.name == "cp1252" and not western):
+        return Found(None)
+    return Found(found.name, found.other)
 
 
 def _japanese(head: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
 from bessemer.data.encoding import MARK, SUFFIXES, Transcoded, unpacked, zipped_name
-from bessemer.data.guess import encoding_of, proposals
+from bessemer.data.guess import Found, encoding_of, found_in, proposals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,11 +121,14 @@ class Opened:
 def open_text(file: Path, kind: str, encoding: str | None) -> Opened:
     """Open a file of text in a named encoding, or in the one that its first bytes show; see `open_checked` for errors."""
     stream = open_checked(file, kind, encoding=encoding)
-    found = encoding or encoding_of(plain_head(file))
+    found, other = Found(encoding) if encoding else found_in(plain_head(file))
     if found is None or codecs.lookup(found).name in ("utf-8", "utf-8-sig"):
         return Opened(stream, "UTF-8")
     told = () if encoding or found == "utf-16" else (
         f"{file.name}: its bytes are no UTF-8 and look like {found.upper()}, as which it is read; say 'encoding:' where that is wrong",)
+    if other is not None:
+        told = (f"{file.name}: its bytes are no UTF-8 and may be {found.upper()} or {other.upper()}, which too few letters tell apart; it "
+                f"is read as {found.upper()}: set encoding: {found} or encoding: {other} in the source to say which it is",)
     plain: Any = Transcoded(stream, found)
     return Opened(plain, found.upper(), told)
 

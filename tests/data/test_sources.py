@@ -182,8 +182,8 @@ def test_text_in_other_encodings(tmp_path, encoding, setting):
 
 
 @pytest.mark.parametrize(("text", "encoding", "proposed"), [
-    ("příliš,město\n" + "1,Žižkov žluťoučký\n" * 40, "cp1250", "cp1250"),
-    ("текст,слово\n" + "привет,как дела\n" * 40, "cp1251", "cp1251")])
+    ("příliš,město\n" + "1,Žižkov žluťoučký\n" * 40, "cp852", "cp852"),
+    ("текст,слово\n" + "привет,как дела\n" * 40, "cp866", "cp866")])
 def test_the_encoding_that_is_proposed(tmp_path, text, encoding, proposed):
     with pytest.raises(UserError, match=rf"is not valid UTF-8; save the file as UTF-8, or name .* 'encoding: {proposed}'\)$"):
         read("csv", path=put(tmp_path, "f.csv", text.encode(encoding)))
@@ -218,11 +218,19 @@ def test_encodings_are_found_and_told(tmp_path, encoding):
 
 
 @pytest.mark.parametrize(("encoding", "text"), [
-    ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy"), ("cp1250", "zażółć gęślą jaźń"), ("cp1251", "привет, как дела"),
-    ("koi8-r", "привет, как дела"), ("cp1254", "İstanbul'da şeker ağacı ışığı"), ("iso-8859-7", "καλημέρα κόσμε"),
+    ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy"), ("cp1250", "zażółć gęślą jaźń"), ("cp866", "привет, как дела"),
     ("cp437", "größe über"), ("utf-8", "naïve café 汉字"), ("gb18030", "很好")])
 def test_an_encoding_is_guessed_only_where_it_is_plain(encoding, text):
     assert encoding_of((text + "\n").encode(encoding)) is None
+    assert encoding_of((text + "\n").encode("utf-8") + b"\xff\n") is None  # damaged, and UTF-8 all the same
+
+
+@pytest.mark.parametrize(("encoding", "text", "found"), [
+    ("cp1251", "привет, как дела", "cp1251"), ("koi8-r", "привет, как дела", "koi8_r"),
+    ("cp1254", "İstanbul'da şeker ağacı ışığı", "cp1254"), ("iso-8859-7", "καλημέρα κόσμε", "cp1253")])
+def test_an_encoding_of_one_byte_a_letter_is_found_by_its_letters(encoding, text, found):
+    assert encoding_of((text + "\n").encode(encoding)) == found
+    assert text.encode(encoding).decode(found) == text
     assert encoding_of((text + "\n").encode("utf-8") + b"\xff\n") is None  # damaged, and UTF-8 all the same
 
 

@@ -41,7 +41,7 @@ class Csv(Rows):
     """The sign between fields; found in the header (one of `,` `;` tab `|`) by default."""
     encoding: str | None = None
     """The encoding of the text, such as gb18030 or latin-1; UTF-8 by default, or what the first bytes plainly show (UTF-16, GB18030, Big5,
-    Shift-JIS, EUC, cp1252)."""
+    Shift-JIS, EUC, cp1252, cp1250 and others of one byte a letter)."""
     max_row_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     """The longest row; a longer one is an error, because a quote that is never closed looks like it."""
 

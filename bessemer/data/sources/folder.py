@@ -14,7 +14,7 @@ from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data.combine import picked
 from bessemer.data.encoding import unpacked
-from bessemer.data.guess import encoding_of
+from bessemer.data.guess import Found, found_in
 from bessemer.data.rows import Rows, check_encoding, check_part, rejects
 
 MOST = 4096
@@ -145,7 +145,7 @@ def _text(file: Path, config: Folder, encodings: set[str]) -> tuple[str, str]:
         return "", f"cannot be read ({error.strerror or error})"
     if len(data) > config.max_file_bytes:
         return "", f"file longer than {config.max_file_bytes} bytes"
-    found = config.encoding or encoding_of(data)
+    found, other = Found(config.encoding) if config.encoding else found_in(data)
     if found is None and data.count(0) > max(3, len(data) // 100):
         return "", "a binary file, no text"
     try:
@@ -155,5 +155,5 @@ def _text(file: Path, config: Folder, encodings: set[str]) -> tuple[str, str]:
     if any("\ud800" <= sign <= "\udfff" for sign in text):
         return "", f"not valid {(found or 'utf-8').upper()}"
     if found and not config.encoding and found != "utf-16":
-        encodings.add(found.upper())
+        encodings.add(found.upper() + (f" (which may be {other.upper()}: set encoding: where it is)" if other else ""))
     return text, ""
