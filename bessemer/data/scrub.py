@@ -21,15 +21,17 @@ KINDS: tuple[Kind, ...] = ("url", "mail", "ip", "id", "card", "phone")
 MARKS: dict[str, str] = {kind: f"[{kind.upper()}]" for kind in KINDS}
 _BETWEEN = "\x00"
 _GATES = {
-    "url": r"(?i)://|www\.", "mail": "[@＠]", "ip": r"\d\.\d{1,3}\.\d{1,3}\.\d|:[0-9A-Fa-f]{0,4}:",
+    "url": r"(?i)[:：][/／]{2}|[wｗＷ]{3}[.．]", "mail": "[@＠]", "ip": r"\d\.\d{1,3}\.\d{1,3}\.\d|:[0-9A-Fa-f]{0,4}:",
     "id": r"(?i)\d{15}|\d{3}-\d{2}-\d{4}|[A-Z]{2}\d{2} ?[A-Z0-9]{4}|\d{6}[ -]\d{8}|ssn|social security",
     "card": r"(?:\d[ -]?){12}\d", "phone": r"\d(?:[ ()（）./\-]{0,3}\d){6}"}
 _GATES |= {kind: rf"(?:{_GATES[kind]})|[０-９]" for kind in ("ip", "id", "card", "phone")}
-_WIDE = {sign + 0xFEE0: sign for sign in map(ord, "0123456789@.-+_" + "abcdefghijklmnopqrstuvwxyz" + "abcdefghijklmnopqrstuvwxyz".upper())}
+_WIDE = {sign + 0xFEE0: sign for sign in map(ord, "0123456789@.-+_%" + "abcdefghijklmnopqrstuvwxyz" + "abcdefghijklmnopqrstuvwxyz".upper())}
+_WIDE_URL = _WIDE | {sign + 0xFEE0: sign for sign in map(ord, ":/?=&#~")}
 _ANY_WIDE = re.compile("[" + "".join(map(chr, _WIDE)) + "]")
 _LEFT = r"(?<![0-9A-Za-z._\-])"
 _RIGHT = r"(?![0-9A-Za-z_]|[.\-]\d)"
 _URL = re.compile(r"(?i)(?<![A-Za-z0-9])(?:(?:https?|ftp)://|www\.)[^\s\x00<>\"'\u2018-\u201d\u3000-\u303f\u3400-\u9fff\uff00-\uffef]{1,2000}")
+_HEAD = re.compile(r"(?i)(?<![A-Za-z0-9])(?:(?:https?|ftp)://|www\.)(?=[A-Za-z0-9])")
 _MAIL = re.compile(r"(?<![A-Za-z0-9À-ɏ._%+\-])[A-Za-z0-9À-ɏ._%+\-]{1,64}[@＠]"
                    r"(?:[A-Za-z0-9À-ɏ](?:[A-Za-z0-9À-ɏ\-]{0,61}[A-Za-z0-9À-ɏ])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
 _IP = re.compile(r"(?<![0-9A-Za-z._])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![0-9A-Za-z_]|\.\d)"
@@ -122,7 +124,25 @@ def _url(text: str) -> str:
         whole = match.group()
         return MARKS["url"] + whole[len(whole.rstrip(".,;:!?)]}")):]
 
-    return _URL.sub(one, text)
+    return _URL.sub(one, _wide_urls(text))
+
+
+def _wide_urls(text: str) -> str:
+    """Return a text without addresses that begin with a full-width sign, or whose first sign after `://` or `www.` is one.
+
+    Of other addresses a full-width sign is the end: it belongs to the text around.
+    """
+    if not _ANY_WIDE.search(text) and "／" not in text and "：/" not in text:
+        return text
+    plain, parts, done = text.translate(_WIDE_URL), list[str](), 0  # sign for sign, so that places are those of the text
+    for head in _HEAD.finditer(plain):
+        start = head.start()
+        found = _URL.match(plain, start)
+        if start < done or found is None or plain[start:head.end() + 1] == text[start:head.end() + 1]:
+            continue
+        parts += [text[done:start], MARKS["url"]]
+        done = start + len(found.group().rstrip(".,;:!?)]}"))
+    return "".join([*parts, text[done:]])
 
 
 def _ip(text: str) -> str:

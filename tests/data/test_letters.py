@@ -56,8 +56,9 @@ TEXTS = {
           "anahtarımı kaybettiğimde görevli hemen bir başkasını getirdi ve hiçbir ücret istemedi. Yazık ki yatak bütün gece gıcırdadı ve "
           "komşular yüksek sesle müzik dinledi. Yine de buraya seve seve döneceğim, çünkü dağların manzarası gerçekten olağanüstü güzel ve "
           "İstanbul'dan ulaşmak kolay."}
-ENCODED = {"pl": ("cp1250", "iso8859_2"), "cs": ("cp1250", "iso8859_2"), "hu": ("cp1250", "iso8859_2"), "de": ("cp1250", "cp1252", "iso8859_2"),
-           "fr": ("cp1252", "iso8859_15"), "es": ("cp1252", "latin_1"), "ru": ("cp1251", "koi8_r"), "el": ("cp1253", "iso8859_7"),
+ENCODED = {"pl": ("cp1250", "iso8859_2"), "cs": ("cp1250", "iso8859_2"), "hu": ("cp1250", "iso8859_2"),
+           "de": ("cp1250", "cp1252", "iso8859_2"), "fr": ("cp1252", "iso8859_15"),
+           "es": ("cp1252", "latin_1"), "ru": ("cp1251", "koi8_r"), "el": ("cp1253", "iso8859_7"),
            "tr": ("cp1254",)}
 CASES = [(language, encoding) for language, encodings in ENCODED.items() for encoding in encodings]
 

@@ -90,3 +90,15 @@ def test_no_text_takes_long():
         scrub(pa.array([text * times for text in evil]), KINDS)
         seconds.append(time.process_time() - start)
     assert seconds[1] < 12 * seconds[0] + 1  # linear, not square: no limit of speed
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("看ｈｔｔｐ：／／ｗｗｗ．ａ．ｃｎ／ｂ？ｃ＝１，好", "看[URL]，好"), ("见 ｗｗｗ．ａｂｃ．ｃｎ。", "见 [URL]。"),
+    ("Ｘ http：／／a.cn/b Ｙ", "Ｘ [URL] Ｙ"), ("HTTPS：//a.cn", "[URL]"), ("http://ｅｘ．ｃｎ 完", "[URL] 完"),
+    ("ＨＴＴＰＳ：／／ａ．ｃｎ？真的", "[URL]？真的"), ("甲http://a.cn：ｈｔｔｐ：／／ｂ．ｃｎ乙", "甲[URL]：[URL]乙"),
+    ("http://a.cn：你好", "[URL]：你好"), ("比分３：／／２ 和 ａ／ｂ：Ａ", "比分３：／／２ 和 ａ／ｂ：Ａ"), ("ｗｗｗ．", "ｗｗｗ．"),
+    ("写ａ％ｂ＠ｅｘ．ｃｎ！Ｑ", "写[MAIL]！Ｑ"), ("ａｗｗｗ．ｂ．ｃｎ", "ａｗｗｗ．ｂ．ｃｎ")])
+def test_full_width_addresses_are_found_and_the_rest_stays(text: str, expected: str) -> None:
+    found = scrub(pa.array([text, "ｏｎｅ：２", text]), ("url", "mail"))
+    assert found.to_pylist() == [expected, "ｏｎｅ：２", expected]
+    assert scrub(found, ("url", "mail")).equals(found)
