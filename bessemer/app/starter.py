@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bessemer.app.starter_tables import (
+    INTERVALS,
     KEPT_KEYS,
     comment,
     divided,
@@ -136,6 +137,9 @@ def _text(name: str, found: Inspection, choice: Choice) -> str:
     learning_rate: 5.0e-4
     bf16: auto                         # faster where the processor multiplies such numbers itself
 """
+    task = f"    task: {{kind: classification, class_weights: {'none' if balanced else 'balanced'}}}\n"
+    task = task if found.task == "classification" else INTERVALS if found.task == "regression" else ""
+    split = {"kind": "stratified" if found.task == "classification" else "random", "validation": 0.1, "test": 0.15}
     stages = ["prepare", *([] if choice.latin else ["pretrain"]), "finetune", "baseline", "compress", "evaluate", "export"]
     return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
 #   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
@@ -149,16 +153,15 @@ stages:
 {sources_of(found, source)}    inputs:
       {key_of(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
     targets:
-      {key_of(target)}: {{kind: category}}{comment(choice.target.note)}
-    split: {split_of(found, {"kind": "stratified", "validation": 0.1, "test": 0.15})}
+      {key_of(target)}: {flow(dict(found.target_modality or {"kind": "category"}))}{comment(choice.target.note)}
+    split: {split_of(found, split)}
 {pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {start}: {model if choice.latin else "pretrain"}
     num_train_epochs: {choice.epochs}
     learning_rate: {"5.0e-5" if choice.latin else "2.0e-4"}
     early_stopping_patience: 3
     bf16: auto                         # faster where the processor multiplies such numbers itself
-    task: {{kind: classification, class_weights: {"none" if balanced else "balanced"}}}
-    adaptation: full                   # or head, or {{kind: lora, r: 8}}
+{task}    adaptation: full                   # or head, or {{kind: lora, r: 8}}
   baseline:                            # the classical model that a network has to beat
     kind: finetune
     model: {{kind: tfidf_linear}}

@@ -23,6 +23,7 @@ STREAM_ROWS, STREAM_BYTES = 3_000_000, 2_000_000_000
 STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
 ORDER = ("train", "validation", "test")
+INTERVALS = "    # task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}    # intervals beside every number\n"
 KEPT_KEYS = ("kind", "path", "table", "sheet")
 ENCODING = " (where the file is not UTF-8, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
@@ -266,7 +267,7 @@ def _finetune(table: Table) -> str:
     wide = ", number_embedding: none" if len(table.inputs) > WIDE else ""
     numbers = any(config["kind"] == "number" for config in table.targets.values())
     settings = "".join(f"    {key}: {value}\n" for key, value in SETTINGS.items())
-    intervals = "    # task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}    # intervals beside every number\n" if numbers else ""
+    intervals = INTERVALS if numbers else ""
     evals = f"    evals_per_epoch: {size.evals}\n" if size.evals > 1 else ""
     return f"""  finetune:                            # a network of members that share weights; the best validation weights are kept
     model: {{kind: members, members: {size.members}, hidden_sizes: [{size.width}, {size.width}]{wide}}}

@@ -46,7 +46,7 @@ class Inspection:
         target: the column to learn, or None where none looks like it.
         inputs: the columns to learn from: of a table all of use, else those of text.
         task: what would be learnt (classification, regression, multilabel), or None without a target.
-        table: whether this is a table: there is an input that is no text, or the task is no classification.
+        table: whether this is a table: there is an input that is no text, or there are several of text and the task is no classification.
         target_modality: how the target would be read, ready for a recipe, or None.
         reasons: why rows could not be read: reason -> rows.
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
@@ -311,7 +311,7 @@ def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, ro
     others = [column for column in columns if column.name != target]
     usable = [column for column in others if column.modality is not None]
     words = [column for column in usable if column.kind in ("text", "words")]
-    if len(usable) > len(words) or (usable and task not in (None, "classification")):
+    if len(usable) > len(words) or (len(usable) > 1 and task not in (None, "classification")):
         return tuple(column.name for column in usable), True
     if words:
         return tuple(column.name for column in words), False
@@ -319,6 +319,6 @@ def _inputs(columns: tuple[Found, ...], target: str | None, task: str | None, ro
     if rows < FEW:  # so few rows do not show whether values repeat: the longest words will do
         long = [column for column in free if not column.numeric and column.lengths and column.kind != "date"]
         if long:
-            return (max(long, key=lambda column: column.lengths["p50"]).name,), task not in (None, "classification")
+            return (max(long, key=lambda column: column.lengths["p50"]).name,), False
     counters = [column for column in free if column.kind == "identifier" and column.numeric]
     return tuple(column.name for column in counters), True

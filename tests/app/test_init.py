@@ -144,6 +144,31 @@ def test_init_then_run(bessemer: Command, here: Path, case: str) -> None:
     assert said.code == 0 and "accuracy" in said.out, said.err
 
 
+SAID: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "number": (lambda text, label: 2.5 * label + sum(map(ord, text)) % 997 / 1000, {"kind": "number"}, "MAE"),
+    "multilabel": (lambda text, label: [*(["good"] if label else ["bad"]), *(["food"] if "饭菜" in text else [])], {"kind": "multilabel"},
+                   "F1 micro")}
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_a_number_and_several_labels_are_learnt_from_the_text(bessemer: Command, here: Path, kind: str) -> None:
+    """Of text alone init writes a recipe of text, whatever is to be learnt: the text network, and the classical baseline beside it."""
+    make, target, metric = SAID[kind]
+    (here / "data.jsonl").write_text("".join(json.dumps({"text": text, "aim": make(text, label)}) + "\n"
+                                             for text, label in written(CHINESE, 160)), encoding="utf-8")
+    said = bessemer("init", "data.jsonl", "--target", "aim")
+    assert said.code == 0, said.err
+    stages = yaml.safe_load((here / "data.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages["prepare"]["targets"] == {"aim": target} and stages["prepare"]["inputs"]["text"]["kind"] == "text"
+    assert stages["prepare"]["split"]["kind"] == "random" and "task" not in stages["finetune"]
+    made_small(Path("data.yaml"))
+    done = bessemer("run", "data.yaml")
+    assert done.code == 0, done.err
+    assert metric in done.out and "baseline" in done.out
+    said = bessemer("predict", "runs/data/baseline", "房间很好", "饭菜很差")
+    assert said.code == 0, said.err
+
+
 def test_does_not_write_over_a_recipe(bessemer: Command, here: Path) -> None:
     write_csv(here / "data.csv", sentences(60))
     assert bessemer("init", "data.csv").code == 0
