@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bessemer.core.errors import UserError
 from bessemer.core.types import Chunk, Source
 from bessemer.data.by import COLUMN
-from bessemer.data.columns import OneType, literal, no_texts, texts
+from bessemer.data.columns import ONE_VALUE, OneType, literal, no_texts, texts
 from bessemer.data.crosses import with_crosses
 from bessemer.data.memory import give_back
 from bessemer.data.quarantine import Quarantine
@@ -178,6 +178,20 @@ class _Cleaner:
         return pa.DictionaryArray.from_arrays(values.indices, pa.array(names, pa.string())).dictionary_decode()
 
 
+def _named(function: Clean, name: str, source: str) -> Clean:
+    """Return a cleaning whose errors name the column and its source: a modality knows its values only."""
+    import pyarrow as pa
+
+    def cleaned(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+        try:
+            return function(values)
+        except UserError as error:
+            more = f"; {ONE_VALUE}" if pa.types.is_list(values.type) or pa.types.is_large_list(values.type) else ""
+            raise UserError(f"column '{name}' of '{source}': {error}{more}") from None
+
+    return cleaned
+
+
 def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, faults: _Faults) -> dict[str, pa.Array]:
     """Return the clean columns of a chunk's rows; what is wrong with some is entered in `faults`."""
     import pyarrow as pa
@@ -188,16 +202,13 @@ def _columns(plan: Plan, types: dict[str, OneType], chunk: Chunk, source: str, f
     absent = pa.array([bool(plan.targets) and not plan.unlabelled] * len(table), pa.bool_())
     for name, function in plan.targets.items():
         faults.enter(types[name].wrong(table[name]), name, texts(table[name]))
-        clean[name], why = types[name].clean(table[name], (numbers, source), function)
+        clean[name], why = types[name].clean(table[name], (numbers, source), _named(function, name, source))
         nothing = pc.coalesce(pc.equal(why, literal("missing")), clean[name].is_null())
         absent = pc.and_(absent, nothing)
         faults.enter(pc.if_else(nothing, literal(None), why), name, texts(table[name]))
     for name, function in plan.inputs.items():
         faults.enter(no_texts(table[name], lists=name in plan.lists), name, texts(table[name]))
-        try:
-            clean[name], why = function(texts(table[name], lists=name in plan.lists))
-        except UserError as error:  # a modality knows its values, not their column's name
-            raise UserError(f"column '{name}' of '{source}': {error}") from None
+        clean[name], why = _named(function, name, source)(texts(table[name], lists=name in plan.lists))
         faults.enter(why, name, texts(table[name]))
     for name, (other, misfit) in plan.fits.items():
         faults.enter(misfit(clean[name], clean[other]), name, texts(table[name], lists=name in plan.lists))

@@ -87,6 +87,11 @@ def _opened(column: pa.StructArray) -> pa.Array:
     return lists.combine_chunks() if lists.num_chunks != 1 else lists.chunk(0)
 
 
+ONE_VALUE = ("write one value a row (in SQL by array_to_string or unnest), or give the column a kind that takes lists: vector for an "
+             "input, multilabel or tags for a target")
+"""What to do where a column holds lists and its kind takes none."""
+
+
 def no_texts(column: pa.ChunkedArray, *, lists: bool = False, what: str = "no text") -> pa.Array:
     """Return for each value why it is no text (a list or a mapping of JSON), null where it may be one: string [N].
 

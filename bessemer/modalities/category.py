@@ -230,7 +230,7 @@ def words_of(values: pa.Array) -> pa.Array:
         integers = pc.if_else(whole, values, 0.0).cast(pa.int64()).cast(pa.string())
         return pc.if_else(values.is_null(), None, pc.if_else(whole, integers, values.cast(pa.string())))
     if pa.types.is_nested(values.type):
-        raise UserError(f"a target of type {values.type} cannot be a label; expected text, whole numbers or true/false")
+        raise UserError(f"a column of type {values.type} cannot be read as labels; expected text, whole numbers or true/false")
     words = pc.utf8_trim_whitespace(values.cast(pa.string()))
     return pc.if_else(pc.equal(words, literal("")), literal(None), words)
 

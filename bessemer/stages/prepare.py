@@ -26,6 +26,7 @@ from bessemer.data import by as dividing
 from bessemer.data import clean as cleaning
 from bessemer.data import selection
 from bessemer.data.clean import INTERNAL, Feed, Plan
+from bessemer.data.columns import ONE_VALUE
 from bessemer.data.near import NearDuplicates
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.rows import split_name
@@ -283,7 +284,11 @@ def _feed(config: Any, plan: Plan) -> Feed:
 
 def _why(quarantine: Quarantine, counts: list[cleaning.Count]) -> str:
     left = sum(count.not_selected for count in counts)
-    return "; ".join(part for part in (quarantine.top(), f"not selected by 'where' ({left:,} rows)" if left else "") if part)
+    top = quarantine.top()
+    listed = " but a list" in top
+    where = f" of {', '.join(dict.fromkeys(count.name for count in counts))}" if listed else ""
+    parts = (f"{top}{where}", f"not selected by 'where' ({left:,} rows)" if left else "", ONE_VALUE if listed else "")
+    return "; ".join(part for part in parts if part)
 
 
 def _funnel(counts: list[cleaning.Count], quarantine: Quarantine, chosen: Selection, written: dict[str, int]) -> dict[str, Any]:

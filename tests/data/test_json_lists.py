@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bessemer.api import run
+from bessemer.core.errors import UserError
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk
 from bessemer.data.clean import Feed, Plan, clean
@@ -31,7 +33,7 @@ def _cleaned(tmp_path: Path, file: Path, kind: str, role: str) -> tuple[list[Any
     plan = Plan({"x": made.clean} if role == "input" else {}, {"x": made.clean} if role == "target" else {}, unlabelled=True,
                 lists=frozenset({"x"} if made.lists else ()))
     out = tmp_path / f"{file.name}.clean"
-    with Quarantine(tmp_path / f"{file.name}.bad", {}) as quarantine:
+    with Quarantine(tmp_path / f"{file.name}.bad", ()) as quarantine:
         clean([Feed(plugin_of("data/sources", config).function(config))], plan, out, quarantine, lambda rows: None)
     bad = pq.read_table(tmp_path / f"{file.name}.bad").to_pylist()
     return pq.read_table(out)["x"].to_pylist(), [(row["row"], row["reason"]) for row in bad]
@@ -104,3 +106,33 @@ def test_a_stray_mapping_among_lists_does_not_make_labels_of_json(tmp_path: Path
     file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "a stray", "about": {"a": 1}}]), encoding="utf-8")
     found = inspect(file, "about")
     assert (found.task, found.target_modality) == ("multilabel", {"kind": "multilabel"})
+
+
+TODO = ("write one value a row (in SQL by array_to_string or unnest), or give the column a kind that takes lists: vector for an input, "
+        "multilabel or tags for a target")
+
+
+@pytest.mark.parametrize(("kind", "role", "said"), [
+    ("category", "input", "labels; expected text, whole numbers or true/false"),
+    ("number", "input", "numbers; expected numbers, true/false or text"), ("text", "input", "text; expected text or numbers"), ("date", "input", "dates; expected dates, timestamps or text"),
+    ("category", "target", "labels; expected text, whole numbers or true/false"),
+    ("number", "target", "numbers; expected numbers, true/false or text")])
+def test_lists_for_a_kind_of_single_values_name_the_file_the_column_and_what_to_do(tmp_path: Path, kind: str, role: str, said: str) -> None:
+    lines, table = tmp_path / "x.jsonl", tmp_path / "x.parquet"
+    lines.write_text('{"x": ["a", "b"], "y": 1}\n' * 12)
+    pq.write_table(pa.table({"x": [["a", "b"]] * 12, "y": [1] * 12}), table)
+    query = {"kind": "sql", "query": "SELECT list(z) AS x, y FROM t GROUP BY y", "tables": {
+        "t": {"kind": "sql", "query": "SELECT unnest(x) AS z, y FROM t", "tables": {"t": str(table)}}}}
+    columns: tuple[dict[str, Any], dict[str, Any]] = {"x": {"kind": kind}}, {"y": {"kind": "number"}}
+    inputs, targets = columns if role == "input" else columns[::-1]
+    found = []
+    for source in ({"kind": "parquet", "path": str(table)}, query, {"kind": "jsonl", "path": str(lines)}):
+        with pytest.raises(UserError) as caught:
+            run({"name": "lists", "output_dir": str(tmp_path / "run"), "stages": {"prepare": {
+                "sources": [source], "inputs": inputs, "targets": targets}}})
+        found.append(str(caught.value))
+    assert found[0] == f"column 'x' of '{table.name}': a column of type list<element: string> cannot be read as {said}; {TODO}"
+    assert found[1] == f"column 'x' of 'a query over t': a column of type list<l: string> cannot be read as {said}; {TODO}"
+    what = "no single value" if role == "target" else "no text"
+    assert found[2] == ("every row was set aside or left out, so there is nothing to learn from: "
+                        f"""{what} but a list (12 rows, such as '["a","b"]' in column 'x') of {lines.name}; {TODO}""")
