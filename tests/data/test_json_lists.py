@@ -114,7 +114,8 @@ TODO = ("write one value a row (in SQL by array_to_string or unnest), or give th
 
 @pytest.mark.parametrize(("kind", "role", "said"), [
     ("category", "input", "labels; expected text, whole numbers or true/false"),
-    ("number", "input", "numbers; expected numbers, true/false or text"), ("text", "input", "text; expected text or numbers"), ("date", "input", "dates; expected dates, timestamps or text"),
+    ("number", "input", "numbers; expected numbers, true/false or text"), ("text", "input", "text; expected text or numbers"),
+    ("date", "input", "dates; expected dates, timestamps or text"),
     ("category", "target", "labels; expected text, whole numbers or true/false"),
     ("number", "target", "numbers; expected numbers, true/false or text")])
 def test_lists_for_a_kind_of_single_values_name_the_file_the_column_and_what_to_do(tmp_path: Path, kind: str, role: str, said: str) -> None:
