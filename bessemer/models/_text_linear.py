@@ -1,7 +1,8 @@
 """Linear models over the terms of texts: how one is solved, what it answers, and how wrong it is.
 
 A squared hinge knows no probabilities: its margins are scaled by the one number with which the validation rows are likeliest
-(temperature scaling, Guo et al. 2017), which is kept in its weights.
+(temperature scaling, Guo et al. 2017), which is kept in its weights. Each row counts a little for the other classes too, as in Platt
+(1999), so that few rows that are all right do not make the model sure of everything.
 
 Legend: N rows, T terms, C classes, O outputs (1 for two classes or a number), L labels of which several may hold.
 """
@@ -141,17 +142,18 @@ def _scaled(found: Weights, valid: Rows) -> Weights:
     """Return margins as logits: times the number with which the validation rows are likeliest."""
     import numpy as np
     from scipy.optimize import minimize_scalar
-    from scipy.special import log_expit, log_softmax
+    from scipy.special import log_softmax
 
     if not len(valid.truth):
         return found
     score_NO = scores(valid.terms, found)
+    score_NC = np.concatenate([np.zeros_like(score_NO), score_NO], axis=1) if score_NO.shape[1] == 1 else score_NO
+    rows, classes = score_NC.shape
+    aim_NC = np.full((rows, classes), 1 / (rows + classes))
+    aim_NC[np.arange(rows), valid.truth] = (rows + 1) / (rows + classes)
 
     def loss(power: float) -> float:
-        logit_NO = score_NO * np.exp(power)
-        if logit_NO.shape[1] == 1:
-            return -float(log_expit(np.where(valid.truth == 1, 1, -1) * logit_NO[:, 0]).mean())
-        return -float(log_softmax(logit_NO, axis=1)[np.arange(len(logit_NO)), valid.truth].mean())
+        return -float((aim_NC * log_softmax(score_NC * np.exp(power), axis=1)).sum())
 
     scale = float(np.exp(minimize_scalar(loss, bounds=(-4.0, 5.0), method="bounded").x))
     return Weights(found.coef * scale, found.intercept * scale)

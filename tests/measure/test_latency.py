@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from itertools import groupby
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from bessemer.measure.latency import Effort, latency, positions, ratio, rounds, summary
+from bessemer.measure.latency import WARM, Effort, latency, positions, ratio, rounds, summary
 
 
 class Form:
@@ -24,10 +27,19 @@ def test_forms_are_timed_in_turn_on_the_same_rows(batch: int) -> None:
     forms = {name: Form(log, name) for name in "ab"}
     taken = rounds(forms, pa.table({"n": np.arange(500)}), batch, Effort(1e9, 6, 2, 3))  # type: ignore[arg-type]
     assert {name: len(times) for name, times in taken.items()} == {"a": 6, "b": 6}
-    assert [name for name, _ in log] == ["a", "a", "b", "b"] * 9
-    calls = {name: [rows for other, rows in log if other == name] for name in "ab"}
-    assert calls["a"] == calls["b"] and all(len(rows) == batch for rows in calls["a"])
-    assert all(first != second for first, second in zip(calls["a"][::2], calls["a"][1::2], strict=True))
+    turns = [list(calls) for _, calls in groupby(log, key=lambda call: call[0])]
+    assert [turn[0][0] for turn in turns] == ["a", "b"] * 9 and all(len(turn) > 1 for turn in turns)
+    for own, other in zip(turns[::2], turns[1::2], strict=True):  # untimed calls on the same rows, then the timed one on others
+        assert {rows for _, rows in own[:-1]} == {own[0][1]} == {other[0][1]} and own[-1][1] == other[-1][1] != own[0][1]
+        assert all(len(rows) == batch for _, rows in own)
+
+
+def test_a_quick_form_is_warm_and_a_slow_one_is_called_twice() -> None:
+    log: list[tuple[str, tuple[int, ...]]] = []
+    quick, slow = Form(log, "quick"), Form(log, "slow")
+    slow.predict = lambda rows: (time.sleep(1.5 * WARM), log.append(("slow", ())), {})[2]  # type: ignore[method-assign]
+    rounds({"quick": quick, "slow": slow}, pa.table({"n": np.arange(50)}), 1, Effort(1e9, 1, 1, 0))  # type: ignore[dict-item]
+    assert [name for name, _ in log].count("slow") == 2 < [name for name, _ in log].count("quick")
 
 
 def test_a_round_is_finished_when_the_time_is_over() -> None:
