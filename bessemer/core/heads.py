@@ -73,6 +73,9 @@ class Head(BaseModel):
     """Of a label: softmax over the logits; ordinal: logit k is that of a label beyond the k-th, one less than there are labels."""
     unit: Literal["word", "character"] = "word"
     """Of tags: what of a text has one."""
+    chain: tuple[tuple[float, ...], ...] = ()
+    """Of tags: what is added for a tag (row) before another (column), the last row the text's beginning, the last column its end, so that
+    neighbours fit (`core/chain.py`); empty for none."""
 
 
 def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]:
@@ -92,6 +95,13 @@ def answers(heads: Sequence[Head], outputs_NMO: np.ndarray) -> dict[str, Answer]
 
 def tag_answers(heads: Sequence[Head], outputs_UW: np.ndarray, offsets: np.ndarray) -> dict[str, Answer]:
     """Return what the raw outputs of the units of all rows say of the one target; offsets int64 [N + 1] as in `Answer`."""
+    import numpy as np
+
+    (head,) = heads
+    if head.chain and len(outputs_UW):
+        from bessemer.core.chain import fitted_scores
+
+        outputs_UW = fitted_scores(outputs_UW, np.array(head.chain), offsets)
     return {target: replace(answer, offsets=offsets) for target, answer in answers(heads, outputs_UW[:, None, :]).items()}
 
 

@@ -73,6 +73,7 @@ def _save_text(network: torch.nn.Module, task: Task, spec: TaskSpec, data: Path,
     from bessemer.core.heads import save_heads
     from bessemer.nn.checkpoint import save_network
     from bessemer.nn.network import Network
+    from bessemer.stages._chains import chained
     from bessemer.stages._learning import copy_preprocessing
     from bessemer.stages._tables import calibrated
 
@@ -81,7 +82,8 @@ def _save_text(network: torch.nn.Module, task: Task, spec: TaskSpec, data: Path,
     copy_preprocessing(data, out, spec)
     files: tuple[str, ...] = ("model.safetensors",)
     if task.outputs:
-        save_heads(out, calibrated(task, network, spec))
+        save_heads(out, tuple(chained(head, task, network, spec) if head.kind == "tags" else head
+                              for head in calibrated(task, network, spec)))
         files = (*files, "heads.json")
     write_forms(out, (Form(name="torch-float32", predictor=make("predictors", {"kind": "torch", "max_length": spec.max_length}),
                            files=files),))
