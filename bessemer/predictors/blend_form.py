@@ -48,16 +48,21 @@ class BlendPredictor:
         form: name of the form.
         members: the predictors.
         weights: target -> the weight of each.
+        places: folder of each, inside the blend's own, and the form of it that answers.
     """
 
     schema: Schema
     form: str
     members: Sequence[Predictor]
     weights: dict[str, tuple[float, ...]]
+    places: Sequence[tuple[str, str]] = ()
 
     def predict(self, rows: pa.Table) -> dict[str, Answer]:
         """Return the answers of raw rows, in their order."""
-        each = [member.predict(rows) for member in self.members]
+        return self.mix([member.predict(rows) for member in self.members])
+
+    def mix(self, each: Sequence[dict[str, Answer]]) -> dict[str, Answer]:
+        """Return the blend's answers of what each of its members answers."""
         return {target: mixed([found[target] for found in each], weights) for target, weights in self.weights.items()}
 
 
@@ -106,6 +111,6 @@ def blend_form(config: BlendForm) -> Callable[[Path, Schema, str], Predictor]:
             raise UserError(f"'{folder}': the blend has weights for {', '.join(config.weights)}, the schema beside it has the targets "
                             f"{', '.join(targets)}; the two are not of the same run: blend again")
         members = [open_form(folder / member, name) for member, name in zip(config.members, config.forms, strict=True)]
-        return BlendPredictor(schema, form, members, config.weights)
+        return BlendPredictor(schema, form, members, config.weights, tuple(zip(config.members, config.forms, strict=True)))
 
     return open_folder

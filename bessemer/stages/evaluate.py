@@ -16,6 +16,7 @@ from bessemer.core.recipe import StageConfig
 from bessemer.core.registry import register
 from bessemer.core.run import Cost, RunContext, host
 from bessemer.core.schema import Role
+from bessemer.stages._blended import made_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,8 +150,11 @@ def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
     from bessemer.core.heads import joined
 
     outputs = {}
-    with run.progress(what, table.num_rows * len(forms), "rows") as progress:
+    blends = made_of(forms, run)
+    with run.progress(what, table.num_rows * (len(forms) - len(blends)), "rows") as progress:
         for name, (predictor, _) in forms.items():
+            if name in blends:
+                continue
             started = time.perf_counter()
             parts = []
             for chunk in _chunks(table):
@@ -160,7 +164,9 @@ def _predict(forms: Mapping[str, tuple[Predictor, dict[str, Any]]], table: pa.Ta
             outputs[name] = joined(parts)
             rows = run.input_manifests["data"].facts.get("rows", {}).get("test", table.num_rows) if what == "score" else table.num_rows
             run.cost(Cost(f"{what} {name}", time.perf_counter() - started, table.num_rows, max(rows, table.num_rows)))
-    return outputs
+    for name, members in blends.items():
+        outputs[name] = forms[name][0].mix([outputs[member] for member in members])  # type: ignore[attr-defined]
+    return {name: outputs[name] for name in forms}
 
 
 def _chunks(table: pa.Table) -> Iterator[pa.Table]:

@@ -16,6 +16,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.forms import open_form, read_forms
 from bessemer.core.types import Answer
 from bessemer.data.shards import ShardReader
+from bessemer.predictors.blend_form import BlendPredictor
 from bessemer.stages._blending import chosen, losses, parts, solve
 from tests.conftest import sentences, write_csv
 
@@ -85,6 +86,32 @@ def test_text_models_blend(here: Path) -> None:
     each = [open_form(found.folder.parent / name).predict(table)["label"].values for name in found.manifest.facts["members"]]
     mix = [facts["weights"][name] for name in found.manifest.facts["members"]]
     np.testing.assert_allclose(said, sum(weight * values for weight, values in zip(mix, each, strict=True)), rtol=1e-5)
+
+
+def test_a_blend_is_scored_by_its_members_answers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its members are scored too they answer once; the scores are those of a blend that is scored alone."""
+    asked: list[int] = []
+    plain = BlendPredictor.predict
+
+    def predict(self: BlendPredictor, rows: pa.Table) -> Any:
+        asked.append(rows.num_rows)
+        return plain(self, rows)
+
+    monkeypatch.setattr(BlendPredictor, "predict", predict)
+    recipe = table_recipe()
+    recipe["stages"]["alone"] = {"kind": "evaluate", "models": ["blend"], "resamples": 100}
+    recipe["stages"]["beside"] = {"kind": "evaluate", "models": ["blend", "linear", "trees"], "resamples": 100}
+    recipe["stages"]["some"] = {"kind": "evaluate", "models": ["blend", "trees"], "resamples": 100}
+    result = run(recipe, until="alone")
+    assert max(asked) == 100
+    asked.clear()
+    result = run(recipe, until="beside")
+    assert max(asked) == 1, "its latency alone is measured by asking it"
+    alone, beside = (json.loads((result.root / name / "scores.json").read_text(encoding="utf-8"))["forms"]["blend blend"]
+                     for name in ("alone", "beside"))
+    assert alone == beside
+    run(recipe, until="some")
+    assert max(asked) == 100, "a member that is not scored is asked by the blend"
 
 
 def table_recipe(name: str = "tables") -> dict[str, Any]:
