@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import GuardError, UserError, nearest
 from bessemer.core.heads import FILE, Head, answers, load_heads
@@ -73,6 +73,10 @@ class NetworkPredictor:
     def cost(self, ids: Sequence[int]) -> int:
         """Return how many tokens the network reads of a row."""
         return min(len(ids) + 2, self.max_length)
+
+    def longest(self) -> Any:
+        """Return an encoded row that is as long as the network reads."""
+        return [0] * self.max_length
 
     def answer(self, ids: Sequence[Sequence[int]]) -> dict[str, Answer]:
         """Return the answers of rows of token ids, in their order."""

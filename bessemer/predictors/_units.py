@@ -47,6 +47,10 @@ class PairPredictor(NetworkPredictor):
         """Return how many tokens the network reads of a row."""
         return min(len(ids[0]) + len(ids[1]) + 3, self.max_length)
 
+    def longest(self) -> Any:
+        """Return an encoded row that is as long as the network reads."""
+        return [0] * self.max_length, [0] * self.max_length
+
     def collated(self, ids: Sequence[Any]) -> dict[str, np.ndarray]:
         """Return what the network reads of rows of token ids, int64 [B, L] each."""
         from bessemer.modalities.pairs import framed
@@ -68,6 +72,11 @@ class TagPredictor(NetworkPredictor):
         """Return how many tokens the network reads of a row, those in two windows twice."""
         count, room = len(ids[0]), self.max_length - 2
         return count + 2 if count <= room else (1 + -(-(count - room) // max(1, room - room // 4))) * self.max_length
+
+    def longest(self) -> Any:
+        """Return an encoded row that fills one window."""
+        count = self.max_length - 2
+        return [0] * count, list(range(count))
 
     def answer(self, ids: Sequence[Any]) -> dict[str, Answer]:
         """Return the answers of encoded rows, in their order."""

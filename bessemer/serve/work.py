@@ -106,11 +106,11 @@ class Texts:
 
     def rehearse(self) -> None:
         """Measure a longest row, so that `light` knows how long one takes."""
-        codes = [0] * self.predictor.max_length
+        longest = self.predictor.longest()
         best = math.inf
         for _ in range(REHEARSALS):
             started = time.perf_counter()
-            self.predictor.answer([codes])
+            self.predictor.answer([longest])
             best = min(best, time.perf_counter() - started)
             if best > GIVE_UP:
                 return

@@ -26,7 +26,10 @@ NEVER, EXPECTED = -20.0, 5.0
 
 
 def chained(head: Head, task: Task, network: torch.nn.Module, spec: TaskSpec) -> Head:
-    """Return a head of tags that mark spans with the chain whose spans are best on these rows (validation); none where none is better."""
+    """Return a head of tags that mark spans with the chain whose spans are best on these rows (validation).
+
+    Of equals the one that adds least; what never happens in training is forbidden unless spans get worse by it.
+    """
     import numpy as np
 
     from bessemer.evaluate._tags import has_spans
@@ -48,14 +51,14 @@ def chained(head: Head, task: Task, network: torch.nn.Module, spec: TaskSpec) ->
         return head
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     pairs = counted(head, spec.fitted_on)
-    best: tuple[float, tuple[tuple[float, ...], ...]] = (_span_f1(logits_UC.argmax(1), code_U, offsets, head.labels), ())
+    best, most = head, _span_f1(logits_UC.argmax(1), code_U, offsets, head.labels)
     for weight in WEIGHTS:
         chain = chain_of(pairs, weight)
         found = head.model_copy(update={"chain": chain})
         value = _span_f1(_decoded(found, logits_UC, offsets), code_U, offsets, head.labels)
-        if value > best[0]:
-            best = (value, chain)
-    return head.model_copy(update={"chain": best[1]}) if best[1] else head
+        if value > most or (value == most and best is head and any(map(any, chain))):
+            best, most = found, value
+    return best
 
 
 def counted(head: Head, spec: TaskSpec) -> np.ndarray:

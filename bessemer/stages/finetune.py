@@ -123,7 +123,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
         run.timing("rows_left_out", spec.left_out())  # of this process: what an earlier, killed one left out it did not see
         run.note(f"{spec.left_out():,} rows were left out while training, because cleaning rejects them (counted as often as they came up)")
     _merge(network, adaptation.merge, checked, validation)
-    saved = save_trained(network, checked, validation, inputs["data"], out)
+    saved = save_trained(network, checked, learning.fitted_on(validation, spec), inputs["data"], out)
     if config.replay_rows:
         saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}

@@ -23,6 +23,7 @@ from bessemer.modalities._units import firsts
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.serve.answers import plain_rows
 from bessemer.serve.why import why
+from bessemer.serve.work import work_of
 
 WORDS = ["北京", "天气", "好", "今天", "我们", "去", "公园", "散步", "图书馆", "看", "书", "大学生"]
 RNN = {"kind": "text_rnn", "embedding_size": 24, "hidden_size": 24}
@@ -70,6 +71,13 @@ def test_words_are_found_in_texts_longer_than_the_network_reads(tmp_path, model,
     np.testing.assert_allclose(proba[3].sum(1), 1, atol=1e-5)
     served = plain_rows(small.answers(rows))[0]["tags"]
     assert served["kind"] == "tags" and served["tags"] == said[0] and len(served["probabilities"]) == len(said[0])
+    work = work_of(small._predictor, 1000)
+    work.rehearse()
+    assert work.answer(work.prepare(rows["text"].to_pylist())) == plain_rows(small.answers(rows))
+    rng = np.random.default_rng(5)
+    odd = small.predict(["".join(rng.choice(list("".join(WORDS)), 12)) for _ in range(40)])
+    assert not [row for row in odd if any(pair in "".join(row) for pair in ("BB", "BS", "MB", "MS", "SM", "SE", "EM", "EE"))
+                or row[0] in "ME" or row[-1] in "BM"], "tags that never follow each other are never said"
     with pytest.raises(UserError, match="'tags' has a tag for each unit of a text, and reasons are told of one answer a row"):
         why(small._predictor, {"text": "北京好"})
     predict_file(result.stages["compress"].folder, tmp_path / "rows.parquet", tmp_path / "out.csv", "onnx-float32")
