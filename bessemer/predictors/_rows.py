@@ -118,8 +118,12 @@ def input_column(schema: Schema) -> Column:
 
 
 def class_names(schema: Schema) -> tuple[str, ...]:
-    """Return the class names of the target in code order."""
-    target = schema.only(Role.TARGET, "category")
+    """Return the class names of the one category target in code order."""
+    return names_of(schema.only(Role.TARGET, "category"))
+
+
+def names_of(target: Column) -> tuple[str, ...]:
+    """Return the class names of a target of labels in code order."""
     if len(target.labels) < 2:
         raise UserError(f"the schema has {len(target.labels)} label(s) for the target '{target.name}'; a classifier needs two or "
                         "more: this folder holds no trained classifier")

@@ -12,7 +12,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Answer, Predictor
-from bessemer.predictors._rows import class_names, clean_texts, input_column
+from bessemer.predictors._rows import clean_texts, input_column, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +61,11 @@ def linear_form(_config: LinearForm) -> Callable[[Path, Schema, str], Predictor]
 
         score = load_linear(folder)
         target, kind = target_of(schema.by_role(Role.TARGET))
-        outputs, expected = score([]).shape[1], {"label": class_names, "flags": lambda _: target.labels, "number": lambda _: (None,)}
-        if outputs != len(expected[kind](schema)):
+        outputs = score([]).shape[1]
+        expected = 1 if kind == "number" else len(names_of(target) if kind == "label" else target.labels)
+        if outputs != expected:
             raise UserError(f"'{folder}': the linear model tells {outputs} classes apart, the schema beside it names "
-                            f"{len(expected[kind](schema))}; the two are not of the same run: train again")
+                            f"{expected}; the two are not of the same run: train again")
         return LinearPredictor(schema, form, score, kind)
 
     return open_folder

@@ -170,6 +170,18 @@ def test_linear_form_cleans_and_answers_as_the_fitted_model(tmp_path: Path) -> N
         opened(tmp_path, "linear")
 
 
+def test_linear_form_answers_true_and_false(tmp_path: Path) -> None:
+    """A target of true and false is a label like any other: by what the kind answers, not by its name."""
+    fit_linear(tmp_path)
+    expected = only(opened(tmp_path, "linear").predict(rows(["good film", "bad day"]))).values
+    schema = Schema.load(tmp_path)
+    target = schema.columns[1].model_copy(update={"modality": {"kind": "boolean"}, "labels": ("false", "true")})
+    Schema(columns=(schema.columns[0], target)).save(tmp_path)
+    found = only(opened(tmp_path, "linear").predict(rows(["good film", "bad day"])))
+    assert (found.kind, found.labels) == ("label", ("false", "true"))
+    np.testing.assert_array_equal(found.values, expected)
+
+
 BLOCKED = """
 import sys
 class Block:
