@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bessemer.core.answering import Finished, preferred
+from bessemer.core.artifact import MANIFEST
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.forms import FILE
 from bessemer.core.recipe import Recipe
@@ -26,11 +27,13 @@ class Taken(NamedTuple):
         name: its stage.
         chain: stages from the one that answers, or that was named, to the network's.
         said: which it is and why, a sentence.
+        rival: what stands behind the stage that answers, where that is another than `name`: a stage, or a folder outside the run.
     """
 
     name: str
     chain: tuple[str, ...]
     said: str
+    rival: str | None = None
 
 
 def recipe_file(root: Path) -> Path:
@@ -58,23 +61,30 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
         raise UserError(f"'{root}' holds no trained network to {command}; run its recipe first: bessemer run {root / 'recipe.yaml'}")
     if stage is not None and stage not in kinds:
         raise UserError(f"--stage: the recipe of '{root}' has no stage '{stage}'{nearest(stage, networks)}")
-    choice = None if stage is not None else preferred(Finished(root))
-    first = stage if choice is None else choice.folder.name
-    chain = [str(first)]
-    while kinds[chain[-1]] in MADE:
-        chain.append(recipe.references(chain[-1])[MADE[kinds[chain[-1]]]])
-        if chain[-1] not in kinds:
-            raise UserError(f"{chain[-2]} of {root} was made from '{chain[-1]}', which is no stage of this run; name a network of it with "
-                            f"--stage {networks[0]}")
+    answers = preferred(Finished(root))
+    choice = None if stage is not None else answers
+    chain = behind(recipe, kinds, str(stage if choice is None else choice.folder.name))
+    if chain[-1] not in kinds:
+        raise UserError(f"{chain[-2]} of {root} was made from '{chain[-1]}', which is no stage of this run; name a network of it with "
+                        f"--stage {networks[0]}")
     name = chain[-1]
     if name not in networks:
         raise UserError(_refused(name, recipe, kinds, networks, (root, command, stage is None)))
     why = "--stage" if choice is None else choice.why
     if len(chain) > 1:
-        why = f"{chain[0]} {'answers and ' if choice is not None else ''}was made from it"
+        why = f"{chain[0]} {'answers and was made' if choice is not None else f'is a stage of kind {kinds[chain[0]]}, made'} from it"
     others = [item for item in networks if item != name]
     more = f"; it also holds {', '.join(others)}: to take another, give --stage {others[0]}" if others and stage is None else ""
-    return Taken(name, tuple(chain), f"{name} of {root} is {WORDS[command]} ({why}){more}")
+    rival = behind(recipe, kinds, answers.folder.name)[-1]
+    return Taken(name, tuple(chain), f"{name} of {root} is {WORDS[command]} ({why}){more}", None if rival == name else rival)
+
+
+def behind(recipe: Recipe, kinds: Mapping[str, str], name: str) -> list[str]:
+    """Return the stages from one to the network that its forms were made from; the last may be a folder outside the run."""
+    chain = [name]
+    while kinds.get(chain[-1]) in MADE:
+        chain.append(recipe.references(chain[-1])[MADE[kinds[chain[-1]]]])
+    return chain
 
 
 def _holds(folder: Path) -> bool:
@@ -84,6 +94,8 @@ def _holds(folder: Path) -> bool:
 def _refused(name: str, recipe: Recipe, kinds: Mapping[str, str], networks: list[str], asked: tuple[Path, str, bool]) -> str:
     """Return why a stage's model cannot be taken, and what to do, a sentence."""
     root, command, by_rule = asked
+    if kinds[name] in LEARNT[command] and not (root / name / MANIFEST).is_file():
+        return f"the folder of {name} in {root} is missing or unfinished; run the recipe: bessemer run {root / 'recipe.yaml'}"
     members = [item for item in recipe.references(name).values() if item in networks]
     kind = kinds[name]
     what = "is a blend of models" if kind == "blend" else "holds no network" if kind in LEARNT[command] else f"is a stage of kind {kind}"

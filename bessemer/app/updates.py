@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.app.networks import recipe_file, take
-from bessemer.core.answering import PROMOTED
+from bessemer.core.answering import PROMOTED, Finished, preferred
 from bessemer.core.artifact import load_manifest, write_atomic
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin
@@ -28,7 +29,8 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
            stage: str | None = None) -> tuple[RunResult, str]:
     """Run an update stage in a finished run; return the result and the stage's name.
 
-    The network is that of the `stage`, else that which the answering stage was made from; a note says which.
+    The network is that of the `stage`, else that which the answering stage was made from; a note says which. Where these are two, the
+    update is held against the answering one too. One that is there already with the same rows, settings and network is not learnt again.
     The run's own stages are not run again: where their settings, files or code have changed since, that is a UserError, as a model
     trained anew would be another than the one in force.
     """
@@ -40,7 +42,12 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
     if changed is not None:
         raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
                         f"run bessemer run {root / 'recipe.yaml'} first, which may train again, and then update")
+    answered = preferred(Finished(root)).folder.name
     before = (root / "recipe.yaml").read_text(encoding="utf-8")
+    there = _there(recipe, name, root)
+    if there is not None:
+        events.emit("note", message=f"{there} of {root} learnt these rows from this network with these settings: it is not learnt again")
+        recipe, name = load_recipe(root / "recipe.yaml"), there
     try:
         result = execute(recipe, events, Options(until=name, root=root))
     except (UserError, GuardError):
@@ -48,8 +55,21 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
             write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
         raise
     if result.stages[name].manifest.facts["decision"] == "promoted":
-        write_atomic(root / PROMOTED, json.dumps({"stage": name, "key": result.stages[name].manifest.key}, indent=1) + "\n")
+        plain = {"stage": name, "key": result.stages[name].manifest.key, "before": answered}
+        if there is None or answered != name:
+            write_atomic(root / PROMOTED, json.dumps(plain, indent=1) + "\n")
     return result, name
+
+
+def _there(recipe: Recipe, name: str, root: Path) -> str | None:
+    """Return the finished update of a run that equals an update to be run, in all that its artifact's key says; None where none does."""
+    from bessemer.core.run import stage_key
+    from bessemer.core.store import Store
+
+    found = {slot: load_manifest(root / item if item in recipe.stages else Path(item)) for slot, item in recipe.references(name).items()}
+    key = stage_key(name, recipe, {slot: manifest.key for slot, manifest in found.items() if manifest is not None}, Store(root))
+    every = {item: load_manifest(root / item) for item in recipe.stages if item != name}
+    return next((item for item, manifest in every.items() if manifest is not None and manifest.key == key), None)
 
 
 def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], stage: str | None = None) -> tuple[Recipe, str, str]:
@@ -70,7 +90,7 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], sta
     number = len(updates) - len(undone) + 1
     name = f"update-{number:03d}"
     settings: dict[str, Any] = {
-        "kind": "update", "data": first.data, "model": taken.name,
+        "kind": "update", "data": first.data, "model": taken.name, **({"against": taken.rival} if taken.rival else {}),
         "sources": [dump_plugin("data/sources", infer_source(item)) for item in files],
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
@@ -87,9 +107,12 @@ def show(result: RunResult, name: str) -> None:
 
     folder = result.stages[name].folder
     record = json.loads((folder / "update.json").read_text(encoding="utf-8"))
-    console.table(f"{name}: before and after, on rows that neither learning nor the choice of the method saw",
-                  ("rows", "target", "metric", "before", "after", "difference [95% interval]", "count"),
-                  [(row["data"], row["target"], row["metric"], _number(row["before"]), _number(row["after"]),
+    names = list(dict.fromkeys(row["against"] for row in record["table"] if "against" in row))
+    held = f"; before: what {names[0]} says, which answered until now, and {names[1]}, from which it learnt" if names else ""
+    console.table(f"{name}: before and after, on rows that neither learning nor the choice of the method saw{held}",
+                  (*(("against",) if names else ()), "rows", "target", "metric", "before", "after", "difference [95% interval]", "count"),
+                  [(*((row["against"],) if names else ()), row["data"], row["target"], row["metric"],
+                    _number(row["before"]), _number(row["after"]),
                     f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" if row["low"] is not None else "undefined",
                     f"{row['rows']:,}") for row in record["table"]])
     console.table("methods, by the mean score over old and new rows that were held out to choose", ("method", "score", ""),
@@ -101,9 +124,46 @@ def show(result: RunResult, name: str) -> None:
     console.out.print(f"{record['decision']}: {record['reason']}", markup=False)
     if record["decision"] == "promoted":
         console.out.print(f"next: bessemer predict {result.root} --file FILE --output predictions.csv (by {name} now)", markup=False)
+        for line in costs(result, name):
+            console.out.print(line, markup=False)
     else:
-        console.out.print(f"next: the model in force is unchanged; the update lies in {folder}. Give more rows, or other settings: "
-                          "learning_rate=…, methods=[both], margin=…", markup=False)
+        console.out.print(f"next: the model in force is unchanged; the update lies in {folder}. Give more rows, or other settings, such "
+                          f"as: {another(result, name)}", markup=False)
+
+
+def another(result: RunResult, name: str) -> str:
+    """Return a command that learns the same rows otherwise than a finished update did."""
+    stage: Any = result.recipe.stages[name]
+    files = " ".join(shlex.quote(str(item.path)) if hasattr(item, "path") else "FILE" for item in stage.sources)
+    methods = "both" if tuple(stage.methods) != ("both",) else "replay"
+    return (f"bessemer update {shlex.quote(str(result.root))} {files} --stage {stage.model} --set learning_rate="
+            f"{stage.learning_rate / 3:.2g} --set \"methods=[{methods}]\" --set margin={2 * stage.margin or 0.01:g}")
+
+
+def costs(result: RunResult, name: str) -> list[str]:
+    """Return the line on a promoted network that now answers in place of a smaller form; none where none answered."""
+    from bessemer.core.forms import read_forms
+    from bessemer.measure.size import size
+
+    root, recipe = result.root, result.recipe
+    before = json.loads((root / PROMOTED).read_text(encoding="utf-8")).get("before", name)
+    kinds = {item: plugin_of("stages", config).name for item, config in recipe.stages.items()}
+    smaller = [before, *(recipe.references(before).values() if kinds.get(before) == "export" else ())]
+    smaller = [item for item in smaller if kinds.get(item) == "compress"]
+    if not smaller or not (root / before).is_dir():
+        return []
+    bytes_of = {item: size(root / item, read_forms(root / item)[0].name)["form"] for item in (before, name)}
+    config: Any = recipe.stages[smaller[0]]
+    if config.budget is None:
+        moved = [f"{item}.model={name}" for item in dict.fromkeys((smaller[0], before))]
+        how = f"bessemer run {root / 'recipe.yaml'} {' '.join(moved)}"
+    else:
+        limits = {key: value for key, value in config.budget.model_dump().items() if value is not None}
+        options = " ".join(f"--{key.replace('_', '-')} {value:g}" for key, value in limits.items())
+        how = f"bessemer compress {root} --stage {name} {options}"
+    chosen = "" if config.budget is None else ", which a budget chose"
+    return [f"{name} is not compressed: {bytes_of[name] / 1e6:.2f} MB, where {before} answered with {bytes_of[before] / 1e6:.2f} "
+            f"MB{chosen}; to compress it: {how}"]
 
 
 def _number(value: float | None) -> str:

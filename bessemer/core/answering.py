@@ -22,6 +22,8 @@ from bessemer.core.recipe import load_recipe
 PROMOTED = "promoted.json"
 PREFERRED = ("export", "blend", "compress")
 TRAINED = ("finetune", "stream")
+AGAINST = "against"
+"""Slot of a stage that names what it was only held against, and not made from."""
 
 
 class Choice(NamedTuple):
@@ -94,7 +96,8 @@ class Finished:
         found: set[str] = set()
         queue = [name]
         while queue:
-            near = {by_key[key] for key in self.kept[queue.pop()].inputs.values() if key in by_key} - found - {name}
+            inputs = self.kept[queue.pop()].inputs.items()
+            near = {by_key[key] for slot, key in inputs if slot != AGAINST and key in by_key} - found - {name}
             found |= near
             queue += near
         return found
@@ -166,7 +169,8 @@ def preferred(finished: Finished) -> Choice:
 def _check(root: Path, name: str, finished: Finished, update: bool) -> None:
     """Raise UserError where a stage was made from others than those that are there."""
     every = {**finished.strangers, **finished.kept}
-    unknown = set(every[name].inputs.values()) - {manifest.key for manifest in every.values()}
+    made_of = {key for slot, key in every[name].inputs.items() if slot != AGAINST}
+    unknown = made_of - {manifest.key for manifest in every.values()}
     if not unknown or unknown <= _outside(root, name):
         return
     run_again = f"bring it up to date with bessemer run {root / 'recipe.yaml'}"

@@ -49,7 +49,8 @@ def updated(stage: str, file: Path) -> Update | None:
         return None
     plain = json.loads(file.read_text(encoding="utf-8"))
     table = tuple(UpdateRow(
-        data=row["data"], metric=row["metric"], before=row["before"], after=row["after"],
+        data=row["data"] + (f" (before: {row['against']})" if "against" in row else ""), metric=row["metric"],
+        before=row["before"], after=row["after"],
         difference=Value(value=row["difference"], low=row.get("low"), high=row.get("high"))) for row in plain.get("table", ()))
     drift = sorted((_drift(row) for row in plain.get("drift", ())), key=lambda row: -(row.psi or 0.0))
     return Update(stage=stage, decision=plain["decision"], reason=plain.get("reason", ""), table=table, drift=tuple(drift))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from bessemer.core.keyed import uniform
 from bessemer.core.registry import plugin_of
 from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
-from bessemer.core.types import Batch, Codec, Loss, Source
+from bessemer.core.types import Answer, Batch, Codec, Loss, Source
 from bessemer.data import clean as cleaning
 from bessemer.data.clean import Feed
 from bessemer.data.quarantine import Quarantine
@@ -187,6 +187,19 @@ def samples(config: Update, data: Path, fresh: Path, run: RunContext) -> tuple[d
         found.append({f"old {name}": Sample(*raw_rows(data, "validation", positions[start::2])),
                       f"new {name}": Sample(*raw_rows(fresh, name, new))})
     return found[0], found[1]
+
+
+def answers_now(folder: Path, old: Path, gate: Mapping[str, Sample]) -> Mapping[str, Mapping[str, Answer]]:
+    """Return what the model that answers now says of the gate's rows; one that learnt other targets or labels is a UserError."""
+    from bessemer.core.forms import open_form
+
+    learnt = [{column.name: column.labels for column in Schema.load(item).by_role(Role.TARGET)} for item in (old, folder)]
+    answers = {} if learnt[0] != learnt[1] else {name: open_form(folder).predict(sample.rows) for name, sample in gate.items()}
+    if not answers or any(set(gate[name].truths) - set(found) for name, found in answers.items()):
+        raise UserError(f"'{folder}' answers now, and it learnt other targets or labels than '{old}', so they cannot be compared; name a "
+                        "network of the same targets with --stage, or give --set against=null, by which the update is held against its own "
+                        "past alone")
+    return answers
 
 
 def train(config: Update, method: str, places: Places, run: RunContext) -> Path:

@@ -31,12 +31,14 @@ Method = Literal["replay", "anchor", "both", "new_only"]
 class Update(TrainingConfig):
     """New rows for a trained network."""
 
-    needs: ClassVar[tuple[str, ...]] = ("data", "model")
+    needs: ClassVar[tuple[str, ...]] = ("data", "model", "against")
 
     data: str = "prepare"
     """The prepared data of the old rows; their validation rows tell what is forgotten."""
     model: str = "finetune"
     """The network to update: a finetune stage or an earlier update."""
+    against: str | None = None
+    """What answers now, where that is not the network to update: the updated one must pass the gate against it too. Null: the network."""
     sources: Annotated[tuple[Annotated[Config, Pick("data/sources")], ...], Field(min_length=1)]
     """Where the new rows come from."""
     task: Annotated[Config, Pick("tasks")] | None = None
@@ -73,6 +75,7 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
     fresh, equal = updating.take_in(config, old, data, out, run)
     chosen, gate = updating.samples(config, data, fresh, run)
     before = {name: open_form(old).predict(sample.rows) for name, sample in {**chosen, **gate}.items()}
+    rival = updating.answers_now(inputs["against"], old, gate) if "against" in inputs else None
     learnt = {}
     for method in config.methods:
         run.check()
@@ -83,6 +86,11 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
     after = {name: open_form(folder).predict(sample.rows) for name, sample in gate.items()}
     table = _table(config, gate, before, after, run)
     decision, reason = decide(table, config.margin, config.gain)
+    if rival is not None:
+        names = inputs["against"].name, old.name
+        tables = {names[0]: _table(config, gate, rival, after, run), names[1]: table}
+        table = [{**row, "against": name} for name, rows in tables.items() for row in rows]
+        decision, reason = decide_both(tables, (config.margin, config.gain))
     shutil.copytree(folder, out, dirs_exist_ok=True)
     replayed = updating.keep(config, old, data, fresh, out, run)
     methods = [{"method": method, "score": value, "chosen": method == best} for method, (_, value) in learnt.items()]
@@ -123,6 +131,21 @@ def _table(config: Update, gate: Mapping[str, Sample], before: Mapping[str, Mapp
             found.append({"data": name.partition(" ")[0], "target": target, "metric": metric, "before": pair["b"], "after": pair["a"],
                           "difference": pair["difference"], "low": pair["low"], "high": pair["high"], "rows": scored["rows"]})
     return found
+
+
+def decide_both(tables: Mapping[str, list[dict[str, Any]]], gate: tuple[float, float]) -> tuple[str, str]:
+    """Return the decision and its reason where an update is held against what answers now (the first table) and its own past (the last).
+
+    Args:
+        tables: by what the scores are held against.
+        gate: margin and gain of `decide`.
+    """
+    for name, table in tables.items():
+        decision, reason = decide(table, *gate)
+        if decision != PROMOTED:
+            return decision, f"against {name}: {reason}"
+    first = next(iter(tables))
+    return PROMOTED, f"against {first}: {decide(tables[first], *gate)[1]}"
 
 
 def decide(table: list[dict[str, Any]], margin: float, gain: float) -> tuple[str, str]:

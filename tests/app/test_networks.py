@@ -96,6 +96,27 @@ def test_a_promoted_update_is_compressed_and_updated_again_by_the_settings_of_it
     assert recipe.stages[name].learning_rate == pytest.approx(0.006)
 
 
+def test_a_network_that_is_not_what_answers_is_held_against_it(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", {**TWO, "compress": {"model": "second"}})
+    recipe, name, said = with_update(root, [root / "rows.csv"], [], "first")
+    assert recipe.stages[name].against == "second" and said == f"first of {root} is updated (--stage)"
+    assert with_update(root, [root / "rows.csv"], [])[0].stages[name].against is None  # what answers was made from it
+    recipe, name, said = with_update(root, [root / "rows.csv"], [], "compress")
+    assert recipe.stages[name].against is None
+    assert said == f"second of {root} is updated (compress is a stage of kind compress, made from it)"
+    assert with_update(root, [root / "rows.csv"], ["against=null"], "first")[0].stages[name].against is None
+
+
+def test_a_stage_whose_folder_was_deleted_is_said_to_be_missing(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", TWO, without=("second",))
+    budgeted, updated = lambda: with_budget(root, {"size_mb": 1.0}, {}, "second"), lambda: with_update(root, [], [], "second")
+    for command in (budgeted, updated):
+        with pytest.raises(UserError) as caught:
+            command()
+        assert str(caught.value) == (f"the folder of second in {root} is missing or unfinished; run the recipe: bessemer run "
+                                     f"{root / 'recipe.yaml'}")
+
+
 @pytest.mark.parametrize(("stages", "stage", "sentence"), [
     ({**TWO, "blend": {"models": ["linear", "second"]}}, None, "blend of {root} answers, but is a blend of models, and only the network of "
      "a stage of kind finetune or update can be updated; name one with --stage second"),

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import pytest
 import yaml
 
 from bessemer.api import Model, run
-from bessemer.app.updates import update, with_update
+from bessemer.app.updates import another, costs, update, with_update
 from bessemer.core.artifact import load_manifest
 from bessemer.core.errors import UserError
 from bessemer.core.events import Events
-from bessemer.core.recipe import load_recipe
+from bessemer.core.forms import read_forms
+from bessemer.core.recipe import load_recipe, make_recipe
 from bessemer.data.shards import ShardReader
-from bessemer.stages.update import decide
+from bessemer.measure.size import size
+from bessemer.stages.update import decide, decide_both
 
 RECIPE: dict[str, Any] = {
     "name": "old", "threads": 1, "stages": {
@@ -157,3 +160,67 @@ def test_the_gate(old: tuple[float, ...], new: tuple[float, ...], decision: str)
     table = [{"data": data, "target": "y", "metric": "r2", "difference": d, "low": low, "high": high}
              for data, (d, low, high) in (("old", old), ("new", new))]
     assert decide(table, margin=0.002, gain=0.0)[0] == decision
+
+
+def test_a_poor_network_that_learnt_is_not_promoted_over_a_better_one_that_answers(trained: Path, tmp_path: Path) -> None:
+    """The gate holds the update of a stage against what answers, and not against that stage's own past alone."""
+    root = tmp_path / "run"
+    shutil.copytree(trained / "run", root)
+    plain = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
+    plain["stages"]["poor"] = {**plain["stages"]["finetune"], "num_train_epochs": 1, "learning_rate": 1e-5}
+    plain["output_dir"] = str(root)
+    plain["stages"]["evaluate"] = {"kind": "evaluate", "models": ["finetune", "poor"]}
+    (root / "recipe.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    run(str(root / "recipe.yaml"))
+    rows(tmp_path / "new.csv", 6, -3.0, 300)
+    settings = ["learning_rate=0.001", "num_train_epochs=2", "methods=[replay]"]
+    heard: list[str] = []
+    events = Events([lambda kind, data: heard.append(data["message"]) if kind == "note" else None])
+    result, name = update(root, [tmp_path / "new.csv"], settings, events, "poor")
+    facts = result.stages[name].manifest.facts
+    record = json.loads((root / name / "update.json").read_text(encoding="utf-8"))
+    of = {(row["against"], row["data"]): row for row in record["table"]}
+    assert set(of) == {(stage, data) for stage in ("finetune", "poor") for data in ("old", "new")}
+    assert decide([row for row in record["table"] if row["against"] == "poor"], 0.01, 0.0)[0] == "promoted"  # its own past alone
+    assert of["finetune", "old"]["before"] > 0.8 > of["finetune", "old"]["after"] > of["poor", "old"]["before"]
+    assert facts["decision"] == "kept aside" and facts["reason"].startswith("against finetune: old rows lose")
+    assert Model.load(root).folder.name == "finetune" and load_recipe(root / "recipe.yaml").stages[name].against == "finetune"
+    assert another(result, name) == (f"bessemer update {root} {tmp_path / 'new.csv'} --stage poor --set learning_rate=0.00033 --set "
+                                     "\"methods=[both]\" --set margin=0.02")
+    heard.clear()
+    recipe = (root / "recipe.yaml").read_bytes()
+    assert update(root, [tmp_path / "new.csv"], settings, events, "poor")[1] == name
+    assert (root / "recipe.yaml").read_bytes() == recipe and f"{name} of {root} learnt these rows from this network with these " \
+        "settings: it is not learnt again" in heard
+
+
+def test_both_gates_must_be_passed() -> None:
+    def table(old: float, new: float) -> list[dict[str, Any]]:
+        return [{"data": data, "target": "y", "metric": "r2", "difference": d, "low": d - 0.001, "high": d + 0.001}
+                for data, d in (("old", old), ("new", new))]
+
+    good, bad = table(0.0, 0.1), table(-0.1, 0.1)
+    assert decide_both({"answers": good, "own": good}, (0.01, 0.0)) == ("promoted", f"against answers: {decide(good, 0.01, 0.0)[1]}")
+    assert decide_both({"answers": bad, "own": good}, (0.01, 0.0))[1].startswith("against answers: old rows lose")
+    assert decide_both({"answers": good, "own": bad}, (0.01, 0.0))[1].startswith("against own: old rows lose")
+
+
+@pytest.mark.parametrize(("budget", "how"), [
+    ({"size_mb": 0.5}, "MB, which a budget chose; to compress it: bessemer compress {root} --stage update-001 --size-mb 0.5 "
+     "--accuracy-drop 0.01"),
+    (None, "MB; to compress it: bessemer run {root}/recipe.yaml compress.model=update-001")])
+def test_a_promoted_network_that_takes_the_place_of_a_smaller_form_says_what_it_costs(
+        place: Path, budget: dict[str, float] | None, how: str) -> None:
+    root = place / "run"
+    for name in ("compress", "update-001"):
+        shutil.copytree(root / "finetune", root / name)
+    (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "k", "before": "compress"}), encoding="utf-8")
+    stages = {**RECIPE["stages"], "compress": {"kind": "compress", **({"budget": budget} if budget else {})},
+              "update-001": {"kind": "update", "sources": [{"kind": "csv", "path": "new.csv"}]}}
+    result: Any = SimpleNamespace(root=root, recipe=make_recipe({**RECIPE, "stages": stages}, "test"))
+    (said,) = costs(result, "update-001")
+    held = size(root / "finetune", read_forms(root / "finetune")[0].name)["form"]
+    start = f"update-001 is not compressed: {held / 1e6:.2f} MB, where compress answered with "
+    assert said.startswith(start) and said.endswith(how.format(root=root))
+    (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "k", "before": "finetune"}), encoding="utf-8")
+    assert costs(result, "update-001") == []
