@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bessemer.data.letters import judged
@@ -29,7 +31,10 @@ _KOREAN = frozenset(
     "이다는에을가의를하고지은도로기사한어나자대리아서그시라해수있게인일만정제들보성부니주전스상원여내거장요간과면공안세없것")
 _WESTERN = frozenset("àáâãäåæçèéêëìíîïñòóôõöøœùúûüßÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖØŒÙÚÛÜ’‘“”–—…€£§°«»¿¡ªº·®©™•\xa0½¼²³´")
 _LETTERS = frozenset("àáâãäåæçèéêëìíîïñòóôõöøœùúûüßÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖØŒÙÚÛÜ")
-_LEAST = 20
+_LEAST, _GROUPS = 20, 4
+_WIDE, MANY = ("utf-16-le", "utf-16-be"), ("gb18030", "big5", "cp932", "euc_jp", "euc_kr")
+_FRAMES = rb"[\x80-\xa2\xa5\xa8-\xac\xae-\xb2\xb5\xb8-\xbc\xbe\xbf]"
+_UKRAINIAN = re.compile(rb"(?<!%b)[\xa4\xa6\xa7\xad\xb4\xb6\xb7\xbd](?!%b)" % (_FRAMES, _FRAMES))
 
 
 class Found(NamedTuple):
@@ -67,11 +72,11 @@ def found_in(head: bytes) -> Found:
     wide = _wide(head)
     if wide or head.isascii() or b"\x00" in head or _utf8(head):
         return Found(wide)
-    found = {name: score for name in ("gb18030", "big5", "cp932", "euc_jp", "euc_kr") if (score := _score(head, name)) > 0}
+    found = {name: score for name in MANY if (score := _score(head, name)) > 0}
     return Found(max(found, key=found.__getitem__)) if found else _of_letters(head)
 
 
-READ = ("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "iso8859_7", "cp1254", "cp1257")
+READ = ("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "koi8_u", "cp1253", "iso8859_7", "cp1254", "cp1257", "iso8859_15")
 """Encodings of one byte a letter that are read without being named."""
 
 
@@ -85,7 +90,51 @@ def _of_letters(head: bytes) -> Found:
         return Found("cp1252", other) if western else Found(None)
     if found.name not in READ or (found.name == "cp1252" and not western):
         return Found(None)
-    return Found(found.name, found.other)
+    if found.name == "koi8_u" and not _UKRAINIAN.search(head):  # frames of a table, and no letters
+        return Found("koi8_r", found.other if found.other != "koi8_r" else None)
+    return Found(found.name, None if (found.name, found.other) == ("cp1252", "iso8859_15") else found.other)
+
+
+def found_among(parts: Sequence[bytes]) -> Found:
+    """Return the encoding of texts that are in one, as `found_in` of all of them; each may end in a sign that is not whole.
+
+    Of more than one byte a letter: where four of five are text in it, and those together show it.
+    """
+    for name in (*_WIDE, *MANY) if parts else ():
+        texts = [text for part in parts if (text := _begun(part, name)) is not None]
+        if 5 * len(texts) >= 4 * len(parts) and (
+                found := found_in(("" if name in _WIDE else "\n").join(texts).encode(name))).name == name:
+            return found
+    whole = [part for part in parts if not binary(part)]
+    found = found_in(b"\n".join(whole))
+    if found.name is None:  # a few files may be damaged, or in another encoding
+        most = [part for part in whole if _begun(part, "cp1252") is not None]
+        found = found_in(b"\n".join(most)) if len(whole) > len(most) >= len(whole) / 2 else found
+    if found.name is None and len(whole) >= 2 * _GROUPS:
+        groups = [found_in(b"\n".join(whole[start::_GROUPS])) for start in range(_GROUPS)]
+        (best, votes), *_ = Counter(group.name for group in groups).most_common()
+        others = [group.other for group in groups if group.name == best]
+        if 4 * votes >= 3 * _GROUPS:
+            found = Found(best, None if None in others else others[0])
+    return found if found.name in READ or found.name == "iso2022_jp" else Found(None)
+
+
+def binary(data: bytes) -> bool:
+    """Tell whether bytes have more zeros than text of one byte a letter may have by mistake."""
+    return data.count(0) > max(3, len(data) // 100)
+
+
+def damaged(data: bytes, *, plainly: bool = False) -> bool:
+    """Tell whether bytes are UTF-8, perhaps with a few that are damaged; `plainly`: one of five signs at most."""
+    return _utf8(data, 4 if plainly else 1)
+
+
+def _begun(part: bytes, name: str) -> str | None:
+    """Return the text of bytes whose last sign may not be whole; None where they are no text in an encoding."""
+    try:
+        return codecs.getincrementaldecoder(name)().decode(part)
+    except UnicodeDecodeError:
+        return None
 
 
 def _japanese(head: bytes) -> bool:
@@ -100,19 +149,36 @@ def _japanese(head: bytes) -> bool:
 def _wide(head: bytes) -> str | None:
     """Return UTF-16's name without a mark."""
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) < 4 * min(even, odd) or not (even or odd):  # signs such as U+4E00 have a zero byte on the other side
-        return None
-    name = "utf-16-le" if odd > even else "utf-16-be"
+    if max(even, odd) >= 4 * min(even, odd) and (even or odd):
+        name = "utf-16-le" if odd > even else "utf-16-be"
+        if _plain(head, name):
+            return name
+    # signs such as U+4E00 have a zero byte on the other side, and a text of ideographs alone has none
+    both = ("utf-16-le", "utf-16-be") if even or odd or not head.isascii() else ()
+    return next((name for name in both if _plain(head, name, frequent=True)), None)
+
+
+def _plain(head: bytes, name: str, *, frequent: bool = False) -> bool:
+    """Tell whether bytes are text in an encoding of two bytes a sign; `frequent`: a third of its signs are East Asia's most frequent."""
     try:
         text = codecs.getincrementaldecoder(name)().decode(head)
     except UnicodeDecodeError:
-        return None
+        return False
     plain = sum(sign.isprintable() or sign in "\t\r\n\u2028\ufeff\u3000" for sign in text)
     low = sum(" " <= sign < "\x7f" or sign in "\t\r\n" for sign in text)
-    return name if plain >= 0.99 * len(text) and low >= 0.02 * len(text) else None
+    if frequent:
+        known = sum(sign in _COMMON or sign in _TRADITIONAL or sign in _KOREAN or "\u3041" <= sign <= "\u30fc" for sign in text)
+        wide = sum("\u3041" <= sign <= "\u30fc" or "\u4e00" <= sign <= "\ud7a3" for sign in text)
+        return plain >= 0.99 * len(text) and known >= _LEAST / 2 and 3 * known >= wide and 3 * (known + low + _marks(text)) >= len(text)
+    return plain >= 0.99 * len(text) and low >= 0.02 * len(text)
 
 
-def _utf8(head: bytes) -> bool:
+def _marks(text: str) -> int:
+    """Return how many signs are East Asia's marks between words."""
+    return sum(sign in "，。、！？：；（）「」『』…—・" for sign in text)
+
+
+def _utf8(head: bytes, times: int = 1) -> bool:
     """Tell whether bytes are UTF-8, perhaps with a few that are damaged."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -120,7 +186,7 @@ def _utf8(head: bytes) -> bool:
         text = head.decode("utf-8", "surrogateescape")
         whole = sum("\x7f" < sign < "\ud800" or sign > "\udfff" for sign in text)
         broken = sum("\ud800" <= sign <= "\udfff" for sign in text)
-        return whole > broken
+        return whole > times * broken
     return True
 
 
@@ -187,7 +253,8 @@ def proposals(sample: bytes) -> list[str]:
     """Return encodings to propose for bytes that are no UTF-8 and show no other, the likeliest first.
 
     They are those of Latin letters where bytes above 127 mostly stand alone, those of other scripts where these stand in runs, and both
-    where that is open; among them it goes by the part of the decoded signs that are frequent in the script.
+    where that is open; among them it goes by the part of the decoded signs that are frequent in the script. That in which the letters are
+    likelier by far stands before them.
     """
     sample = sample[:_SAMPLE]
     runs = re.findall(rb"[\x80-\xff]+", sample)
@@ -197,6 +264,8 @@ def proposals(sample: bytes) -> list[str]:
     best = sorted(found, key=lambda name: -found[name])  # stable: what is equal stays in order of the table
     if len(_FOUR.findall(sample)) * 5 > len(runs) and "\ufffd" not in sample[:-3].decode("gb18030", "replace"):
         best.insert(0, "gb18030")  # digits between bytes above 127, as it writes what is not Chinese
+    elif (letters := judged(sample)) is not None and not letters.weak:
+        best.insert(0, letters.name)
     return list(dict.fromkeys(best or _ALONE))[:4]
 
 

@@ -70,6 +70,8 @@ _LANGUAGES = {
           "щ.36 ъ.04 ы1.9 ь1.7 э.32 ю.64 я2",
     "uk": "а8.3 б1.5 в5.4 г1.6 ґ.01 д3.4 е4.6 є.6 ж.7 з2.3 и6.2 і6 ї.6 й1.1 к3.6 л3.6 м3.1 н6.8 о9.4 п2.9 р4.7 с4 т5.5 у3.4 ф.3 х1.1 "
           "ц.9 ч1.2 ш.7 щ.6 ь1.8 ю.9 я2.9",
+    "vi": "n10 h7 t6 i6 c5.5 g5.5 a5 o4 u4 m3 l2.5 đ2.4 r2.5 e1.8 y1.5 s1.5 v1.6 b1.5 k1.2 p1.2 d1 q.5 x.5 ư2 ơ1.6 ô2.2 ê2 â1.6 ă.8 á1 à1 "
+          "é.3 è.1 í.4 ó.5 ú.4 ù.2 \u03002 \u03091 \u0303.7 \u03012.5 \u03232.2",
     "bg": "а11 б1.5 в4.5 г1.6 д3.5 е8.5 ж.7 з2.2 и8.7 й.8 к3.6 л3.2 м2.4 н7.7 о9 п2.9 р5 с4.8 т7.5 у1.6 ф.25 х.75 ц.7 ч1.4 ш.6 щ.6 ъ1.7 "
           "ь.05 ю.15 я1.8",
     "el": "α9.9 ά1.7 β.7 γ1.7 δ1.7 ε6.5 έ1.7 ζ.4 η4.1 ή1.6 θ1.1 ι6.5 ί2.6 ϊ.05 κ4 λ2.8 μ3.3 ν6.2 ξ.5 ο7.8 ό2.1 π4 ρ4.1 σ4.6 ς3.5 τ7.9 "
@@ -82,15 +84,18 @@ _LANGUAGES = {
 }
 _WESTERN = ("de", "fr", "es", "pt", "it", "sv", "da")
 _EASTERN = ("pl", "cs", "sk", "hu", "hr", "ro", "de")
+_CYRILLIC = ("ru", "uk", "bg")
 ENCODINGS = {
     "cp1252": ("en", "de", "fr", "es", "pt", "it", "nl", "sv", "da", "fi", "et", "is"), "cp1250": _EASTERN, "iso8859_2": _EASTERN,
-    "cp1251": ("ru", "uk", "bg"), "koi8_r": ("ru",), "cp1253": ("el",), "iso8859_7": ("el",), "cp1254": ("tr",), "cp1257": ("lt", "lv"),
-    "cp1255": ("he",), "cp1256": ("ar",), "cp437": _WESTERN, "cp850": _WESTERN, "cp852": _EASTERN, "mac_roman": _WESTERN, "cp866": ("ru",),
-    "cp874": ("th",)}
+    "cp1251": _CYRILLIC, "koi8_r": ("ru",), "koi8_u": ("ru", "uk"), "cp1253": ("el",), "iso8859_7": ("el",), "cp1254": ("tr",),
+    "cp1257": ("lt", "lv"), "iso8859_15": ("fr", "fi", "et"), "cp1255": ("he",), "cp1256": ("ar",), "cp437": _WESTERN, "cp850": _WESTERN,
+    "cp852": _EASTERN, "mac_roman": _WESTERN, "cp866": ("ru", "bg"), "iso8859_5": _CYRILLIC, "mac_cyrillic": _CYRILLIC, "cp874": ("th",),
+    "cp1258": ("vi",)}
 """Encoding -> languages written in it. What two of them decode alike goes to the first."""
 OTHER_SCRIPTS = frozenset(("ru", "uk", "bg", "el", "he", "ar", "th"))
 RUN = 3
-"""Letters of another script that stand together in one word at least: a lone one among Latin letters is none."""
+"""Letters of another script that stand together in one word at least, and no Latin one beside them."""
+_LATIN = re.compile("[A-Za-z]")
 
 
 class Judged(NamedTuple):
@@ -138,7 +143,8 @@ def _fits(texts: tuple[str, ...], language: str) -> bool:
     """Tell whether nearly all letters above ASCII are the language's own, and there is one."""
     own = _chances(language)
     high = [sign for text in texts for sign in _small(text) if sign > "\x7f" and sign not in SIGNS]
-    if language in OTHER_SCRIPTS and not any(sum(sign in own for sign in _small(text)) >= RUN for text in texts):
+    if language in OTHER_SCRIPTS and not any(
+            sum(sign in own for sign in _small(text)) >= RUN and not _LATIN.search(text) for text in texts):
         return False
     return bool(high) and sum(sign in own for sign in high) >= FIT * len(high)
 

@@ -178,7 +178,8 @@ def _problem(head: bytes, kind: str, encoding: str | None) -> str | None:
     return None
 
 
-def check_part(bad: int, rows: int, file: Path, encoding: str | None, *, folder: Path | None = None) -> None:
+def check_part(bad: int, rows: int, file: Path, encoding: str | None, *, folder: Path | None = None,
+               told: bytes = b"") -> None:
     """Refuse a file of which more than a fifth of the rows, and more than one, are no UTF-8, where no encoding was said.
 
     Args:
@@ -187,12 +188,13 @@ def check_part(bad: int, rows: int, file: Path, encoding: str | None, *, folder:
         file: what they are of.
         encoding: the one that was said.
         folder: it was the folder's files that were counted, of which `file` is one that is no UTF-8.
+        told: bytes of the folder's files that are no UTF-8.
     """
     if encoding is None and bad > 1 and bad * 5 > rows:
         what = "files are not valid UTF-8, so they are" if folder else "rows are not valid UTF-8, so the file is"
         their, them = ("their", "files") if folder else ("its", "file")
         raise UserError(f"'{folder or file}': {bad:,} of {rows:,} {what} in another encoding, which {their} bytes do not show; name it in "
-                        f"the source ('encoding: …', such as {', '.join(proposals(_telling(file)))}), or save the {them} as UTF-8")
+                        f"the source ('encoding: …', such as {', '.join(proposals(told or _telling(file)))}), or save the {them} as UTF-8")
 
 
 def _telling(file: Path, size: int = 1 << 20) -> bytes:

@@ -182,21 +182,23 @@ def test_a_file_a_class(tmp_path):
 
 def test_a_folder_of_texts(tmp_path):
     for name, data in {
-            "pos/a.txt": "été".encode(), "pos/deep/er/b.txt": "it’s café".encode("cp1252"),
+            "pos/a.txt": "été".encode(), "pos/deep/er/b.txt": "it’s a café, très déjà vu".encode("cp1252"),
             "neg/c.txt": b"x" * 101, "neg/d.txt": b"\0\1" * 20,
-            "neg/e.txt": b"\xff\xfa", "neg/.f.txt": b"hidden", ".git/g.txt": b"hidden", "neg/h.md": b"other", "top.txt": b"none",
+            "neg/e.txt": b"\x81\x8d", "neg/.f.txt": b"hidden", ".git/g.txt": b"hidden", "neg/h.md": b"other", "top.txt": b"none",
             "neg/i.txt": b""}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         put(tmp_path, name, data)
     rows, numbers, rejected = read("folder", path=str(tmp_path), columns=("label", "text", "file"), max_file_bytes=100)
     assert rows == [{"label": "neg", "text": "", "file": "neg/i.txt"}, {"label": "pos", "text": "été", "file": "pos/a.txt"},
-                    {"label": "pos", "text": "it’s café", "file": "pos/deep/er/b.txt"}, {"label": None, "text": "none", "file": "top.txt"}]
+                    {"label": "pos", "text": "it’s a café, très déjà vu", "file": "pos/deep/er/b.txt"},
+                    {"label": None, "text": "none", "file": "top.txt"}]
     assert numbers == [4, 5, 6, 7]
     assert [(row["row"], row["reason"], row["content"]) for row in rejected] == [
-        (1, "file longer than 100 bytes", "neg/c.txt"), (2, "a binary file, no text", "neg/d.txt"), (3, "not valid UTF-8", "neg/e.txt")]
+        (1, "file longer than 100 bytes", "neg/c.txt"), (2, "a binary file, no text", "neg/d.txt"), (3, "not valid CP1252", "neg/e.txt")]
     assert notes("folder", path=str(tmp_path)) == [
         f"{tmp_path.name}: 2 hidden files (names that begin with a dot) are left out",
-        f"{tmp_path.name}: some files are no UTF-8 and are read as CP1252, which they look like"]
+        f"{tmp_path.name}: 1 file is no UTF-8 (first: pos/deep/er/b.txt) and may be CP1252 or CP1250, which too few letters tell apart; it "
+        "is read as CP1252: set encoding: cp1252 or encoding: cp1250 in the source to say which it is"]
     assert [row["label"] for row in read("folder", path=str(tmp_path), level=-1)[0]] == ["neg", "neg", "pos", "er", None]
     assert [row["label"] for row in read("folder", path=str(tmp_path), level=3)[0]] == [None, None, None, "er", None]
     for settings, message in (({"path": str(tmp_path / "no")}, "there is no folder"),

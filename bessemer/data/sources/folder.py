@@ -14,12 +14,13 @@ from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data.combine import picked
 from bessemer.data.encoding import unpacked
-from bessemer.data.guess import Found, found_in
+from bessemer.data.guess import binary
 from bessemer.data.rows import Rows, check_encoding, check_part, rejects
+from bessemer.data.together import Together, judged_together
 
 MOST = 4096
 BYTES = 32 << 20
-_NO_UTF8 = "not valid UTF-8"
+_NO_TEXT = "not valid "
 
 
 class Folder(Rows):
@@ -34,7 +35,7 @@ class Folder(Rows):
     columns: tuple[str, ...] | None = None
     """The columns to read, of label, text and file; label and text by default."""
     encoding: str | None = None
-    """The encoding of the texts; of each file UTF-8 by default, or what its bytes plainly show."""
+    """The encoding of the texts; by default those that are UTF-8 are, and the rest are in what their bytes show together."""
     max_file_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 4 << 20
     """The longest file, unpacked; a longer one is set aside."""
 
@@ -98,22 +99,31 @@ def _read(files: list[Path], hidden: int, config: Folder) -> Iterator[Chunk]:
     bad: list[tuple[int, str, bytes | str]] = []
     size = unread = 0
     sample = files[0]
-    encodings: set[str] = set()
+    together = Together() if config.encoding else found_together(config, files)
     for number, file in enumerate(files, 1):
         name = PurePosixPath(*file.relative_to(root).parts)
-        text, why = _text(file, config, encodings)
+        text, why = _text(file, str(name), config, together)
         if why:
             bad.append((number, why, str(name)))
-            unread, sample = (unread + 1, file) if why == _NO_UTF8 else (unread, sample)
+            unread, sample = (unread + 1, file) if why.startswith(_NO_TEXT) else (unread, sample)
         else:
             rows.append((number, _label(name, config.level), text, str(name)))
         size += len(text)
         if len(rows) + len(bad) >= MOST or size >= BYTES or number == len(files):
-            if number == len(files) and encodings:
-                notes += (f"{root.name}: some files are no UTF-8 and are read as {', '.join(sorted(encodings))}, which they look like",)
-            yield _chunk(rows, bad, config, notes)
+            yield _chunk(rows, bad, config, notes + (together.notes(root.name) if number == len(files) else ()))
             rows, bad, size, notes = [], [], 0, ()
-    check_part(unread, len(files), sample, config.encoding, folder=root)
+    check_part(unread, len(files), sample, config.encoding, folder=root, told=together.sample)
+
+
+def found_together(config: Folder, files: list[Path] | None = None) -> Together:
+    """Return which encoding the texts of a folder are in, by a sample of them."""
+    chosen = files if files is not None else _files(config)[0]
+
+    def read(place: int, size: int) -> bytes:
+        with chosen[place].open("rb") as raw, unpacked(raw, chosen[place]) as stream:
+            return stream.read(size)
+
+    return judged_together(len(chosen), read)
 
 
 def _chunk(rows: list[tuple[int, str | None, str, str]], bad: list[tuple[int, str, bytes | str]], config: Folder,
@@ -134,7 +144,7 @@ def _label(name: PurePosixPath, level: int) -> str | None:
     return folders[place] if 0 <= place < len(folders) else None
 
 
-def _text(file: Path, config: Folder, encodings: set[str]) -> tuple[str, str]:
+def _text(file: Path, name: str, config: Folder, together: Together) -> tuple[str, str]:
     """Return a file's text, and why it cannot be read (empty where it can)."""
     try:
         with file.open("rb") as raw, unpacked(raw, file) as stream:
@@ -145,15 +155,15 @@ def _text(file: Path, config: Folder, encodings: set[str]) -> tuple[str, str]:
         return "", f"cannot be read ({error.strerror or error})"
     if len(data) > config.max_file_bytes:
         return "", f"file longer than {config.max_file_bytes} bytes"
-    found, other = Found(config.encoding) if config.encoding else found_in(data)
-    if found is None and data.count(0) > max(3, len(data) // 100):
+    found = config.encoding or together.encoding(data)
+    if found is None and binary(data):
         return "", "a binary file, no text"
     try:
         text = data.decode(found or "utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
-        return "", f"not valid {(found or 'utf-8').upper()}"
+        return "", f"{_NO_TEXT}{(found or 'utf-8').upper()}"
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        return "", f"not valid {(found or 'utf-8').upper()}"
-    if found and not config.encoding and found != "utf-16":
-        encodings.add(found.upper() + (f" (which may be {other.upper()}: set encoding: where it is)" if other else ""))
+        return "", f"{_NO_TEXT}{(found or 'utf-8').upper()}"
+    if config.encoding is None:
+        together.read(found, name)
     return text, ""
