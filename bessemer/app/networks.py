@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bessemer.core.answering import Finished, preferred
+from bessemer.core.answering import PROMOTED, Finished, preferred
 from bessemer.core.artifact import MANIFEST
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.forms import FILE
@@ -64,6 +64,9 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
     answers = preferred(Finished(root))
     choice = None if stage is not None else answers
     chain = behind(recipe, kinds, str(stage if choice is None else choice.folder.name))
+    if chain[0] not in kinds:
+        raise UserError(f"{chain[0]} of {root} answers, and recipe.yaml no longer names it; name another network with --stage "
+                        f"{networks[0]}, or delete {root / PROMOTED}")
     if chain[-1] not in kinds:
         raise UserError(f"{chain[-2]} of {root} was made from '{chain[-1]}', which is no stage of this run; name a network of it with "
                         f"--stage {networks[0]}")
@@ -76,6 +79,7 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
     others = [item for item in networks if item != name]
     more = f"; it also holds {', '.join(others)}: to take another, give --stage {others[0]}" if others and stage is None else ""
     rival = behind(recipe, kinds, answers.folder.name)[-1]
+    rival = str(root / rival) if rival == answers.folder.name and rival not in kinds else rival  # promoted, of an earlier recipe
     return Taken(name, tuple(chain), f"{name} of {root} is {WORDS[command]} ({why}){more}", None if rival == name else rival)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.app.networks import recipe_file, take
-from bessemer.core.answering import PROMOTED, Finished, preferred
+from bessemer.core.answering import PROMOTED, Finished, preferred, promoted
 from bessemer.core.artifact import load_manifest, write_atomic
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin
@@ -88,6 +88,7 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], sta
     updates = [item for item, kind in kinds.items() if kind == "update"]
     undone = {item for item in updates if item.startswith("update-") and load_manifest(root / item) is None}
     number = len(updates) - len(undone) + 1
+    number += f"update-{number:03d}" == promoted(root)  # of an earlier recipe: what answers is not replaced
     name = f"update-{number:03d}"
     settings: dict[str, Any] = {
         "kind": "update", "data": first.data, "model": taken.name, **({"against": taken.rival} if taken.rival else {}),

@@ -140,3 +140,15 @@ def test_the_folder_of_a_stage_is_named_by_the_option(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         with_budget(root / "second", {"size_mb": 1.0}, {})
     assert str(caught.value) == f"'{root / 'second'}' is a stage's folder; give the run's, and the stage beside it: {root} --stage second"
+
+
+def test_a_promoted_update_that_the_recipe_no_longer_names_is_held_against_and_not_replaced(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", {**TWO, "update-001": UPDATE})
+    (root / "recipe.yaml").write_text(yaml.safe_dump({"name": "run", "stages": TWO}, sort_keys=False))
+    (root / PROMOTED).write_text(json.dumps({"stage": "update-001", "key": "update-001"}))
+    recipe, name, _ = with_update(root, [root / "rows.csv"], [], "first")
+    assert name == "update-002" and recipe.stages[name].against == str(root / "update-001")
+    with pytest.raises(UserError) as caught:
+        with_update(root, [root / "rows.csv"], [])
+    assert str(caught.value) == (f"update-001 of {root} answers, and recipe.yaml no longer names it; name another network with --stage "
+                                 f"first, or delete {root / PROMOTED}")
