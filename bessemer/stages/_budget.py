@@ -22,7 +22,7 @@ from bessemer.search.study import Proposer
 from bessemer.stages._budget_config import Search
 from bessemer.stages._budget_measure import Place, Yard, settle
 from bessemer.stages._budget_space import TRAINED, Origin, Training, factorised, first_of, space_of
-from bessemer.stages._budget_try import Hunt, attempt, examine, forms_of, measured, point_of
+from bessemer.stages._budget_try import ENDED, Hunt, attempt, examine, forms_of, measured, point_of
 
 if TYPE_CHECKING:
     from bessemer.stages.compress import Compress
@@ -225,6 +225,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
 
     Once a middling and a small network of each family were looked at, and none meets the budget, one is trained for a pair.
     """
+    from bessemer.stages._budget_earlier import try_earlier
     from bessemer.stages._budget_exits import try_exits
     from bessemer.stages._budget_int8 import train_for_int8
     from bessemer.stages._budget_pairs import train_seconds
@@ -237,6 +238,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             examine(hunt, settings)
         return
     train_for_int8(hunt, _whole(hunt))
+    try_earlier(hunt, space)
     proposer = Proposer(space, hunt.run.seed if search.seed is None else search.seed, [*first, *factorised(space)])
     seen: set[str] = set()
     repeats = 0
@@ -247,6 +249,8 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             if hunt.left < hunt.ending and not _known(hunt, settings):
                 hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.minutes:g} minutes "
                               f"{max(0.0, hunt.left):.0f} s are left, and {hunt.ending:.0f} s are kept for the choice")
+                if ENDED not in hunt.journal:
+                    hunt.journal.add(ENDED, {"label": "the time", "settings": None, "status": "finished", "forms": []})
                 break
             record = examine(hunt, settings)
             repeats += record["id"] in seen

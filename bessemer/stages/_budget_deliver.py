@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.search.front import SLACK, Choice, Limits, choose, pareto
 from bessemer.stages._budget_measure import Place, in_turn
-from bessemer.stages._budget_try import SECOND, Hunt, point_of
+from bessemer.stages._budget_try import ENDED, NO_TIME, SECOND, Hunt, point_of
 
 if TYPE_CHECKING:
     from bessemer.core.forms import Form
@@ -111,12 +111,19 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
     assert search is not None
     several = {"target": next(iter(hunt.yard.truths))} if len(hunt.yard.truths) > 1 else {}
     reachable = choice.reached and not late(hunt.limits, again, 1 + SLACK)
-    said = sentence(hunt, listed[choice.index], choice, (again, reachable))
+    said, short = sentence(hunt, listed[choice.index], choice, (again, reachable)), ended_by_time(hunt)
+    if short and not reachable:
+        said = said.replace("not reachable", f"not reached within {search.minutes:g} minutes", 1)
     return {"stage": hunt.run.name, "metric": hunt.yard.metric, **several, "limits": hunt.limits.plain(),
-            "reachable": reachable, "sentence": said, "reference": {"name": "trained network", **{
+            "reachable": reachable, "ended_by_time": short, "sentence": said, "reference": {"name": "trained network", **{
                 name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},
             "candidates": shown, "measured_again": again, "minutes": search.minutes, "seconds": round(hunt.journal.seconds, 1),
             "rows": hunt.yard.rows.num_rows, "host": host()}
+
+
+def ended_by_time(hunt: Hunt) -> bool:
+    """Tell whether networks were not looked at, or not trained to their end, because the time was short."""
+    return ENDED in hunt.journal or any(str(record.get("reason", "")).startswith(NO_TIME) for record in hunt.journal.records.values())
 
 
 def trained_bytes(hunt: Hunt) -> int:

@@ -17,6 +17,8 @@ BERTS = ("bert", "slim_bert")
 TRAINED = "trained"
 RUNGS = 2
 CUT_ROWS = 300
+UNITS = ("slim", "text_rnn")
+"""Families of text that can answer each unit, as tags need it; the others have one answer for a text."""
 RANK, RANK_PART = "rank", 0.5
 """Setting of a network cut out of the trained one: the part of each layer's weights that its two factors have; None: not factorised."""
 PASSES: Mapping[str, tuple[float, float]] = {
@@ -66,7 +68,7 @@ def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = Tr
         students: families; None: all.
         low_rank: whether networks that are cut out of it may also have low-rank layers.
     """
-    found = _tables(origin.config) if origin.table else _texts(origin.config)
+    found = _tables(origin.config) if origin.table else _texts(origin.config, _tags(origin))
     if not low_rank and "slim" in found:
         found["slim"].pop(RANK, None)
     if students is None:
@@ -77,7 +79,12 @@ def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = Tr
     return {name: found[name] for name in students}
 
 
-def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+def _tags(origin: Origin) -> bool:
+    """Return whether the trained network answers each unit of a text."""
+    return any(str(name).endswith("ForTokenClassification") for name in origin.config.get("architectures") or ())
+
+
+def _texts(config: Mapping[str, Any], tags: bool = False) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     if config.get("model_type") in BERTS and "prune" in registry.plugins("stages"):
         heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
@@ -91,7 +98,8 @@ def _texts(config: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     found["text_cnn"] = {"embedding_size": vectors, "channels": [128, 64, 256], "min_count": [1, 2]}
     found["text_rnn"] = {"embedding_size": vectors[:2], "hidden_size": [128, 64, 192], "min_count": [1, 2]}
     found["ngrams"] = {"embedding_size": vectors, "buckets": [20_000, 5_000, 60_000], "min_count": [1, 2]}
-    return {name: item for name, item in found.items() if name == "slim" or name in registry.plugins("models")}
+    known = {"slim", *registry.plugins("models")}
+    return {name: item for name, item in found.items() if name in known and (name in UNITS or not tags)}
 
 
 def depth_of(config: Mapping[str, Any]) -> int:

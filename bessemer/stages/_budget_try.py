@@ -36,6 +36,8 @@ EXTRA = 0.35
 """Part of the time left that training on, for int8 or for early exits, may take at most."""
 SECOND = "second-"
 """With it begin the records of networks that were trained for a pair; under its own name such a network was dropped."""
+ENDED, NO_TIME = "ended", "no time:"
+"""Record of the moment in which no time was left for another network; what the reason of one that was not trained for time begins with."""
 LEAST_SECONDS = 2.0  # a training that takes less was found finished, or says nothing of the pace
 
 
@@ -264,7 +266,7 @@ def _no_time(hunt: Hunt, settings: Settings, rungs: Sequence[dict[str, Any]], fo
         seconds = forecast * (sum(rows) if rung == 1 else rows[rung - 1]) / rows[0]
     if FORECAST * seconds <= hunt.left:
         return ""
-    return f"no time: its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"
+    return f"{NO_TIME} its training is forecast to take {seconds:.0f} s more, {max(0.0, hunt.left):.0f} s are left"
 
 
 def _affordable(hunt: Hunt, settings: Settings) -> tuple[Hunt, float]:
@@ -316,7 +318,7 @@ def no_time_for(hunt: Hunt, recipe: dict[str, Any], what: str) -> str:
     if (hunt.folder(recipe) / stage / MANIFEST).is_file():  # trained before a kill
         return ""
     seconds, part = forecast(hunt, recipe), EXTRA * max(0.0, hunt.left - hunt.ending)
-    return "" if FORECAST * seconds <= part else f"no time: {what} is forecast to take {seconds:.0f} s, and {part:.0f} s are for it"
+    return "" if FORECAST * seconds <= part else f"{NO_TIME} {what} is forecast to take {seconds:.0f} s, and {part:.0f} s are for it"
 
 
 def _hopeless(hunt: Hunt, settings: Settings, rung: dict[str, Any], before: dict[str, Any]) -> str:
