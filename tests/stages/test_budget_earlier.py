@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bessemer.api import run
+from bessemer.app.compressing import show
 from bessemer.core.errors import UserError
 from bessemer.core.events import Events
+from bessemer.report.show import milliseconds
 from bessemer.stages._budget_space import Origin, space_of
 
 BUDGET = {"size_mb": 0.0441, "accuracy_drop": 0.5}
@@ -58,8 +61,15 @@ def test_what_this_search_would_train_otherwise_is_a_candidate_too(searched: Pat
     assert front["reachable"] and " (trained by an earlier search); " in chosen["name"]
 
 
-def test_what_only_the_time_prevented_is_not_called_unreachable(finished: Path, tmp_path: Path) -> None:
+def test_what_only_the_time_prevented_is_not_called_unreachable(
+        finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     front, _, ids = squeeze(finished, tmp_path / "run", {"size_mb": 0.001}, minutes=0.001)
+    folder = tmp_path / "run/compress"
+    done: Any = SimpleNamespace(root=tmp_path / "run", stages={"compress": SimpleNamespace(folder=folder)})
+    show(done, "compress")
+    shown = " ".join(capsys.readouterr().out.split())
+    again = milliseconds(front["measured_again"]["1"]["median_ms"])
+    assert f"its latency is that of {again} measured again at the end, in turn with the trained network; the table's " in shown
     assert ids[-1] == "ended" and front["ended_by_time"] is True and front["reachable"] is False
     assert front["sentence"].startswith("not reached within 0.001 minutes; the nearest is trained network; dynamic_int8: ")
 
