@@ -24,7 +24,7 @@ STREAMED = ("csv", "parquet", "arrow")
 WIDE = 300
 ORDER = ("train", "validation", "test")
 INTERVALS = "    # task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}    # intervals beside every number\n"
-KEPT_KEYS = ("kind", "path", "table", "sheet")
+KEPT_KEYS = ("kind", "path", "table", "sheet", "encoding")
 ENCODING = " (where the file is not UTF-8, name its encoding in the recipe's source, such as encoding: cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
 
@@ -146,12 +146,13 @@ def unread(found: Inspection) -> str:
 
 
 def headless(found: Inspection) -> list[str]:
-    """Return a line that says that the columns' names look like values, where they do."""
+    """Return lines that say which encoding was guessed, and that the columns' names look like values, where they do."""
     from bessemer.data.values import HEADLESS, like_values
 
     names = [column.name for column in found.columns]
-    return [f"  {HEADLESS} ({', '.join(line_of(name) for name in names[:SHOWN_NAMES])}{', …' * (len(names) > SHOWN_NAMES)})"
-            ] if like_values(names) else []
+    said = [f"  {note}" for note in found.notes]
+    return [*said, f"  {HEADLESS} ({', '.join(line_of(name) for name in names[:SHOWN_NAMES])}{', …' * (len(names) > SHOWN_NAMES)})"
+            ] if like_values(names) else said
 
 
 def told(data: Path, table: Table) -> list[str]:

@@ -19,6 +19,7 @@ from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
+from bessemer.data.together import with_encoding
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
 
@@ -51,6 +52,7 @@ class Inspection:
         reasons: why rows could not be read: reason -> rows.
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
         splits: of data that come divided: split -> the folder of its rows, or None where the column `split` says it.
+        notes: what its reader says of it: that an encoding was guessed, which `source` then names.
     """
 
     source: Config
@@ -66,6 +68,7 @@ class Inspection:
     leaks: tuple[str, ...] = field(default=())
     reasons: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, Path | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def infer_source(path: Path) -> Config:
@@ -158,7 +161,8 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     """
     config = infer_source(path)
     source: Source = plugin_of("data/sources", config).function(config)
-    table, rejected = _sample(source, path)
+    table, rejected, notes = _sample(source, path)
+    config, notes = with_encoding(config, notes)
     if plugin_of("data/sources", config).name == "hf":  # which split a row is of is nothing to learn
         table = table.drop_columns(["split"])
     if not len(table):
@@ -186,7 +190,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
                         for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
                       read, tuple(column.name for column in columns if column.reason.startswith("leak:")),
-                      dict(rejected), splits_of(config))
+                      dict(rejected), splits_of(config), notes)
 
 
 def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:
@@ -210,15 +214,16 @@ def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:
             "source if they mean one") if twins else ""
 
 
-def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
-    """Return the first rows, and why others on the way could not be read: reason -> rows."""
+def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str], tuple[str, ...]]:
+    """Return the first rows, why others on the way could not be read (reason -> rows), and what was said of encodings."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
-    rejected, most = Counter[str](), SAMPLE
+    rejected, most, notes = Counter[str](), SAMPLE, dict[str, None]()
     chunk: Chunk
     for chunk in source.read():
         width = chunk.table.num_columns
+        notes.update(dict.fromkeys(note for note in chunk.notes if "encoding:" in note))
         if width > WIDEST:
             raise UserError(f"'{path}' has {width:,} columns; only {WIDEST:,} can be looked at: write the recipe by hand and name the "
                             "columns to learn from, or keep fewer columns")
@@ -229,7 +234,7 @@ def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str]]:
             parts.append(chunk.table.slice(0, most - sum(map(len, parts))))
         if sum(map(len, parts)) >= most:
             break
-    return (with_lists(pa.concat_tables(parts)) if parts else pa.table({})), rejected
+    return (with_lists(pa.concat_tables(parts)) if parts else pa.table({})), rejected, tuple(notes)
 
 
 def _semicolons(config: Config) -> bool:

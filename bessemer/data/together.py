@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bessemer.core.config import Config
 from bessemer.core.errors import UserError
 from bessemer.data.guess import MANY, Found, binary, damaged, found_among, found_in
 
@@ -132,3 +133,26 @@ def _utf8(data: bytes, whole: bool = True) -> bool:
     except UnicodeDecodeError as error:
         return not whole and error.reason == "unexpected end of data"
     return True
+
+
+def with_encoding(config: Config, notes: tuple[str, ...]) -> tuple[Config, tuple[str, ...]]:
+    """Return a source's config with the encoding that was guessed, where all its files are in it, and what is to be said of it.
+
+    So later files are read the same as these. `notes` are those of the reader about encodings.
+    """
+    from bessemer.data.rows import plain_head
+    from bessemer.data.sources.folder import Folder, found_together
+
+    if "encoding" not in type(config).model_fields:
+        return config, notes
+    if isinstance(config, Folder):
+        together = found_together(config)
+        names = {None if together.mixed else together.found.name}
+    else:
+        names = {found_in(plain_head(file)).name for file in config.outside()}
+    name = names.pop() if len(names) == 1 else None
+    if name in (None, "utf-16", "utf-32"):
+        return config, notes
+    notes = notes or (
+        f"its bytes are no UTF-8 and look like {str(name).upper()}, as which it is read; say 'encoding:' where that is wrong",)
+    return config.model_copy(update={"encoding": name}), (*notes, f"the recipe's source names it: encoding: {name}")

@@ -121,3 +121,32 @@ def test_ukrainian_and_russian_koi8_are_told_apart_by_their_letters() -> None:
 def test_utf16_of_one_short_file_without_a_mark() -> None:
     text = "好评\t一切正常，一家小餐馆1\n差评\t一整夜，一般，一晚上2\n一般\t这本书很棒，一切3\n好评\t一次，一天，一起4\n"
     assert found_in(text.encode("utf-16-le")).name == "utf-16-le" and found_in(text.encode("utf-16-be")).name == "utf-16-be"
+
+
+@pytest.mark.parametrize("kind", ["csv", "folder"])
+def test_init_says_which_encoding_it_guessed_and_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    from bessemer.app.starter import write_recipe
+
+    monkeypatch.chdir(tmp_path)
+    parts = short(TEXTS["cs"], 120)
+    if kind == "csv":
+        rows = "".join(f"{part},{'ab'[number * 2 // len(parts)]}\n" for number, part in enumerate(part.replace(",", "") for part in parts))
+        Path("data.csv").write_bytes(("text,label\n" + rows).encode("cp1250"))
+    else:
+        folder(Path("data"), parts, "cp1250")
+    file, lines = write_recipe(Path("data.csv" if kind == "csv" else "data"))
+    assert any("no UTF-8" in line and "look like CP1250, as which" in line for line in lines)
+    assert "  the recipe's source names it: encoding: cp1250" in lines
+    assert "- {encoding: cp1250, kind: " in file.read_text(encoding="utf-8")
+
+
+def test_init_leaves_what_is_utf8_and_what_is_mixed_without_an_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bessemer.app.starter import write_recipe
+
+    monkeypatch.chdir(tmp_path)
+    folder(Path("data"), short(TEXTS["cs"], 120), "utf-8")
+    file, lines = write_recipe(Path("data"))
+    assert "encoding" not in file.read_text(encoding="utf-8") and not any("encoding" in line for line in lines)
+    Path("data/a/0000.txt").write_bytes(TEXTS["cs"].encode("cp1250"))
+    file, lines = write_recipe(Path("data"), force=True)
+    assert "encoding:" not in file.read_text(encoding="utf-8") and any("looks like CP1250" in line for line in lines)
