@@ -146,7 +146,7 @@ def show(result: RunResult, name: str) -> None:
     console.out.print(found.sentence, markup=False, style=None if found.reached else "red")
     again = json.loads((folder / "front.json").read_text(encoding="utf-8"))["measured_again"]["1"]["median_ms"]
     for item in (item for item in measured if item.chosen):
-        console.out.print(f"its latency is that of {milliseconds(again)} measured again at the end, in turn with the trained network; the "
+        console.out.print(f"its latency of {milliseconds(again)} was measured again at the end, in turn with the trained network; the "
                           f"table's {milliseconds(item.latency_ms)} was measured during the search", markup=False, style="dim")
     root = result.root
     if (root / "report.html").is_file():

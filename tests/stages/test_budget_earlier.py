@@ -69,7 +69,7 @@ def test_what_only_the_time_prevented_is_not_called_unreachable(
     show(done, "compress")
     shown = " ".join(capsys.readouterr().out.split())
     again = milliseconds(front["measured_again"]["1"]["median_ms"])
-    assert f"its latency is that of {again} measured again at the end, in turn with the trained network; the table's " in shown
+    assert f"its latency of {again} was measured again at the end, in turn with the trained network; the table's " in shown
     assert ids[-1] == "ended" and front["ended_by_time"] is True and front["reachable"] is False
     assert front["sentence"].startswith("not reached within 0.001 minutes; the nearest is trained network; dynamic_int8: ")
 
