@@ -84,7 +84,8 @@ def plan(recipe: Annotated[Path, typer.Argument(help="A recipe, YAML.")],
 def init(data: Annotated[Path, typer.Argument(help="Your file or folder: CSV, TSV, JSONL, Parquet, Arrow, Excel (book.xlsx#sheet), "
                                               "SQLite (shop.db#table), labelled lines, texts by class.")],
          target: Annotated[list[str] | None, typer.Option(help="The column to learn; several times for several.")] = None,
-         task: Annotated[str | None, typer.Option(help="regression, classification or multilabel; by the values by default.")] = None,
+         task: Annotated[str | None, typer.Option(help="regression, classification, multilabel or tags; by default as the "
+                                                                         "values look.")] = None,
          force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False) -> None:
     """Look at a file and write a commented recipe for it into the current folder."""
     from bessemer.app.console import out

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bessemer.app.starter_steps import WORDS_ORDER, ordinal_of, steps_of
 from bessemer.app.starter_tables import (
     INTERVALS,
     KEPT_KEYS,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 SMALL, MIDDLE = 2_000, 20_000
 LISTED = 30
 CHARS_A_TOKEN = {True: 3.5, False: 1.2}
+LENGTHS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,17 @@ class Choice:
     """What the recipe is built on.
 
     Attributes:
-        text: the column to learn from.
+        texts: the column to learn from, or the two that are read together.
         target: the column to learn.
+        left: column of text -> why it is left out.
         latin: whether most letters are of the Latin script, for which the catalogue has pretrained weights.
         max_length: tokens a row.
         epochs: passes of fine-tuning.
     """
 
-    text: Found
+    texts: tuple[Found, ...]
     target: Found
+    left: Mapping[str, str]
     latin: bool
     max_length: int
     epochs: int
@@ -64,7 +68,7 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
     Args:
         data: the file.
         targets: the columns to learn; guessed by default.
-        task: `regression`, `classification` or `multilabel`; by the targets' values by default.
+        task: `regression`, `classification`, `multilabel` or `tags`; by the targets' values by default.
         force: write over a recipe that is there.
     """
     from bessemer.data.inspect import inspect
@@ -78,7 +82,7 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
     if file.exists() and not force:
         raise UserError(f"'{file}' is there already; delete it, or say --force to write over it")
     found = next(iter(each.values()))
-    if any(item.table for item in each.values()):
+    if any(item.table for item in each.values()) and (len(each) == 1 or all(item.task != "tags" for item in each.values())):
         table = table_of(data, each)
         if not table.inputs:
             raise UserError(f"'{data}' has no column to learn all of {', '.join(each)} from; name fewer with --target")
@@ -95,41 +99,113 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
 
 
 def _choose(found: Inspection) -> Choice:
-    texts = [column for column in found.columns if column.name in found.inputs]
-    text = max(texts, key=lambda column: column.lengths.get("p50", 0))
+    texts, left = _together([column for column in found.columns if column.name in found.inputs], found.task)
     target = next(column for column in found.columns if column.name == found.target)
-    latin = text.latin >= 0.8
-    tokens = text.lengths.get("p95", 128) / CHARS_A_TOKEN[latin] + 2
-    length = next((size for size in (32, 64, 128, 256) if tokens <= size), 256)
+    latin = min(text.latin for text in texts) >= 0.8
+    tokens = sum(text.lengths.get("p95", 128) / CHARS_A_TOKEN[latin] + 1 for text in texts) + 1
+    if found.task == "tags" and (found.target_modality or {}).get("unit") == "character":
+        tokens = texts[0].lengths.get("p95", 128) + 2
+    length = next((size for size in LENGTHS if tokens <= size), LENGTHS[-1])
     rows = found.rows
-    return Choice(text, target, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
+    return Choice(texts, target, left, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
+
+
+def _together(texts: Sequence[Found], task: str | None) -> tuple[tuple[Found, ...], dict[str, str]]:
+    """Return the text to learn from, or the two that make a pair, and why the other columns of text are left out."""
+    running = [column for column in texts if column.kind == "text"] or list(texts)
+    if len(running) == 2 and task == "classification":
+        chosen = tuple(running)
+        why = "it holds a few words a row, and two texts at most are read together"
+    else:
+        chosen = (max(texts, key=lambda column: column.lengths.get("p50", 0)),)
+        why = f"'{line_of(chosen[0].name)}' is longer"
+        if task == "classification":
+            why += "; two at most are read together: a pair needs a line for each under inputs, with the same settings, and no baseline"
+    return chosen, {column.name: why for column in texts if column not in chosen}
 
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
     lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}", *headless(found), *divided(found)]
+    inputs = {column.name for column in choice.texts}
     for column in found.columns:
-        use = "input" if column.name == choice.text.name else "target" if column.name == choice.target.name else "not used"
-        shown = ", ".join(f"{label} ({count})" for label, count in list(column.counts.items())[:5])
-        if len(column.counts) > 5:
-            shown += f" and {len(column.counts) - 5:,} more"
-        lines.append(f"  {line_of(column.name)}: {column.kind}, {column.distinct:,} different, {column.missing} missing → {use}"
-                     + (f": {shown}" if use == "target" and shown else "")
-                     + (f" ({column.note})" if use == "target" and column.note else ""))
+        if column.name != choice.target.name:
+            use = (("input, read with the other as a pair" if len(inputs) > 1 else "input") if column.name in inputs
+                   else f"left out: {choice.left[column.name]}" if column.name in choice.left else "not used")
+            number = "" if column.kind == "list" and not column.distinct else f"{column.distinct:,} different, "
+            lines.append(f"  {line_of(column.name)}: {column.kind}, {number}{column.missing:,} missing → {use}")
+            continue
+        counts = found.labels or column.counts
+        written = str((found.target_modality or {"kind": "category"})["kind"])
+        kind, number = ((written, f"{len(counts):,} different labels") if found.labels else (column.kind, f"{column.distinct:,} different"))
+        other = "" if kind in (written, "boolean") else f" ({written})"
+        shown = ", ".join(f"{label} ({count})" for label, count in list(counts.items())[:5])
+        if len(counts) > 5:
+            shown += f" and {len(counts) - 5:,} more"
+        lines.append(f"  {line_of(column.name)}: {kind}, {number}, {column.missing} missing → target{other}"
+                     + (f": {shown}" if shown else "") + (f" ({column.note})" if column.note else ""))
     return lines
 
 
 def _text(name: str, found: Inspection, choice: Choice) -> str:
+    """Return the recipe: its head, the data, what learns from them, and what is done with it."""
+    tags, pair = found.task == "tags", len(choice.texts) == 2
+    learning = _tagger(found) if tags else _learner(found, choice)
+    baseline = """  baseline:                            # the classical model that a network has to beat
+    kind: finetune
+    model: {kind: tfidf_linear}
+"""
+    models = ["finetune", *([] if tags or pair else ["baseline"]), "compress"]
+    stages = ["prepare", *([] if tags or choice.latin else ["pretrain"]), *models, "evaluate", "export"]
+    return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
+#   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
+#   bessemer run {name}.yaml         does it all
+#   bessemer run {name}.yaml finetune.learning_rate=3e-5    runs again only what that changes
+name: {flow(name)}
+seed: 0
+stages:
+{_prepare(found, choice)}{learning}{baseline if "baseline" in models else ""}  compress: {{}}                         # ONNX, and int8 of it
+  evaluate:                            # one look at the test rows scores every form
+    models: [{", ".join(models)}]
+  export:                              # a folder that predicts without torch
+    scores: evaluate
+  report:
+    stages: [{", ".join(stages)}]
+"""
+
+
+def _prepare(found: Inspection, choice: Choice) -> str:
     whole = dump_plugin("data/sources", found.source) or {}
     source = {key: value for key, value in whole.items() if key in KEPT_KEYS and value is not None
               or (key, value) == ("level", -1)}
-    rename = {column.name: free_name(column.name, found) for column in (choice.text, choice.target) if reserved(column.name)}
+    rename = {column.name: free_name(column.name, found) for column in (*choice.texts, choice.target) if reserved(column.name)}
     if rename:
         source["rename"] = rename
-    text, target = (rename.get(column.name, column.name) for column in (choice.text, choice.target))
+    pretrained = choice.latin and found.task != "tags"
+    tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if pretrained else "{kind: wordpiece, vocab_size: 8000}"
+    target = dict(found.target_modality or {"kind": "category"})
+    if target.get("unit") == "character":
+        tokenizer = "{kind: characters}"
+    inputs = "".join(f"      {key_of(rename.get(column.name, column.name))}: {{kind: text, max_length: {choice.max_length}, "
+                     f"tokenizer: {tokenizer}}}\n" for column in choice.texts)
+    if len(choice.texts) == 2:
+        inputs += ("      # both are read together, as a pair (question and answer, two texts to compare); to read one alone, remove\n"
+                   "      # the line of the other; a baseline of TF-IDF (kind: finetune, model: {kind: tfidf_linear}) reads one alone\n")
+    inputs += "".join(f"      # {line_of(name)}: left out, {why}\n" for name, why in choice.left.items())
+    split = {"kind": "stratified" if found.task == "classification" else "random", "validation": 0.1, "test": 0.15}
+    note = "; ".join(filter(None, (choice.target.note, WORDS_ORDER if steps_of(choice.target, target) == "words" else "")))
+    return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
+    sources:
+{sources_of(found, source)}    inputs:
+{inputs}    targets:
+      {key_of(rename.get(choice.target.name, choice.target.name))}: {flow(target)}{comment(note)}
+    split: {split_of(found, split)}
+"""
+
+
+def _learner(found: Inspection, choice: Choice) -> str:
+    """Return the stages that learn a label, several or a number."""
     balanced = min(choice.target.counts.values(), default=1) * 3 >= max(choice.target.counts.values(), default=1)
     model = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
-    tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: wordpiece, vocab_size: 8000}"
-    start = "model" if choice.latin else "init"
     pretrain = "" if choice.latin else f"""  pretrain:                            # learns the language of the training text
     model: {model}
     task: {{kind: mlm}}
@@ -138,41 +214,32 @@ def _text(name: str, found: Inspection, choice: Choice) -> str:
     bf16: auto                         # faster where the processor multiplies such numbers itself
 """
     task = f"    task: {{kind: classification, class_weights: {'none' if balanced else 'balanced'}}}\n"
-    task = task if found.task == "classification" else INTERVALS if found.task == "regression" else ""
-    split = {"kind": "stratified" if found.task == "classification" else "random", "validation": 0.1, "test": 0.15}
-    stages = ["prepare", *([] if choice.latin else ["pretrain"]), "finetune", "baseline", "compress", "evaluate", "export"]
-    return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
-#   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
-#   bessemer run {name}.yaml         does it all
-#   bessemer run {name}.yaml finetune.learning_rate=3e-5    runs again only what that changes
-name: {flow(name)}
-seed: 0
-stages:
-  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
-    sources:
-{sources_of(found, source)}    inputs:
-      {key_of(text)}: {{kind: text, max_length: {choice.max_length}, tokenizer: {tokenizer}}}
-    targets:
-      {key_of(target)}: {flow(dict(found.target_modality or {"kind": "category"}))}{comment(choice.target.note)}
-    split: {split_of(found, split)}
-{pretrain}  finetune:                            # learns the target; the best validation weights are kept
-    {start}: {model if choice.latin else "pretrain"}
+    name = choice.target.name
+    steps = ordinal_of([free_name(name, found) if reserved(name) else name]) if steps_of(choice.target, found.target_modality) else ""
+    task = task + steps if found.task == "classification" else INTERVALS if found.task == "regression" else ""
+    return f"""{pretrain}  finetune:                            # learns the target; the best validation weights are kept
+    {"model" if choice.latin else "init"}: {model if choice.latin else "pretrain"}
     num_train_epochs: {choice.epochs}
     learning_rate: {"5.0e-5" if choice.latin else "2.0e-4"}
     early_stopping_patience: 3
     bf16: auto                         # faster where the processor multiplies such numbers itself
 {task}    adaptation: full                   # or head, or {{kind: lora, r: 8}}
-  baseline:                            # the classical model that a network has to beat
-    kind: finetune
-    model: {{kind: tfidf_linear}}
-  compress: {{}}                         # ONNX, and int8 of it
-  evaluate:                            # one look at the test rows scores every form
-    models: [finetune, baseline, compress]
-  export:                              # a folder that predicts without torch
-    scores: evaluate
-  report:
-    stages: [{", ".join(stages)}]
 """
+
+
+def _tagger(found: Inspection) -> str:
+    """Return the stage that learns tags."""
+    from bessemer.evaluate._tags import has_spans
+
+    rows = found.rows
+    best = "    metric_for_best_model: span_f1     # of whole spans, as seqeval counts them\n" if has_spans(list(found.labels)) else ""
+    return f"""  finetune:                            # reads the text from both ends; the best validation weights are kept
+    model: {{kind: text_rnn, dropout: 0.25}}
+    num_train_epochs: {20 if rows < SMALL else 8 if rows < MIDDLE else 4}
+    per_device_train_batch_size: 32
+    learning_rate: 4.0e-3
+    early_stopping_patience: 3
+{best}"""
 
 
 def _weights() -> str:

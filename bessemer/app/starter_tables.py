@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bessemer.app.starter_steps import WORDS_ORDER, ordinal_of, steps_of
 from bessemer.core.pick import dump_plugin
 from bessemer.data.published import COLUMN
 
@@ -179,6 +180,8 @@ def told(data: Path, table: Table) -> list[str]:
 
 
 def _different(column: Found) -> str:
+    if column.kind == "list" and column.distinct:
+        return f"{column.distinct:,} different labels, "
     return "" if column.kind in ("vector", "list", "other") else f"{column.distinct:,} different, "
 
 
@@ -244,7 +247,9 @@ def _prepare(table: Table) -> str:
               if key in KEPT_KEYS and value is not None}
     if table.rename:
         source["rename"] = dict(table.rename)
-    notes = {column.name: comment(column.note) for column in table.found.columns}
+    notes = {column.name: comment("; ".join(filter(None, (
+        column.note, WORDS_ORDER if steps_of(column, table.targets.get(column.name)) == "words" else ""))))
+        for column in table.found.columns}
     targets = "".join(f"      {key_of(table.named(name))}: {flow(config)}{notes[name]}\n" for name, config in table.targets.items())
     kinds = [config["kind"] for config in table.targets.values()]
     split = "stratified" if kinds[0] in ("category", "boolean") else "random"
@@ -268,7 +273,8 @@ def _finetune(table: Table) -> str:
     wide = ", number_embedding: none" if len(table.inputs) > WIDE else ""
     numbers = any(config["kind"] == "number" for config in table.targets.values())
     settings = "".join(f"    {key}: {value}\n" for key, value in SETTINGS.items())
-    intervals = INTERVALS if numbers else ""
+    steps = [table.named(column.name) for column in table.found.columns if steps_of(column, table.targets.get(column.name))]
+    intervals = (INTERVALS if numbers else "") + (ordinal_of(steps) if steps else "")
     evals = f"    evals_per_epoch: {size.evals}\n" if size.evals > 1 else ""
     return f"""  finetune:                            # a network of members that share weights; the best validation weights are kept
     model: {{kind: members, members: {size.members}, hidden_sizes: [{size.width}, {size.width}]{wide}}}

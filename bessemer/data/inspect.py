@@ -19,6 +19,7 @@ from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
+from bessemer.data.tagged import Tagged, labels_of, tagged
 from bessemer.data.together import with_encoding
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
@@ -31,7 +32,7 @@ SAMPLE = 20_000
 CELLS = 20_000_000
 WIDEST = 10_000
 CODES = 20
-TASKS = ("classification", "regression", "multilabel")
+TASKS = ("classification", "regression", "multilabel", "tags")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ class Inspection:
         rejected: rows that could not be read while sampling.
         target: the column to learn, or None where none looks like it.
         inputs: the columns to learn from: of a table all of use, else those of text.
-        task: what would be learnt (classification, regression, multilabel), or None without a target.
+        task: what would be learnt (classification, regression, multilabel, tags), or None without a target.
         table: whether this is a table: there is an input that is no text, or there are several of text and the task is no classification.
         target_modality: how the target would be read, ready for a recipe, or None.
         reasons: why rows could not be read: reason -> rows.
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
         splits: of data that come divided: split -> the folder of its rows, or None where the column `split` says it.
+        labels: label -> how often it occurs, the most frequent first, of a target with several a row (multilabel, tags).
         notes: what its reader says of it: that an encoding was guessed, which `source` then names.
     """
 
@@ -68,6 +70,7 @@ class Inspection:
     leaks: tuple[str, ...] = field(default=())
     reasons: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, Path | None] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -154,7 +157,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     Args:
         path: the file.
         target: the column to learn; guessed by default.
-        task: classification, regression or multilabel; by the target's values by default.
+        task: classification, regression, multilabel or tags; by the target's values by default.
 
     Raises:
         UserError: an unreadable file, a column that is not there, a target of one value only, or a task that does not fit it.
@@ -173,30 +176,35 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
     columns = either_settled([look(name, column) for name, column in zip(names, table.columns, strict=True)], _semicolons(config))
     chosen = target or _guess(columns)
     found = next((column for column in columns if column.name == chosen), None)
-    job = None
+    job, marks = None, None
     if found is not None:
-        job = _task(path, table, found, columns, task)
-        columns = set_aside(columns, found, table, job)
-    inputs, is_table = _inputs(columns, chosen, job, len(table))
-    read = _target_modality(found, job, is_table)
+        marks = tagged(path, found, table, columns, task == "tags") if task in (None, "tags") else None
+        job = "tags" if marks else _task(path, table, found, columns, task)
+        columns = set_aside(columns, found, table, job) if marks is None else columns
+    inputs, is_table = ((marks.text,), False) if marks else _inputs(columns, chosen, job, len(table))
+    read = marks.modality if marks else _target_modality(found, job, is_table)
     if not inputs:
         raise UserError(f"'{path}' has no column to learn from ("
                         + "; ".join(f"'{column.name}': {column.reason}" for column in columns[:20] if column.name != chosen) + ")")
     columns = tuple(replace(column, modality={"kind": column.kind if column.kind != "identifier" else "number"}, reason="")
                     if is_table and column.name in inputs and column.modality is None else column for column in columns)
+    labels: dict[str, int] = {}
     if found is not None and read is not None:
-        said = _said(found, read, table)
+        said = _said(found, read, table, marks)
+        labels = labels_of(found, read, table) if read["kind"] in ("multilabel", "tags") else {}
         columns = tuple(replace(column, note="; ".join(filter(None, (column.note, said)))) if column.name == found.name else column
                         for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
                       read, tuple(column.name for column in columns if column.reason.startswith("leak:")),
-                      dict(rejected), splits_of(config), notes)
+                      dict(rejected), splits_of(config), labels, notes)
 
 
-def _said(found: Found, read: Mapping[str, Any], table: pa.Table) -> str:
+def _said(found: Found, read: Mapping[str, Any], table: pa.Table, marks: Tagged | None) -> str:
     """Return what a person should know of how the target is read, or nothing."""
     import pyarrow.compute as pc
 
+    if marks is not None:
+        return marks.note
     if read["kind"] == "multilabel" and found.missing and "empty" not in read:
         return (f"{found.missing:,} of {len(table):,} values are missing, which is not an empty list: such rows are set aside; "
                 "'empty: none' takes them for rows that no label holds of")

@@ -36,7 +36,7 @@ class Found:
     Attributes:
         name: its name.
         kind: see the top of this file.
-        distinct: different values in the sample.
+        distinct: different values in the sample; of lists, different members (0 where they cannot be told).
         missing: values missing in the sample; of numbers, dates and booleans also those written as `?`, `NA`, `-` and the like.
         counts: of its values, the most frequent first, where they are few.
         lengths: quantiles of its length in characters (p50, p95, p100).
@@ -76,7 +76,7 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     if vector is not None:
         return vector
     if _lists(column):
-        return Found(name, "list", 0, texts(column).null_count, reason=_UNREAD, separator="")
+        return Found(name, "list", _members(column), texts(column).null_count, reason=_UNREAD, separator="")
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
@@ -167,6 +167,16 @@ def _lists(column: pa.ChunkedArray) -> bool:
         kinds = {entry["values"]: entry["counts"] for entry in counted}
         return 2 * kinds.get("list", 0) > sum(kinds.values())  # a few lists among texts are strays, as are a few mappings among lists
     return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+
+
+def _members(column: pa.ChunkedArray) -> int:
+    """Return how many different values the lists of a column hold, 0 where they cannot be told."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    plain = (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not pa.types.is_nested(kind.value_type)
+    return len(pc.unique(pc.list_flatten(column)).drop_null()) if plain else 0
 
 
 def _vector(name: str, column: pa.ChunkedArray) -> Found | None:
