@@ -130,7 +130,7 @@ def test_a_model_with_crosses_answers_rows_without_them_and_is_updated(tmp_path:
     saved = (tmp_path / "run/finetune/schema.json").read_text(encoding="utf-8")
     assert [item["of"] for item in json.loads(saved)["columns"]] == [[], [], [], [], ["a", "b"], ["c", "d"], []]
     write(tmp_path / "new.csv", frame(200, 2))
-    _, name = update(tmp_path / "run", [tmp_path / "new.csv"], ["num_train_epochs=1", "methods=[new_only]"], Events())
+    _, name = update(tmp_path / "run", [tmp_path / "new.csv"], ["num_train_epochs=1", "methods=[new_only]"], Events(), "finetune")
     new = pa.concat_tables(ShardReader(tmp_path / "run" / name / REPLAY).tables())
     assert len(new) > 300
     assert np.array_equal(new["a × b"].to_numpy(zero_copy_only=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from bessemer.measure.latency import WARM
 from bessemer.stages import evaluate
 
 
@@ -40,6 +42,7 @@ class Form:
         self.rows: list[int] = []
 
     def predict(self, rows: pa.Table) -> None:
+        time.sleep(WARM)  # one call warms it
         self.rows += rows["n"].to_pylist()
 
 

@@ -34,7 +34,7 @@ TEXT = {
                     "targets": {"label": {"kind": "category"}}, "split": {"kind": "stratified", "validation": 80, "test": 40}},
         "pretrain": {"model": BERT, "num_train_epochs": 1, "learning_rate": 1e-3},
         "finetune": {"init": "pretrain", "num_train_epochs": 1, "learning_rate": 5e-3},
-        "baseline": {"kind": "finetune", "model": {"kind": "tfidf_linear", "analyzers": ["word"], "c": [1.0]}},
+        "baseline": {"kind": "finetune", "model": {"kind": "tfidf_linear", "analyzers": ["word"], "losses": ["logistic"], "c": [1.0]}},
         "teach": {"models": ["finetune", "baseline"], "copies": 2, "sources": [{"kind": "lines", "path": "more.txt"}]},
         "by_model": {"kind": "teach", "models": ["baseline"], "masked_model": "pretrain", "copies": 1},
         "rounded": {"kind": "teach", "models": ["finetune"], "copies": 0, "bf16": True},
