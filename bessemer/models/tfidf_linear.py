@@ -19,6 +19,7 @@ from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import FitSpec, Modality, Model
+from bessemer.models._table_rows import present_in, truth_of
 from bessemer.models._text_linear import Loss, Rows, Solver, Truth, Weights, answers_of, quality
 from bessemer.models._text_terms import Analyzer, Terms
 
@@ -61,8 +62,8 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
 
     text = spec.schema.only(Role.INPUT, "text")
     target, kind = target_of(spec.schema.by_role(Role.TARGET))
-    train_texts, train_truth = _rows(spec.train, text.name, target.name, kind)
-    valid_texts, valid_truth = _rows(spec.validation, text.name, target.name, kind)
+    train_texts, train_truth = _rows(spec.train, text.name, target)
+    valid_texts, valid_truth = _rows(spec.validation, text.name, target)
     _check(train_truth, valid_truth, target, kind)
     best: tuple[tuple[float, float], Terms, Weights, dict[str, Any]] | None = None
     tried: list[dict[str, Any]] = []
@@ -111,20 +112,14 @@ def target_of(targets: Sequence[Column]) -> tuple[Column, Truth]:
     return targets[0], kind  # type: ignore[return-value]
 
 
-def _rows(read: Callable[[], Any], text: str, target: str, kind: Truth) -> tuple[list[str], np.ndarray]:
+def _rows(read: Callable[[], Any], text: str, target: Column) -> tuple[list[str], np.ndarray]:
     """Return the texts and truths of the rows that have a label."""
     import numpy as np
-
-    from bessemer.models._table_rows import present_in
 
     texts: list[str] = []
     truths = []
     for table in read():
-        column = table[target].combine_chunks()
-        if kind == "flags":
-            truth = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64).reshape(len(table), -1)
-        else:
-            truth = column.to_numpy(zero_copy_only=False).astype(np.int64 if kind == "label" else np.float64)
+        truth = truth_of(table, target)
         known = present_in(truth)
         texts.extend(table[text].filter(known).to_pylist())
         truths.append(truth[known])
