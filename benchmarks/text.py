@@ -28,11 +28,16 @@ LORA = {"kind": "finetune", "model": MINILM, "adaptation": {"kind": "lora", "r":
 
 
 def minilm(source: Mapping[str, Any], length: int, split: Mapping[str, Any], epochs: float, **more: Any) -> dict[str, Any]:
-    """Return the stages of a set that minilm is fine-tuned on; `lora`: a second time, by low-rank updates; `blend`: with the baseline."""
+    """Return the stages of a set that minilm is fine-tuned on; `lora`: a second time, by low-rank updates; `blend`: with the baseline.
+
+    `limit`: rows that are read.
+    """
+    rows = {"limit": more.pop("limit")} if "limit" in more else {}
     shared = {key: more[key] for key in ("averaging", "metric_for_best_model") if key in more}
     lora = {"lora": {**LORA, **shared}} if more.pop("lora", False) else {}
     blend = {"blend": {"models": ["finetune", "baseline"]}} if more.pop("blend", False) else {}
-    return {"prepare": {"sources": [{"kind": "catalogue", **source}], "targets": {"label": {"kind": "category"}}, "split": dict(split),
+    return {"prepare": {"sources": [{"kind": "catalogue", **source}], "targets": {"label": {"kind": "category"}}, **rows,
+                        "split": dict(split),
                         "inputs": {"text": {"kind": "text", "max_length": length, "tokenizer": {"kind": "pretrained", "name": "minilm"}}}},
             "finetune": {"model": MINILM, "num_train_epochs": epochs, "learning_rate": 1e-4, "head_learning_rate": 1e-3, "replay_rows": 0,
                          "bf16": "auto", **more},

@@ -92,7 +92,7 @@ def _with_pairs(network: TextRnn, graph: _Graph, kept: str, vectors: str) -> str
     import numpy as np
     import onnx
 
-    from bessemer.nn.ngrams import MODULUS, MULTIPLIER
+    from bessemer.nn.ngrams import MODULUS, MULTIPLIER, SPREAD
 
     def number(name: str, value: int | list[int]) -> str:
         return graph.weight(name, np.array(value, np.int64))
@@ -105,6 +105,9 @@ def _with_pairs(network: TextRnn, graph: _Graph, kept: str, vectors: str) -> str
     product = graph.node("Mul", [graph.node("Add", [before, number("pair_one", 1)], "pair_next"), number("pair_multiplier", MULTIPLIER)],
                          "pair_product")
     code = graph.node("Mod", [graph.node("Add", [product, ids], "pair_sum"), number("pair_modulus", MODULUS)], "pair_code")
+    if network.config.spread:
+        product = graph.node("Mul", [code, number("pair_spread", SPREAD)], "pair_spread_product")
+        code = graph.node("Mod", [product, "pair_modulus"], "pair_spread_code")
     bucket = graph.node("Mod", [code, number("pair_buckets", network.config.bigrams)], "pair_bucket")
     rest = graph.node("Slice", [bucket, number("pair_second", [1]), number("pair_beyond", [2**31 - 1]), "pair_axis"], "pair_rest")
     behind = graph.node("Pad", [rest, number("pair_shift_back", [0, 0, 0, 1]), number("pair_zero", 0)], "pair_behind")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -79,6 +79,19 @@ def _washed(config: Text, values: pa.Array) -> tuple[pa.Array, pa.Array | None]:
     return _washing.settled(as_text(values), steps)
 
 
+def few_tidied(config: Text) -> Callable[[Sequence[str]], list[str]]:
+    """Return the cleaning of a few texts, mostly without Arrow: the same characters as `clean` gives."""
+
+    def slow(texts: Sequence[str]) -> list[str]:
+        import pyarrow as pa
+
+        found: list[str] = _washed(config, pa.array(texts, pa.string()))[0].to_pylist()
+        return found
+
+    washes = config.html == "strip" or config.mend or bool(config.scrub)
+    return slow if washes else lambda texts: tidied(texts, config.unicode_form, slow)
+
+
 @register("modalities", "text")
 def text(config: Text) -> Modality:
     """Return the functions of a column of text."""
@@ -122,21 +135,13 @@ def text(config: Text) -> Modality:
             ids, starts = cut(pc.fill_null(tidy(values, config.unicode_form), "").to_pylist())
             return {"ids": ids, "starts": starts}
 
-        def slow(texts: Sequence[str]) -> list[str]:
-            import pyarrow as pa
-
-            found: list[str] = _washed(config, pa.array(texts, pa.string()))[0].to_pylist()
-            return found
-
         def firsts(texts: Sequence[str], unit: str) -> list[tuple[list[int], list[int]]]:
             from bessemer.modalities import _units
 
             return _units.firsts(tokenizer, texts, unit)
 
-        washes = config.html == "strip" or config.mend or bool(config.scrub)
-
         return Codec(encode=encode, collate=lambda stored, limit: pairs.collated(stored, limit or info["max_length"], info),
-                     length="ids", info=info, tidy=slow if washes else lambda texts: tidied(texts, config.unicode_form, slow),
+                     length="ids", info=info, tidy=few_tidied(config),
                      ids=_memo.remembered(tokenizer, lambda texts: tokens.ids_of(tokenizer, texts)), firsts=firsts)
 
     return Modality(clean=clean, fit=fit, load=load, roles=("input",))

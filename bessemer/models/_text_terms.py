@@ -17,9 +17,9 @@ Analyzer = Literal["char_wb", "word", "both"]
 ROWS_FOR_MIN_DF = 1000
 """From so many training rows on a term must occur in two of them."""
 
-# A word is a run of word characters; any other sign that is no space is a term of its own.
-_TOKEN = r"(?u)\w+|[^\w\s]"
-_NGRAMS: dict[str, tuple[int, int]] = {"word": (1, 2), "char_wb": (1, 4)}
+TOKEN = r"(?u)\w+|[^\w\s]"
+"""A word is a run of word characters; any other sign that is no space is a term of its own."""
+NGRAMS: dict[str, tuple[int, int]] = {"word": (1, 2), "char_wb": (1, 4)}
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,8 @@ class Terms:
         settings: dict[str, Any] = {"analyzer": analyzer, "sublinear_tf": True, "min_df": 2 if rows >= ROWS_FOR_MIN_DF else 1,
                                     "max_features": max_features}
         if analyzer != "both":
-            settings["ngram_range"] = list(_NGRAMS[analyzer])
+            settings["ngram_range"] = list(NGRAMS[analyzer])
         return Terms(settings, tuple(_vectorizer(item, settings) for item in _analyzers(settings)))
-
-    @staticmethod
-    def load(settings: Mapping[str, Any], terms: Sequence[str], idf_T: np.ndarray) -> Terms:
-        """Return fitted terms again: what `names` and `idf` gave, and of two vectorizers how many are the first's."""
-        analyzers = _analyzers(settings)
-        ends = [settings["first_terms"], len(terms)] if len(analyzers) > 1 else [len(terms)]
-        parts, start = [], 0
-        for analyzer, end in zip(analyzers, ends, strict=True):
-            part = _vectorizer(analyzer, settings, {term: index for index, term in enumerate(terms[start:end])})
-            part.idf_ = idf_T[start:end]
-            parts.append(part)
-            start = end
-        return Terms(settings, tuple(parts))
 
     def fit_transform(self, texts: Sequence[str]) -> csr_matrix:
         """Learn the terms of these texts; return their weights, [N, T]."""
@@ -78,7 +65,7 @@ class Terms:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The settings that `load` needs."""
+        """The settings that say what the columns are."""
         more = {"first_terms": len(self.parts[0].vocabulary_)} if len(self.parts) > 1 else {}
         return {**self.settings, **more}
 
@@ -87,14 +74,13 @@ def _analyzers(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return ("word", "char_wb") if settings["analyzer"] == "both" else (settings["analyzer"],)
 
 
-def _vectorizer(analyzer: str, settings: Mapping[str, Any], vocabulary: dict[str, int] | None = None) -> Any:
-    """Return scikit-learn's vectorizer; with a vocabulary it is ready for its idf."""
+def _vectorizer(analyzer: str, settings: Mapping[str, Any]) -> Any:
+    """Return scikit-learn's vectorizer."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    limits = {} if vocabulary else {"min_df": settings["min_df"], "max_features": settings["max_features"]}
-    return TfidfVectorizer(analyzer=analyzer, ngram_range=tuple(settings.get("ngram_range", _NGRAMS[analyzer])),
-                           sublinear_tf=settings["sublinear_tf"], token_pattern=_TOKEN if analyzer == "word" else None,
-                           vocabulary=vocabulary, **limits)
+    return TfidfVectorizer(analyzer=analyzer, ngram_range=tuple(settings.get("ngram_range", NGRAMS[analyzer])),
+                           sublinear_tf=settings["sublinear_tf"], token_pattern=TOKEN if analyzer == "word" else None,
+                           min_df=settings["min_df"], max_features=settings["max_features"])
 
 
 def _beside(parts: Sequence[Any]) -> Any:

@@ -1,4 +1,5 @@
-"""A bag of token n-grams (Joulin et al. 2016, fastText): the fastest network here, a few additions and one small product a text."""
+"""A bag of token n-grams (Joulin et al. 2016, fastText): the fastest network here, a few additions and one small product a text, or of tags
+a token."""
 
 from __future__ import annotations
 
@@ -25,6 +26,9 @@ class Ngrams(Words):
     """The mean of a text's vectors, or one weighted by a learnt number of each n-gram."""
     hidden_size: Annotated[int, Field(ge=0)] = 64
     """Units of the dense layer before the classes; 0 for none."""
+    window: Annotated[int, Field(ge=0, le=16)] = 2
+    """Of tags: each token knows the n-grams of so many tokens on each side of it, and where they stand. For these sizes: [1, 2, 3] and
+    buckets: 1000000 segment a newspaper."""
 
     @field_validator("sizes")
     @classmethod
@@ -34,7 +38,7 @@ class Ngrams(Words):
         return value
 
 
-@register("models", "ngrams")
+@register("models", "ngrams", revision=2)
 def ngrams(config: Ngrams) -> Model:
     """Return the architecture; its input may have any length."""
 
@@ -45,7 +49,7 @@ def ngrams(config: Ngrams) -> Model:
         found = given(config, spec)
         fields, token_map = shape(config, spec, found)
         made = Network(NgramsConfig(**fields, sizes=config.sizes, buckets=config.buckets, pooling=config.pooling,
-                                    hidden_size=config.hidden_size), spec.heads, spec.labels)
+                                    hidden_size=config.hidden_size, window=config.window, spread=True), spec.heads, spec.labels)
         if token_map is not None and made.rows.token_map is not None:
             made.rows.token_map.copy_(token_map)
         start(found, spec, made.words.weight, token_map)

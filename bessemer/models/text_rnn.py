@@ -36,7 +36,7 @@ class TextRnn(Words):
     """Width of a pair's vector."""
 
 
-@register("models", "text_rnn")
+@register("models", "text_rnn", revision=2)
 def text_rnn(config: TextRnn) -> Model:
     """Return the architecture; its input may have any length."""
 
@@ -49,7 +49,7 @@ def text_rnn(config: TextRnn) -> Model:
         made = Network(TextRnnConfig(**fields, cell=config.cell, hidden_size=config.hidden_size, num_layers=config.num_layers,
                                      bidirectional=config.bidirectional, pooling=config.pooling,
                                      recurrent_dropout=config.recurrent_dropout, bigrams=config.bigrams,
-                                     bigram_size=config.bigram_size), spec.heads, spec.labels)
+                                     bigram_size=config.bigram_size, spread=True), spec.heads, spec.labels)
         if token_map is not None and made.rows.token_map is not None:
             made.rows.token_map.copy_(token_map)
         start(found, spec, made.words.weight, token_map)

@@ -26,6 +26,7 @@ from bessemer.models._text_terms import Analyzer, Terms
 if TYPE_CHECKING:
     import numpy as np
 
+FILES = ("linear.json", "vocabulary.json", "weights.safetensors")
 _FACT = {"label": "validation_accuracy", "flags": "validation_micro_f1", "number": "validation_mse"}
 
 
@@ -46,7 +47,7 @@ class TfidfLinear(Config):
     """Most iterations of the solver."""
 
 
-@register("models", "tfidf_linear", revision=2)
+@register("models", "tfidf_linear", revision=3)
 def tfidf_linear(config: TfidfLinear) -> Model:
     """Return a model of its own: no network, it fits itself."""
 
@@ -151,27 +152,25 @@ def _save(folder: Path, terms: Terms, weights: Weights, settings: dict[str, Any]
 
     (folder / "vocabulary.json").write_text(json.dumps(terms.names, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "linear.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    save_file({"idf": np.ascontiguousarray(terms.idf), "coef": np.ascontiguousarray(weights.coef),
+    save_file({"idf": np.ascontiguousarray(terms.idf), "coef": np.ascontiguousarray(weights.coef, np.float32),
                "intercept": np.ascontiguousarray(weights.intercept)}, folder / "weights.safetensors")
 
 
-def load_linear(folder: Path) -> Callable[[list[str]], np.ndarray]:
-    """Return (texts) -> float32 [N, C] probabilities, or float64 [N, 1] numbers, of a folder that `fit` wrote, by scikit-learn."""
-    import numpy as np
+def load_linear(folder: Path, prefix: str = "") -> Callable[[list[str]], np.ndarray]:
+    """Return (texts) -> float32 [N, C] probabilities, or float64 [N, 1] numbers, of a folder that `fit` wrote: scikit-learn's, but for the
+    last digit of float32, without it; `prefix`: with what the names of its files begin.
+    """
     from safetensors.numpy import load_file
 
-    for name in ("linear.json", "vocabulary.json", "weights.safetensors"):
-        if not (folder / name).is_file():
-            raise UserError(f"'{folder}' has no {name}; expected a folder of the model 'tfidf_linear'")
-    settings = json.loads((folder / "linear.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "weights.safetensors")
-    terms = Terms.load(settings, json.loads((folder / "vocabulary.json").read_text(encoding="utf-8")), tensors["idf"])
-    kind, classes = settings.get("kind", "label"), len(settings["labels"])
-    answer = answers_of(kind, classes, Weights(tensors["coef"], tensors["intercept"]))
+    from bessemer.models._text_scorer import link_of, scorer_of
 
-    def predict(texts: list[str]) -> np.ndarray:
-        if not texts:
-            return np.zeros((0, 1), np.float64) if kind == "number" else np.zeros((0, classes), np.float32)
-        return answer(terms.transform(texts))
-
-    return predict
+    settings_file, terms_file, weights_file = (folder / f"{prefix}{name}" for name in FILES)
+    for file in (settings_file, terms_file, weights_file):
+        if not file.is_file():
+            raise UserError(f"'{folder}' has no {file.name}; expected a folder of the model 'tfidf_linear'")
+    settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    tensors = load_file(weights_file)
+    terms = json.loads(terms_file.read_text(encoding="utf-8"))
+    scorer = scorer_of(settings, terms, tensors["idf"], (tensors["coef"], tensors["intercept"]))
+    link = link_of(settings.get("kind", "label"), len(settings["labels"]))
+    return lambda texts: link(scorer.scores(texts))

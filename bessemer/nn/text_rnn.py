@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bessemer.nn import words
 from bessemer.nn.network import Network
-from bessemer.nn.ngrams import MODULUS, MULTIPLIER
+from bessemer.nn.ngrams import MODULUS, MULTIPLIER, bucket_of
 from bessemer.nn.word_network import WordNetwork, opened
 from bessemer.nn.words import WordsConfig
 
@@ -38,6 +38,7 @@ class TextRnnConfig(WordsConfig):
         bigrams: K, buckets of hashed pairs of neighbouring tokens; a token's vector is followed by those of its pairs with the token before
             and the one behind it. 0 for none.
         bigram_size: E of these.
+        spread: whether pairs are spread over all buckets; folders of versions before 0.5 do not say so.
     """
 
     cell: str = "lstm"
@@ -48,6 +49,7 @@ class TextRnnConfig(WordsConfig):
     recurrent_dropout: float = 0.0
     bigrams: int = 0
     bigram_size: int = 32
+    spread: bool = False
 
 
 class TextRnn(WordNetwork):
@@ -87,7 +89,7 @@ class TextRnn(WordNetwork):
     def _buckets(self, rows_BL: Tensor) -> Tensor:
         """Return the bucket [B, L] of each token and the one before it; padding stands before the first."""
         before_BL = F.pad(rows_BL[:, :-1], (1, 0), value=self.rows.padding)
-        return ((before_BL + 1) * MULTIPLIER + rows_BL) % MODULUS % self.config.bigrams
+        return bucket_of(((before_BL + 1) * MULTIPLIER + rows_BL) % MODULUS, self.config.bigrams, self.config.spread)
 
     def _mask(self, like_BLI: Tensor, share: float) -> Tensor | float:
         """Return a mask [B, 1, I], kept through time, scaled so that the mean stays; 1 outside training."""
@@ -147,7 +149,7 @@ class TextRnn(WordNetwork):
         """Return config.json's content."""
         name = "TextRnnForTokenClassification" if "tags" in self.heads else "TextRnn"
         found = words.describe(self.kind, name, self.config, self.labels)
-        unused = () if self.config.bigrams else ("bigrams", "bigram_size")
+        unused = () if self.config.bigrams else ("bigrams", "bigram_size", "spread")
         return {key: value for key, value in found.items() if key not in unused}
 
 

@@ -87,8 +87,8 @@ def check_heads(kind: str, heads: tuple[str, ...], known: tuple[str, ...] = ("cl
     """Refuse heads that a student does not have."""
     other = [head for head in heads if head not in known]
     if "tags" in other:
-        raise UserError(f"the model '{kind}' has one answer for a text and none for each unit; for tags take 'bert', 'text_rnn' or "
-                        "'pretrained' (BERT)")
+        raise UserError(f"the model '{kind}' has one answer for a text and none for each unit; for tags take 'bert', 'text_rnn', "
+                        "'ngrams' or 'pretrained' (BERT)")
     if other:
         raise UserError(f"the model '{kind}' has no head '{other[0]}': it learns labels alone; pretrain a model such as 'bert'")
 

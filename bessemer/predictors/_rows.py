@@ -53,16 +53,7 @@ class NetworkPredictor:
 
     def clean(self, rows: pa.Table) -> list[str]:
         """Return the clean texts of raw rows; see `clean_texts`."""
-        column = self._input
-        quick = self.codec.tidy
-        if quick is not None and len(rows) <= FEW and rows.column_names.count(column.name) == 1:
-            values = rows.column(column.name)
-            if values.type == "string" and not values.null_count:
-                found = quick([value.as_py() for chunk in values.chunks for value in chunk])
-                if all(found):
-                    return found
-        clean: list[str] = clean_texts(rows, column).to_pylist()
-        return clean
+        return texts_of(rows, self._input, self.codec.tidy)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of clean texts, without special tokens."""
@@ -134,6 +125,18 @@ def label_answer(schema: Schema, probabilities_NC: np.ndarray) -> dict[str, Answ
     """Return probabilities as the answer of the schema's one category target."""
     target = schema.only(Role.TARGET, "category")
     return {target.name: Answer("label", probabilities_NC, target.labels)}
+
+
+def texts_of(rows: pa.Table, column: Column, quick: Callable[[Sequence[str]], list[str]] | None) -> list[str]:
+    """Return the same as `clean_texts`, as a list; `quick`: tidies a few texts without Arrow."""
+    if quick is not None and len(rows) <= FEW and rows.column_names.count(column.name) == 1:
+        values = rows.column(column.name)
+        if values.type == "string" and not values.null_count:
+            found = quick([value.as_py() for chunk in values.chunks for value in chunk])
+            if all(found):
+                return found
+    clean: list[str] = clean_texts(rows, column).to_pylist()
+    return clean
 
 
 def clean_texts(rows: pa.Table, column: Column) -> pa.Array:

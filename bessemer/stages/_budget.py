@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core import registry
-from bessemer.core.artifact import load_manifest
+from bessemer.core.artifact import digest, load_manifest
 from bessemer.core.config import Config
 from bessemer.core.run import Cost, RunContext
 from bessemer.search.front import Limits, choose, pareto
@@ -42,12 +42,13 @@ REPEATS = 6
 
 def search(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Look for the form that the budget chooses and write its folder, `front.json` and `checks.json`; return facts."""
+    from bessemer.stages._budget_classical import try_classical
     from bessemer.stages._budget_deliver import deliver
     from bessemer.stages._budget_pairs import pair_up
 
     hunt = start(replace_search(config), inputs, run)
     of_trained(hunt)
-    hunt.training = taught(hunt)
+    hunt.training = taught(hunt, try_classical(hunt))
     assert hunt.config.search is not None
     explore(hunt, space_of(hunt.origin, hunt.config.search.students, hunt.config.search.low_rank))
     if not hunt.rehearsal:
@@ -187,25 +188,33 @@ def enough(hunt: Hunt, folder: Path) -> int | None:
     return None if found >= min(longest, int(lengths_N.max(initial=0))) else found
 
 
-def taught(hunt: Hunt) -> Training:
-    """Return the training of candidates: with the trained network's answers over the training rows and over rows made new from them."""
+def taught(hunt: Hunt, beside: Path | None = None) -> Training:
+    """Return the training of candidates: with the trained network's answers over the training rows, over further rows without labels, and
+    over rows made new from the training rows, as many as the time allows.
+
+    Args:
+        hunt: the search.
+        beside: the folder of another model that teaches with it.
+    """
     search = hunt.config.search
     assert search is not None
     if not search.distil or "teach" not in registry.plugins("stages"):
         return hunt.training
     rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
     ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
-    affordable = int(TEACHING * 60 * search.minutes / max(1e-9, rows * ask)) - 1
-    copies = max(0, min(search.copies, affordable))
-    name = f"{hunt.training.name}-teach-{copies}"
+    room = int(TEACHING * 60 * search.minutes / max(1e-9, ask)) - rows
 
     def work() -> dict[str, Any]:
-        if affordable < 0 and not hunt.rehearsal:
+        if room < 0 and not hunt.rehearsal:
             return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
                     f"than {TEACHING:.0%} of the {search.minutes:g} minutes"}
-        recipe = {"name": name, "seed": hunt.training.seed, "threads": hunt.training.threads, "stages": {
-            "teach": {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": copies,
-                      "bf16": "auto"}}}
+        further = {"sources": search.model_dump(mode="json")["unlabelled"], "source_rows": max(0, room)} if search.unlabelled else {}
+        copies = max(0, min(search.copies, (room if not further else room // 2) // max(1, rows)))
+        stage = {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder), *([str(beside)] if beside else [])],
+                 "copies": copies, "bf16": "auto", **further}
+        mark = f"-{digest([further, beside and beside.parent.name])[:10]}" if further or beside else ""
+        recipe = {"name": f"{hunt.training.name}-teach-{copies}{mark}", "seed": hunt.training.seed, "threads": hunt.training.threads,
+                  "stages": {"teach": stage}}
         facts = hunt.execute(recipe)["teach"]
         return {"status": "finished", "reason": "", "folder": str(hunt.folder(recipe) / "teach"), "copies": copies,
                 "rows": int(facts["rows"]["train"]) if isinstance(facts.get("rows"), dict) else rows}
@@ -214,6 +223,8 @@ def taught(hunt: Hunt) -> Training:
     if record["status"] != "finished":
         hunt.run.note("candidates learn from the labels alone")
         return hunt.training
+    if beside:
+        hunt.run.note("TF-IDF with a linear model and the trained network are better together: both teach the smaller networks")
     taught_by = load_manifest(Path(record["folder"]))
     return replace(hunt.training, data=Path(record["folder"]), key=taught_by.key if taught_by else "",
                    task=lesson(hunt.origin, Path(record["folder"]), hunt.training.seed),
@@ -232,6 +243,8 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
 
     search = hunt.config.search
     assert search is not None
+    if not space:
+        return
     first = first_of(space)
     if hunt.rehearsal:
         for settings in {str(item["family"]): item for item in first}.values():  # the smallest of each family

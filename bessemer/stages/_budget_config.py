@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from bessemer.core.config import Config
+from bessemer.core.pick import Pick
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -38,12 +39,15 @@ class Search(Config):
     trials: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Smaller networks that are looked at at most, those that are dropped before training among them."""
     students: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Families of smaller networks: of a text slim (cut out of the trained network), text_cnn, text_rnn, ngrams; of a table slim, members,
-    mlp. By default all."""
+    """Families of smaller models: of a text slim (cut out of the trained network), text_cnn, text_rnn, ngrams, tfidf_linear (no network:
+    fitted to the labels); of a table slim, members, mlp. By default all."""
     distil: bool = True
     """Smaller networks learn what the trained one says as well as the labels."""
     copies: Annotated[int, Field(ge=0, le=50)] = 2
     """Texts that are made new from each training text for that; with distil."""
+    unlabelled: tuple[Annotated[Config, Pick("data/sources")], ...] = ()
+    """Further rows that the trained network answers for that, with distil: files or data sets of the catalogue, as in prepare. They need
+    the input columns alone."""
     effort: Positive = 1.0
     """Factor of the passes over the training rows that each smaller network gets."""
     cascades: bool = True

@@ -38,7 +38,8 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     for item in (form, *plain):
         copy_weights(item, folder, out)
     for name in ("config.json", "model.safetensors"):
-        shutil.copyfile(model / name, out / name)
+        if (model / name).is_file():  # TF-IDF with a linear model is no network
+            shutil.copyfile(model / name, out / name)
     write_forms(out, (form, *plain))
     write_checks(out, hunt.yard.rows)
     again = in_turn(hunt.yard, Place(out, form.name))

@@ -167,7 +167,8 @@ def write_pair(folder: Path, places: Sequence[Place], threshold: float) -> Any:
         for file in sorted(inside.iterdir()):
             file.rename(folder / f"{part}_{file.name}")
         inside.rmdir()
-        changed = form.predictor.model_copy(update={"file": f"{part}_{getattr(form.predictor, 'file', '')}"})
+        own = {"file": f"{part}_{form.predictor.file}"} if hasattr(form.predictor, "file") else {"prefix": f"{part}_"}
+        changed = form.predictor.model_copy(update=own)
         members.append(Form(name=f"{part}-{form.name}", predictor=changed, files=tuple(f"{part}_{name}" for name in form.files),
                             lossy=form.lossy))
     names = [member.name for member in members]

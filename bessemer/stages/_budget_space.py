@@ -15,6 +15,8 @@ from bessemer.core.errors import UserError, nearest
 Settings = Mapping[str, Any]
 BERTS = ("bert", "slim_bert")
 TRAINED = "trained"
+CLASSICAL = "tfidf_linear"
+"""The one family of text that is no network: it is fitted to the labels, and has nothing to choose from."""
 RUNGS = 2
 CUT_ROWS = 300
 UNITS = ("slim", "text_rnn")
@@ -73,10 +75,11 @@ def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = Tr
         found["slim"].pop(RANK, None)
     if students is None:
         return found
+    known = (*found, *(() if origin.table else (CLASSICAL,)))
     for name in students:
-        if name not in found:
-            raise UserError(f"search.students: this network cannot become '{name}'{nearest(name, found)}")
-    return {name: found[name] for name in students}
+        if name not in known:
+            raise UserError(f"search.students: this network cannot become '{name}'{nearest(name, known)}")
+    return {name: found[name] for name in students if name != CLASSICAL}
 
 
 def _tags(origin: Origin) -> bool:

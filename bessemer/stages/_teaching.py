@@ -268,8 +268,9 @@ class Session:
         self.counts[count] += len(table)
         self.pieces.append(name)
 
-    def sources(self, sources: Sequence[Config]) -> None:
-        """Read, clean and encode further rows, and ask about them."""
+    def sources(self, sources: Sequence[Config], most: int | None = None) -> None:
+        """Read, clean and encode further rows, and ask about them, or about `most` of them, evenly spread."""
+        import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -285,12 +286,18 @@ class Session:
         for count in counts:
             self.run.note(f"{count.name}: {count.rows_in:,} rows in = {count.kept:,} to ask about"
                           + (f" + {count.rows_in - count.kept:,} left out" if count.rows_in > count.kept else ""))
-        with (pq.ParquetFile(file, pre_buffer=False) as found,
-              self.run.progress("asking about further rows", found.metadata.num_rows, "rows") as progress):
-            self.whole += found.metadata.num_rows
+        with pq.ParquetFile(file, pre_buffer=False) as found:
+            count = found.metadata.num_rows
+            asked = count if most is None else min(most, count)
+            if asked < count:
+                self.run.note(f"of {count:,} further rows {asked:,} are asked about")
+        with (pq.ParquetFile(file, pre_buffer=False) as found, self.run.progress("asking about further rows", asked, "rows") as progress):
+            self.whole += asked
             for index, batch in enumerate(found.iter_batches(BLOCK, use_threads=False)):
                 self.run.check()
-                rows = pa.Table.from_batches([batch])
+                place = np.arange(index * BLOCK, index * BLOCK + len(batch))
+                drawn = (place + 1) * asked // count > place * asked // count
+                rows = pa.Table.from_batches([batch]).filter(pa.array(drawn))
                 self._piece(f"source-{index:06d}", lambda rows=rows: self.maker.foreign(rows), None, "unlabelled", SOURCE_IDS)  # type: ignore[misc]
                 progress.advance(len(rows))
                 if limit:

@@ -59,6 +59,8 @@ class Teach(StageConfig):
     """Of tables: share of the copies whose replaced cells come from a row that the teachers answer alike; the others' come from any row."""
     sources: tuple[Annotated[Config, Pick("data/sources")], ...] = ()
     """Further rows without labels, which need the input columns alone: files or data sets of the catalogue, as in prepare."""
+    source_rows: Annotated[int, Field(ge=0)] | None = None
+    """Of those at most so many are asked about, evenly spread; None: all."""
     word_vectors: Annotated[int, Field(ge=0, le=4096)] = 256
     """Of text: numbers of each word vector of the first teacher that is a network, kept for students to start from; 0 keeps none."""
 
@@ -85,7 +87,7 @@ def teach(config: Teach, inputs: Mapping[str, Path], out: Path, run: RunContext)
     for copy in range(config.copies):
         session.copies(copy, config.copies)
     if config.sources:
-        session.sources(config.sources)
+        session.sources(config.sources, config.source_rows)
     facts = session.write()
     _carry_over(data, out)
     if not is_table(schema):
