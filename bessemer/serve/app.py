@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any
 
@@ -11,7 +11,6 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.responses import StreamingResponse
 
 from bessemer.serve import docs, openapi
 from bessemer.serve.admin import Admin, Tell
@@ -75,7 +74,23 @@ def _response(reply: Reply) -> Response:
     kind = reply.kind.decode()
     if isinstance(reply.body, bytes):
         return Response(reply.body, reply.status, headers, media_type=kind)
-    return StreamingResponse(told(reply.body), reply.status, headers, media_type=kind)
+    return _Stream(reply.body, reply.status, headers, kind)
+
+
+class _Stream(Response):
+    """An answer in parts, whose handler still reads the request: Starlette's own would take the body's messages, to see the client go."""
+
+    def __init__(self, parts: AsyncIterator[bytes], status: int, headers: dict[str, str], kind: str) -> None:
+        super().__init__(None, status, headers, media_type=kind)
+        self.raw_headers = [item for item in self.raw_headers if item[0] != b"content-length"]
+        self._parts = parts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the parts as they come."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for part in told(self._parts):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 # ---- problems --------------------------------------------------------------------------------------------------------

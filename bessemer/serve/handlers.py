@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -181,6 +182,8 @@ class Prediction:
         try:
             async for piece in call.pieces():
                 rest += piece
+                if not number and rest.startswith(codecs.BOM_UTF8):  # as Windows writes files
+                    rest = rest[len(codecs.BOM_UTF8):]
                 *lines, rest = rest.split(b"\n")
                 if len(rest) > self.max_bytes:
                     yield _line(number + 1, Problem("too-large", f"the line has more than {self.max_bytes:,} bytes; the stream ends here"))

@@ -213,6 +213,23 @@ def test_a_server_that_stops_does_not_wait_for_half_a_request(texts: Path) -> No
             connection.close()
 
 
+@pytest.mark.parametrize("address", ["/predict_lines", "/v1/models/mood/predict_lines", "/v1/models/mood/versions/{}/predict_lines"])
+def test_every_line_of_a_long_file_is_answered_at_every_address(address: str, texts: Path) -> None:
+    lines = [json.dumps({"review": f"{ROW['review']} {number}"}) for number in range(3000)]
+    body = ("\ufeff" + "\n".join(lines)).encode()  # begins as Windows writes files
+    with Server(f"mood={texts}", "--workers", "1", "--timeout", "20") as server:
+        place = address.format(post(server.url + "/predict", ROW)["version"])
+        for pieces in (1, 40):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            step = len(body) // pieces + 1
+            connection.request("POST", place, (body[start:start + step] for start in range(0, len(body), step)),
+                               {"content-type": "application/x-ndjson"}, encode_chunked=True)
+            found = [json.loads(line) for line in connection.getresponse().read().splitlines()]
+            assert [item["row"] for item in found] == list(range(1, 3001))
+            assert all("targets" in item for item in found), next(item for item in found if "targets" not in item)
+            connection.close()
+
+
 def unread(server: Server, count: int) -> list[socket.socket]:
     """Open streams that send line after line and never read an answer."""
     body = (json.dumps(ROW) + "\n").encode() * 30_000
