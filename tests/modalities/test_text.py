@@ -56,7 +56,7 @@ def test_training_twice_gives_the_same_bytes(tmp_path):
     assert tokenizer.encode("这部").tokens == ["[CLS]", "这", "部", "[SEP]"]
     ids = codec.encode(pa.array([texts[0]]))["ids"].to_pylist()[0]
     assert tokenizer.encode(texts[0]).ids == [2, *ids, 3]
-    assert tokenizer.decode(ids).replace(" ", "") == texts[0].replace(" ", "").replace("é", "e")
+    assert tokenizer.decode(ids).replace(" ", "") == texts[0].replace(" ", "")
 
 
 def test_sentences_start_where_they_start(tmp_path):

@@ -82,3 +82,20 @@ def test_words_that_are_cut_already_stay_whole():
     assert tokenizer.encode("中国 人民 中国人民", add_special_tokens=False).tokens == ["中国", "人民", "[UNK]"]
     with pytest.raises(UserError, match="no word occurs 9 times in the training texts"):
         trained(["a b"], kind="words", min_frequency=9)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram", "characters", "words"])
+def test_signs_that_tell_words_apart_are_kept(kind):
+    words = ["ดี", "ดุ", "ดู", "हिन्दू", "हुन्दी", "कुताब", "किताब", "ハード", "ハート", "мой", "мои", "đã", "đa", "école", "ecole", "각", "가"]
+    tokenizer = trained(words * 30, kind=kind, vocab_size=500, lowercase=True)
+    ids = [tuple(tokenizer.encode(word, add_special_tokens=False).ids) for word in words]
+    unknown = tokenizer.token_to_id("[UNK]")
+    assert len(set(ids)) == len(words) and not any(unknown in row for row in ids)
+
+
+def test_a_wordpiece_vocabulary_leaves_accents_out_where_it_is_asked():
+    texts = ["Café École cafe ecole"] * 20
+    plain = trained(texts, kind="wordpiece", vocab_size=200, strip_accents=True)
+    assert plain.encode("CAFÉ école").ids == plain.encode("cafe ecole").ids
+    cased = trained(texts, kind="wordpiece", vocab_size=200, strip_accents=True, lowercase=False)
+    assert cased.encode("École").ids == cased.encode("Ecole").ids != cased.encode("ecole").ids

@@ -30,14 +30,16 @@ class WordPiece(Config):
     vocab_size: Annotated[int, Field(ge=100, le=1_000_000)] = 8000
     """Tokens in all, special ones included."""
     lowercase: bool = True
-    """Write everything in small letters, and without accents."""
+    """Write everything in small letters."""
+    strip_accents: bool = False
+    """Write letters without accents. Every sign that stands on a letter goes: in Thai, Hindi or Japanese vowels, tones and voicing."""
     min_frequency: Annotated[int, Field(ge=1)] = 2
     """A piece that occurs less often is not made a token."""
     limit_alphabet: Annotated[int, Field(ge=10)] = 6000
     """The most characters that are tokens of their own, the most frequent first."""
 
 
-@register("modalities/tokenizers", "wordpiece")
+@register("modalities/tokenizers", "wordpiece", revision=2)
 def tokens(config: WordPiece) -> Tokens:
     """Return the trainer of a WordPiece vocabulary."""
     return Tokens(make=lambda texts: _train(config, texts), files=lambda: ())
@@ -78,8 +80,8 @@ def _plain(config: WordPiece, model: Any) -> Tokenizer:
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None,
-                                                      lowercase=config.lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=config.lowercase,
+                                                      strip_accents=config.strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
