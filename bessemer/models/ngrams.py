@@ -1,5 +1,6 @@
 """A bag of token n-grams (Joulin et al. 2016, fastText): the fastest network here, a few additions and one small product a text, or of tags
-a token."""
+a token.
+"""
 
 from __future__ import annotations
 

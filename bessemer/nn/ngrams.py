@@ -3,7 +3,7 @@
 Of tags each token has a bag of its own: the n-grams inside a window around it, told apart by where they stand (the features of Ratnaparkhi
 1996, https://aclanthology.org/W96-0213, hashed as in Weinberger et al. 2009, https://arxiv.org/abs/0902.2206).
 
-Legend: B rows, L tokens, R rows of the words' table, K buckets, G n-grams of a row (all sizes together) or of a token's window, E width of a
+Legend: B rows, L tokens, R rows of the words' table, K buckets, G n-grams of a row (of all sizes) or of a token's window, E width of a
 vector, C classes.
 """
 

@@ -23,6 +23,7 @@ from bessemer.stages._budget_config import Search
 from bessemer.stages._budget_measure import Place, Yard, settle
 from bessemer.stages._budget_space import TRAINED, Origin, Training, factorised, first_of, space_of
 from bessemer.stages._budget_try import ENDED, Hunt, attempt, examine, forms_of, measured, point_of
+from bessemer.stages._update_kept import HELD_OUT, NEW_ROWS
 
 if TYPE_CHECKING:
     from bessemer.stages.compress import Compress
@@ -68,12 +69,18 @@ def start(config: Compress, inputs: Mapping[str, Path], run: RunContext) -> Hunt
     """Open the trained network, the validation rows and the journal."""
     from bessemer.core.forms import open_form
     from bessemer.stages._learning import use_threads
+    from bessemer.stages._update_kept import with_held_out
     from bessemer.stages.compress import REHEARSED_ROWS, validation_rows
 
     assert config.budget is not None and config.search is not None
     use_threads(run)
     budget, wanted = config.budget.model_dump(), config.search.model_dump()
     rows, truths = validation_rows(inputs["data"], min(REHEARSED_ROWS, config.rows) if run.rehearsal else config.rows)
+    count = rows.num_rows
+    rows, truths = with_held_out(inputs["model"], rows, truths)
+    if rows.num_rows > count:
+        run.note(f"the network is an update: {rows.num_rows - count:,} of its new rows that it did not learn from count with the "
+                 f"{count:,} validation rows")
     yard = Yard(run, rows, truths, open_form(inputs["model"]))
     origin = Origin.of(inputs["model"], inputs["data"])
     journal = Journal(run.root / "trials" / f"{run.name}-{run.key[:12]}.jsonl")
@@ -139,7 +146,8 @@ def learn_length(hunt: Hunt, trained: Mapping[str, Any]) -> None:
     """Learn how many tokens are enough; where fewer than the data's own are, measure the trained network's kept forms at them."""
     plain = next((item for item in trained["forms"] if not item["methods"]), None)
     kinds = [answer.kind for answer in hunt.yard.reference.values()]
-    if hunt.origin.table or hunt.rehearsal or plain is None or kinds != ["label"]:
+    updated = (hunt.origin.folder / HELD_OUT).is_dir()  # its rows are of two data sets, and the lengths of the first alone are known
+    if hunt.origin.table or hunt.rehearsal or plain is None or kinds != ["label"] or updated:
         return
     about = {"label": "length", "settings": None}
     record = attempt(hunt, "length", about, lambda: {"status": "finished", "reason": "", "length": enough(hunt, Path(plain["folder"]))})
@@ -208,7 +216,10 @@ def taught(hunt: Hunt, beside: Path | None = None) -> Training:
         if room < 0 and not hunt.rehearsal:
             return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
                     f"than {TEACHING:.0%} of the {search.minutes:g} minutes"}
-        further = {"sources": search.model_dump(mode="json")["unlabelled"], "source_rows": max(0, room)} if search.unlabelled else {}
+        sources = list(search.model_dump(mode="json")["unlabelled"])
+        if (hunt.origin.folder / NEW_ROWS).is_file():  # an update learnt from them, and the data do not hold them
+            sources.append({"kind": "parquet", "path": str(hunt.origin.folder / NEW_ROWS)})
+        further = {"sources": sources, "source_rows": max(0, room)} if sources else {}
         copies = max(0, min(search.copies, (room if not further else room // 2) // max(1, rows)))
         stage = {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder), *([str(beside)] if beside else [])],
                  "copies": copies, "bf16": "auto", **further}

@@ -13,6 +13,7 @@ from bessemer.core import registry
 from bessemer.stages._budget_measure import BASE, RESAMPLES, Z95, Place
 from bessemer.stages._budget_space import CLASSICAL
 from bessemer.stages._budget_try import NO_TIME, Hunt, attempt, measured
+from bessemer.stages._update_kept import HELD_OUT
 
 MODEL: dict[str, Any] = {"kind": CLASSICAL, "analyzers": ["both"], "losses": ["squared_hinge"], "c": [4.0, 16.0]}
 PACE = 4e-6
@@ -40,11 +41,15 @@ def try_classical(hunt: Hunt) -> Path | None:
 
 
 def suits(hunt: Hunt) -> bool:
-    """Tell whether it can answer what the network answers: of one text, one target of labels, several labels a row, or a plain number."""
+    """Tell whether it can answer what the network answers: of one text, one target of labels, several labels a row, or a plain number.
+
+    Never for an update: of its new rows the data hold no labels.
+    """
     from bessemer.core.schema import Role, Schema
 
     found = list(hunt.yard.reference.values())
-    if hunt.rehearsal or hunt.origin.table or CLASSICAL not in registry.plugins("models") or len(found) != 1:
+    updated = (hunt.origin.folder / HELD_OUT).is_dir()
+    if updated or hunt.rehearsal or hunt.origin.table or CLASSICAL not in registry.plugins("models") or len(found) != 1:
         return False
     inputs = Schema.load(hunt.origin.data).by_role(Role.INPUT)
     plain = found[0].kind in ("label", "flags") or (found[0].kind == "number" and found[0].values.shape[1] == 1)

@@ -68,6 +68,7 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
 
     from bessemer.core.forms import open_form
     from bessemer.stages import _updating as updating
+    from bessemer.stages._update_kept import keep_new
 
     old, data = inputs["model"], inputs["data"]
     if not (old / "model.safetensors").is_file() or not (old / "predictor.json").is_file():
@@ -93,6 +94,7 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
         decision, reason = decide_both(tables, (config.margin, config.gain))
     shutil.copytree(folder, out, dirs_exist_ok=True)
     replayed = updating.keep(config, old, data, fresh, out, run)
+    keep_new(fresh, old, out, config.replay_rows)
     methods = [{"method": method, "score": value, "chosen": method == best} for method, (_, value) in learnt.items()]
     record = {"decision": decision, "reason": reason, "table": table, "drift": updating.drift(old, data, fresh), "methods": methods,
               "margin": config.margin, "gain": config.gain, "equal_to_old": equal}
