@@ -27,8 +27,9 @@ from bessemer.api import Model, run
 from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
+from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Model as Architecture
-from bessemer.data.given import check_names, is_missing
+from bessemer.data.given import check_names, is_missing, label_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,8 +53,6 @@ class _Estimator(BaseEstimator):
         self.random_state = random_state
         self.settings = settings
 
-    # ---- to be had by both ----
-
     def _fit(self, columns: dict[str, Any], held_N: np.ndarray, kind: str) -> None:
         """Train on columns and keep the folder. `held_N`: 0 in training, 1 in validation, 2 in both."""
         import pyarrow as pa
@@ -66,13 +65,31 @@ class _Estimator(BaseEstimator):
                                   for name, rows in chosen.items()])
         with tempfile.TemporaryDirectory() as place:
             parquet.write_table(table, Path(place) / "rows.parquet")
-            result = run(self._recipe(Path(place), table, kind))
-            self._tell_left_out(np.concatenate(list(chosen.values())), len(held_N), result.stages["prepare"].folder)
+            recipe, order_M = self._recipe(Path(place), table, kind), np.concatenate([*chosen.values()])
+            try:
+                result = run(recipe)
+            except UserError:
+                self._tell_gone(recipe, order_M, len(held_N))
+                raise
+            self._tell_left_out(order_M, len(held_N), result.stages["prepare"].folder)
             kept = Path(tempfile.mkdtemp(prefix="bessemer-"))
             shutil.copytree(result.stages["finetune"].folder, kept, dirs_exist_ok=True)
         self._keep(kept)
 
-    def _tell_left_out(self, order_M: np.ndarray, given: int, folder: Path) -> None:
+    def _tell_gone(self, recipe: dict[str, Any], order_M: np.ndarray, given: int) -> None:
+        """Refuse a class all of whose rows were left out, with the reasons; where that is not what ended the run, do nothing."""
+        labels = recipe["stages"]["prepare"]["targets"][TARGET].pop("labels", None)
+        if labels is None or (Path(recipe["output_dir"]) / "prepare").exists():
+            return
+        folder = run(recipe, until="prepare").stages["prepare"].folder
+        left = Schema.load(folder).by_role(Role.TARGET)[0].labels
+        gone = [name for name, label in zip(self.classes_, labels, strict=True) if label not in left]
+        if gone:
+            self._tell_left_out(order_M, given, folder, 5)
+            raise ValueError(f"every row of the class '{gone[0]}' was left out (see the warning), so it cannot be learnt; "
+                             "give rows of it that can be read, or leave it out of y")
+
+    def _tell_left_out(self, order_M: np.ndarray, given: int, folder: Path, depth: int = 4) -> None:
         """Warn of rows that were not learnt from, with the reasons. `order_M`: which given row each row of the file is."""
         import pyarrow.parquet as parquet
 
@@ -82,7 +99,7 @@ class _Estimator(BaseEstimator):
         if len(rows):
             told = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
             warnings.warn(f"{len(rows):,} of {given:,} rows were left out: {told}; the first is row {rows[0]} (from 0)", UserWarning,
-                          stacklevel=4)
+                          stacklevel=depth)
 
     def _keep(self, folder: Path) -> None:
         self._finalizer_ = weakref.finalize(self, shutil.rmtree, str(folder), True)
@@ -99,7 +116,7 @@ class _Estimator(BaseEstimator):
         said = {name: value for name, value in said.items() if value is not None}
         default = self._defaults(int(np.sum(np.array(table[SPLIT]) == "train"))) if _is_network(said.get("model")) else {}
         weight = {"weight": WEIGHT} if WEIGHT in table.column_names else {}
-        target = {"kind": "category"} if kind == "label" else {"kind": "number"}
+        target = {"kind": "category", "labels": label_words(self.classes_.tolist())} if kind == "label" else {"kind": "number"}
         return {"name": "estimator", "seed": int(self.random_state or 0), "output_dir": str(place / "run"), "stages": {
             "prepare": {"sources": [{"kind": "parquet", "path": str(place / "rows.parquet")}], "inputs": inputs,
                         "targets": {TARGET: target}, "split": {"kind": "given", "column": SPLIT}, **weight},
@@ -207,7 +224,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     Attributes:
         classes_: the labels, sorted.
-        model_: the trained `bessemer.Model`.
+        model_: the trained `bessemer.Model`; its labels are `classes_` as texts, as a recipe of the same data has them (1.0 is `1`).
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -222,13 +239,9 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"Classifier needs samples of at least 2 classes, but the data contains only one class: {self.classes_[0]!r}")
         code_N = np.searchsorted(self.classes_, y)
-        columns[TARGET] = [f"c{code:05d}" for code in code_N.tolist()]
+        columns[TARGET] = np.array(label_words(self.classes_.tolist()), object)[code_N].tolist()
         _weigh(columns, sample_weight, len(code_N))
         self._fit(columns, _held(code_N, self.validation, self.random_state), "label")
-        gone = sorted(set(range(len(self.classes_))) - {int(label[1:]) for label in self.model_.labels})
-        if gone:
-            raise ValueError(f"every row of the class '{self.classes_[gone[0]]}' was left out (see the warning), so it cannot be learnt; "
-                             "give rows of it that can be read, or leave it out of y")
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -236,9 +249,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         columns, _ = self._inputs(X, reset=False)
         values_NC = self.model_.predict_proba(columns).astype(np.float64)
-        known = np.array([int(label[1:]) for label in self.model_.labels])
-        found = np.zeros((len(values_NC), len(self.classes_)))
-        found[:, known] = values_NC / values_NC.sum(1, keepdims=True)
+        found: np.ndarray = values_NC / values_NC.sum(1, keepdims=True)
         return found
 
     def predict(self, X: Any) -> np.ndarray:

@@ -83,6 +83,28 @@ def test_rows_that_are_left_out_are_told_and_a_class_without_any_is_refused():
         classifier().fit([*texts[:-3], "", "", ""], [*labels[:-3], "c", "c", "c"])
 
 
+@pytest.mark.parametrize("classes", [["хорошо", "سيئ", "กลาง"], [10, 9, 2], [1.0, 2.0, 3.0], ["a", "a ", ""], ["c00001", "c00000", "b"]])
+def test_what_is_saved_says_the_labels_that_were_given(tmp_path, classes):
+    rng = np.random.default_rng(0)
+    y = np.array(classes)[rng.integers(0, 3, 150)]
+    x = np.stack([y == label for label in classes], 1) + rng.normal(0, 0.3, (150, 3))
+    model = Classifier(model={"kind": "linear"}).fit(x, y)
+    model.save(tmp_path / "kept")
+    opened, table = Model.load(tmp_path / "kept"), {f"x{place}": x[:, place] for place in range(3)}
+    np.testing.assert_array_equal(opened.predict_proba(table), model.model_.predict_proba(table))
+    assert model.score(x, y) > 0.9
+    words = dict(zip(opened.labels, model.classes_.tolist(), strict=True))
+    assert [words[word] for word in opened.predict(table)] == model.predict(x).tolist()
+    plain = {"хорошо": "хорошо", 10: "10", 1.0: "1", "a": "a (1)", "c00001": "c00001"}
+    assert {value: word for word, value in words.items()}[classes[0]] == plain[classes[0]]
+
+
+def test_truth_values_are_labels_as_recipes_write_them():
+    x = np.arange(60.0)[:, None]
+    model = Classifier(model={"kind": "linear"}).fit(x, x[:, 0] > 30)
+    assert model.model_.labels == ("false", "true") and model.predict(x[:1]).tolist() == [False]
+
+
 class Frame:
     """Columns with names and types, as a data frame of pandas shows them."""
 

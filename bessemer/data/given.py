@@ -213,6 +213,26 @@ def _of_rows(rows: Sequence[Mapping[Any, Any]], inputs: Sequence[str], aliases: 
     return pa.table({name: _array(name, values) for name, values in found.items()})
 
 
+def label_words(values: Sequence[Any]) -> list[str]:
+    """Return different labels as recipes write them, all different again: 1.0 as `1`, True as `true`, texts without spaces around them.
+
+    >>> label_words([0.5, 1.0, 2.0]), label_words(["", "a", "a "])
+    (['0.5', '1', '2'], ['(0)', 'a (1)', 'a (2)'])
+    """
+    found = [_label(value) for value in values]
+    several = Counter(found)
+    found = [word if word and several[word] == 1 else f"{word} ({code})".strip() for code, word in enumerate(found)]
+    return found if len(set(found)) == len(found) else [f"c{code:05d}" for code in range(len(found))]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).encode("utf-8", "backslashreplace").decode().strip()
+
+
 def is_missing(value: Any) -> bool:
     """Tell whether a Python value is none: None, not a number, or what pandas calls NA and NaT (known by name, as pandas may be absent)."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Number) and value != value)
