@@ -11,6 +11,7 @@ from typing import Any
 from bessemer.core import registry
 from bessemer.core.artifact import digest
 from bessemer.core.errors import UserError, nearest
+from bessemer.core.schema import Role, Schema
 
 Settings = Mapping[str, Any]
 BERTS = ("bert", "slim_bert")
@@ -19,8 +20,8 @@ CLASSICAL = "tfidf_linear"
 """The one family of text that is no network: it is fitted to the labels, and has nothing to choose from."""
 RUNGS = 2
 CUT_ROWS = 300
-UNITS = ("slim", "text_rnn")
-"""Families of text that can answer each unit, as tags need it; the others have one answer for a text."""
+UNITS, PAIRS = ("slim", "text_rnn", "ngrams"), ("slim",)
+"""Families of text that can answer each unit, as tags need it, and those that can read two texts at once."""
 RANK, RANK_PART = "rank", 0.5
 """Setting of a network cut out of the trained one: the part of each layer's weights that its two factors have; None: not factorised."""
 PASSES: Mapping[str, tuple[float, float]] = {
@@ -44,6 +45,7 @@ class Origin:
         table: whether it reads tables.
         config: content of its config.json.
         task: settings of the task that it was trained with; None where the data alone say it.
+        inputs: how many columns it reads.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Origin:
     table: bool
     config: Mapping[str, Any]
     task: Mapping[str, Any] | None = None
+    inputs: int = 1
 
     @staticmethod
     def of(folder: Path, data: Path) -> Origin:
@@ -59,7 +62,8 @@ class Origin:
         from bessemer.stages._tasks import task_of
 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config, task_of(folder))
+        columns = [column for column in Schema.load(data).by_role(Role.INPUT) if not column.of]
+        return Origin(folder.resolve(), data.resolve(), is_table_network(folder), config, task_of(folder), len(columns))
 
 
 def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = True) -> dict[str, dict[str, list[Any]]]:
@@ -70,7 +74,7 @@ def space_of(origin: Origin, students: Sequence[str] | None, low_rank: bool = Tr
         students: families; None: all.
         low_rank: whether networks that are cut out of it may also have low-rank layers.
     """
-    found = _tables(origin.config) if origin.table else _texts(origin.config, _tags(origin))
+    found = _tables(origin.config) if origin.table else _texts(origin.config, _tags(origin), origin.inputs > 1)
     if not low_rank and "slim" in found:
         found["slim"].pop(RANK, None)
     if students is None:
@@ -87,7 +91,7 @@ def _tags(origin: Origin) -> bool:
     return any(str(name).endswith("ForTokenClassification") for name in origin.config.get("architectures") or ())
 
 
-def _texts(config: Mapping[str, Any], tags: bool = False) -> dict[str, dict[str, list[Any]]]:
+def _texts(config: Mapping[str, Any], tags: bool = False, pairs: bool = False) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     if config.get("model_type") in BERTS and "prune" in registry.plugins("stages"):
         heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
@@ -101,8 +105,10 @@ def _texts(config: Mapping[str, Any], tags: bool = False) -> dict[str, dict[str,
     found["text_cnn"] = {"embedding_size": vectors, "channels": [128, 64, 256], "min_count": [1, 2]}
     found["text_rnn"] = {"embedding_size": vectors[:2], "hidden_size": [128, 64, 192], "min_count": [1, 2]}
     found["ngrams"] = {"embedding_size": vectors, "buckets": [20_000, 5_000, 60_000], "min_count": [1, 2]}
+    if tags:
+        found["ngrams"] = {"embedding_size": [16, 8, 32], "buckets": [100_000, 20_000, 500_000], "min_count": [1, 2]}
     known = {"slim", *registry.plugins("models")}
-    return {name: item for name, item in found.items() if name in known and (name in UNITS or not tags)}
+    return {name: item for name, item in found.items() if name in known and (name in UNITS or not tags) and (name in PAIRS or not pairs)}
 
 
 def depth_of(config: Mapping[str, Any]) -> int:
@@ -238,6 +244,8 @@ def model_of(settings: Settings, origin: Origin) -> dict[str, Any]:
         if found.get("number_embedding") != "none" and origin.config.get("number_embedding_size"):
             kept["number_embedding_size"] = origin.config["number_embedding_size"]
         return {"kind": kind, **kept, **found}
+    if kind == "ngrams" and _tags(origin):
+        found |= {"sizes": [1, 2, 3], "hidden_size": 0}
     return {"kind": kind, **found}
 
 

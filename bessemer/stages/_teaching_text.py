@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bessemer.core.keyed import uniform
 from bessemer.core.run import RunContext
-from bessemer.core.schema import Role, Schema
+from bessemer.core.schema import Column, Role, Schema
 from bessemer.data.shards import ShardReader
 
 if TYPE_CHECKING:
@@ -27,21 +27,66 @@ NEIGHBOUR_BLOCK = 1024
 
 
 class TextMaker:
-    """Makes texts; see `Maker`."""
+    """Makes texts, or pairs of texts of which both are new; see `Maker`."""
 
     def __init__(self, config: Teach, schema: Schema, data: Path, way: tuple[str, Path | None], run: RunContext) -> None:
+        self.config, self.way = config, way[0]
+        columns = [column for column in schema.by_role(Role.INPUT) if not column.of]
+        self.parts = [ColumnMaker(config, (column, number), data, way, run) for number, column in enumerate(columns)]
+
+    def begin(self, answers: dict[str, np.ndarray]) -> None:
+        """Load what proposes replacements; unused where nothing is replaced."""
+        for part in self.parts:
+            part.begin()
+
+    def key_columns(self) -> tuple[str, ...]:
+        """Texts of the same tokens are equal."""
+        return tuple(f"{part.column}.ids" for part in self.parts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return how tokens were replaced."""
+        return {"replace": self.way} if self.config.copies and self.config.replaced else {}
+
+    def foreign(self, rows: pa.Table) -> pa.Table:
+        """Return clean texts, tokenised."""
+        return _beside([part.foreign(rows) for part in self.parts])
+
+    def copies(self, rows: pa.Table, copy: int) -> pa.Table:
+        """Return a row made from each; those of which nothing is left in a text are none."""
+        return _beside([part.copies(rows, copy) for part in self.parts])
+
+
+def _beside(tables: list[pa.Table]) -> pa.Table:
+    """Return the columns of tables beside each other, of the rows that all of them have; each holds its rows' ids in rising order."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids = [table["row_id"].to_numpy() for table in tables]
+    kept = [np.all([np.isin(own, other) for other in ids], axis=0) for own in ids]
+    whole = tables[0].filter(pa.array(kept[0]))
+    for table, mask in zip(tables[1:], kept[1:], strict=True):
+        for name in table.column_names:
+            if name != "row_id":
+                whole = whole.append_column(name, table[name].filter(pa.array(mask)))
+    return whole
+
+
+class ColumnMaker:
+    """Makes texts of one column; `place` says which of the columns it is, so that each draws by itself."""
+
+    def __init__(self, config: Teach, place: tuple[Column, int], data: Path, way: tuple[str, Path | None], run: RunContext) -> None:
         from tokenizers import Tokenizer
 
         from bessemer.modalities import codec_of, column_folder, modality_of
 
         self.config, self.data, self.run = config, data, run
         self.way, self.folder = way
-        column = schema.only(Role.INPUT, "text")
+        column, self.number = place
         self.column, self.max_length = column.name, int(column.modality["max_length"])
         self.codec, self.clean = codec_of(column, data), modality_of(column).clean
         self.tokenizer = Tokenizer.from_file(str(column_folder(data, column.name) / "tokenizer.json"))
 
-    def begin(self, answers: dict[str, np.ndarray]) -> None:
+    def begin(self) -> None:
         """Load what proposes replacements; unused where nothing is replaced."""
         import numpy as np
 
@@ -61,14 +106,6 @@ class TextMaker:
 
             assert self.folder is not None
             self.network: Network = load_network(self.folder, ("mlm",)).eval()
-
-    def key_columns(self) -> tuple[str, ...]:
-        """Texts of the same tokens are equal."""
-        return (f"{self.column}.ids",)
-
-    def facts(self) -> dict[str, Any]:
-        """Return how tokens were replaced."""
-        return {"replace": self.way} if self.config.copies and self.config.replaced else {}
 
     def foreign(self, rows: pa.Table) -> pa.Table:
         """Return clean texts, tokenised."""
@@ -104,7 +141,7 @@ class TextMaker:
 
         if not self.config.spans:
             return np.ones((len(size_R), length), bool)
-        cut_R, long_R, where_R = uniform(self.run.seed, copy, row_ids, 3, CUT).T
+        cut_R, long_R, where_R = uniform(self.run.seed, copy, row_ids, 3, CUT + 10 * self.number).T
         span_R = np.where(cut_R < self.config.spans, np.ceil(long_R * size_R), size_R).astype(np.int64)
         start_R = 1 + np.floor(where_R * (size_R - span_R + 1)).astype(np.int64)
         place_L = np.arange(length)
@@ -120,11 +157,11 @@ class TextMaker:
             return ids_RL
         if self.way == "neighbours":
             inside_RL = inside_RL & (self.candidates_VK[ids_RL, 0] >= 0)
-        draw_RL = np.where(inside_RL, uniform(self.run.seed, copy, row_ids, length, CHOOSE), 2.0)
+        draw_RL = np.where(inside_RL, uniform(self.run.seed, copy, row_ids, length, CHOOSE + 10 * self.number), 2.0)
         chosen_RL = draw_RL < self.config.replaced
         bare_R = np.flatnonzero(~chosen_RL.any(axis=1) & inside_RL.any(axis=1))
         chosen_RL[bare_R, draw_RL[bare_R].argmin(axis=1)] = True
-        lot_RL = uniform(self.run.seed, copy, row_ids, length, DRAW)
+        lot_RL = uniform(self.run.seed, copy, row_ids, length, DRAW + 10 * self.number)
         found = ids_RL.copy()
         if self.way == "neighbours":
             found[chosen_RL] = self._near(ids_RL[chosen_RL], lot_RL[chosen_RL])
