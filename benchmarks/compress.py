@@ -39,15 +39,18 @@ class Set:
     finetune: dict[str, Any]
     budgets: Mapping[str, tuple[float, float, float]]
     """Name -> how many times smaller, how many times faster than the teacher in torch float32, and what may be lost."""
+    unlabelled: tuple[dict[str, Any], ...] = ()
+    """Further rows, whose labels nobody reads, that the teacher answers."""
 
 
 def texts(name: str, length: int, epochs: float, **more: Any) -> Set:
+    unlabelled = tuple(more.pop("unlabelled", ()))
     prepare = {"sources": [{"kind": "catalogue", "name": name, **more.pop("source", {})}],
                "inputs": {"text": {"kind": "text", "max_length": length, "tokenizer": {"kind": "pretrained", "name": "minilm"}}},
                "targets": {"label": {"kind": "category"}}, **more}
     finetune = {"model": MINILM, "num_train_epochs": epochs, "learning_rate": 1e-4, "head_learning_rate": 1e-3, "replay_rows": 0,
                 "bf16": "auto"}
-    return Set(prepare, finetune, {"same family": (4, 6, 0.005), "any": (4, 30, 0.005)})
+    return Set(prepare, finetune, {"same family": (4, 6, 0.005), "any": (4, 30, 0.005)}, unlabelled)
 
 
 NUMBERS = ("age", "fnlwgt", "education_years", "capital_gain", "capital_loss", "hours_per_week")
@@ -56,7 +59,8 @@ COLUMNS = {**{name: {"kind": "number"} for name in NUMBERS}, **{name: {"kind": "
 SETS = {
     "r8": texts("r8", 128, 3, split={"kind": "given", "column": "split"}),
     "tweets": texts("tweets", 64, 1, source={"where": {"label": ["positive", "negative"]}}, limit=19500,
-                    split={"kind": "stratified", "validation": 1500, "test": 2000}),
+                    split={"kind": "stratified", "validation": 1500, "test": 2000},
+                    unlabelled=[{"kind": "catalogue", "name": "tweets", "where": {"label": "neutral"}}]),
     "newsgroups": texts("newsgroups", 256, 3, split={"kind": "given", "column": "split"}),
     "adult": Set({"sources": [{"kind": "catalogue", "name": "adult"}], "inputs": COLUMNS, "targets": {"income": {"kind": "category"}},
                   "split": {"kind": "given", "column": "split"}},
@@ -71,7 +75,9 @@ ARMS: Mapping[str, dict[str, Any]] = {
     "all": {},
     "without distillation": {"search": {"distil": False}},
     "without copies": {"search": {"copies": 0}},
-    "without slim": {"search": {"students": ["text_cnn", "text_rnn", "ngrams"]}},
+    "without further rows": {"search": {"unlabelled": []}},
+    "without the classical model": {"search": {"students": ["slim", "text_cnn", "text_rnn", "ngrams"]}},
+    "without slim": {"search": {"students": ["tfidf_linear", "text_cnn", "text_rnn", "ngrams"]}},
     "without quantisation": {"methods": []},
     "without low rank": {"search": {"low_rank": False}},
     "without qat": {"search": {"qat": False}},
@@ -88,9 +94,10 @@ def told(kind: str, data: dict[str, Any]) -> None:
         print(f"  {data['stage']}: {data.get('message', 'begins')}", flush=True)
 
 
-def stage_of(budget: Mapping[str, float], minutes: float, change: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def stage_of(name: str, budget: Mapping[str, float], minutes: float, change: Mapping[str, Any] | None = None) -> dict[str, Any]:
     change = dict(change or {})
-    search = {"minutes": minutes, **change.pop("search", {})}
+    further = {"unlabelled": list(SETS[name].unlabelled)} if SETS[name].unlabelled else {}
+    search = {"minutes": minutes, **further, **change.pop("search", {})}
     return {"kind": "compress", "budget": dict(budget), "search": search, **change}
 
 
@@ -159,14 +166,16 @@ def students(name: str, folder: Path, epochs: float) -> dict[str, Any]:
 
     shapes: dict[str, dict[str, Any]] = {"slim, 3 layers": {"init": "cut"}, "text_cnn": {"model": {"kind": "text_cnn"}}}
     stages: dict[str, dict[str, Any]] = {"cut": {"kind": "prune", "layers": 3, "layer_choice": "spaced", "vocabulary": "used"},
-                                         "teach": {"kind": "teach", "copies": 2}}
+                                         "teach": {"kind": "teach", "copies": 2, "bf16": "auto", "sources": list(SETS[name].unlabelled)}}
+    made = run(recipe(name, SETS[name], folder, {"plain": PLAIN, **stages}), events=Events([told]))
+    counts = [made.stages[stage].manifest.facts["rows"]["train"] for stage in ("prepare", "teach")]
     found = {}
     for label, start in shapes.items():
         rate = 2e-4 if "init" in start else 1e-3
         short = label.split(",")[0]
-        common = {"kind": "finetune", "learning_rate": rate, "replay_rows": 0, **start}
+        common = {"kind": "finetune", "learning_rate": rate, "replay_rows": 0, **({"bf16": "auto"} if "init" in start else {}), **start}
         stages[f"{short}-labels"] = {**common, "num_train_epochs": epochs}
-        stages[f"{short}-taught"] = {**common, "data": "teach", "num_train_epochs": epochs / 3}
+        stages[f"{short}-taught"] = {**common, "data": "teach", "num_train_epochs": round(epochs * counts[0] / counts[1], 4)}
     made = run(recipe(name, SETS[name], folder, {"plain": PLAIN, **stages}), events=Events([told]))
     data = made.stages["prepare"].folder
     rows, truths = raw_rows(data, "test", np.arange(len(ShardReader(data / "test"))))
@@ -287,12 +296,12 @@ def main(arguments: Sequence[str] = ()) -> None:
             stage = "budget-" + label.replace(" ", "-")
             change = {"search": {"students": ["slim"]}} if label == "same family" else None
             minutes = known[f"budget {label}"]["front"]["minutes"] if options.again else options.minutes  # else it were another search
-            result = squeezed(name, stage, stage_of(limits_of(name, label, options.folder), minutes, change), options.folder)
+            result = squeezed(name, stage, stage_of(name, limits_of(name, label, options.folder), minutes, change), options.folder)
             keep(options.folder, name, f"budget {label}", table_of(result, stage, options.seconds))
         first = limits_of(name, next(iter(budgets)), options.folder)
         for arm in ARMS if options.arms == "all" else [item for item in options.arms.split(",") if item]:
             stage = "arm-" + arm.replace(",", "").replace(" ", "-")
-            result = alone(name, stage, stage_of(first, options.arm_minutes, ARMS[arm]), options.folder)
+            result = alone(name, stage, stage_of(name, first, options.arm_minutes, ARMS[arm]), options.folder)
             keep(options.folder, name, f"arm {arm}", table_of(result, stage, options.seconds / 2))
         if options.students:
             keep(options.folder, name, "students", students(name, options.folder, options.epochs))
