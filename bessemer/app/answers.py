@@ -301,6 +301,9 @@ def show_evaluation(run: Path, data: Path, form: str | None) -> None:
         if sheet["unlabelled"]:
             what = {"label": "label", "number": "number"}.get(sheet["kind"], "labels")
             console.err.print(f"{sheet['unlabelled']} rows have no {what} in '{target}' and are not scored", markup=False)
+        if sheet.get("unknown_tags"):
+            console.err.print(f"{sheet['unknown_tags']:,} of {sheet['units']:,} tags of '{target}' are none that the model knows, so they "
+                              "count as wrong", markup=False)
     left_out = (found if len(model.targets) == 1 else next(iter(found.values())))["left_out"]
     if left_out["targets"]:
         console.err.print(f"the file has no column {', '.join(left_out['targets'])}, so that is not scored", markup=False)

@@ -36,7 +36,7 @@ def sheet(truth: np.ndarray, answer: Answer) -> dict[str, Any]:
         return {"labels": list(answer.labels), "per_label": per_label(truth, answer.values, answer.labels)}
     if answer.kind == "tags":
         there = truth >= 0
-        return {"labels": list(answer.labels), "units": int((truth != -1).sum()),
+        return {"labels": list(answer.labels), "units": int((truth != -1).sum()), "unknown_tags": int((truth == -2).sum()),
                 "per_label": per_tag(truth[there], answer.values[there], answer.labels)}
     guess = answer.values.argmax(axis=1)
     return {"labels": list(answer.labels), "per_class": per_class(truth, guess, answer.labels),

@@ -101,16 +101,28 @@ def _clean(column: Column, raw: pa.Array) -> tuple[pa.Array, pa.Array]:
     clean, why = modality_of(column).clean(raw)
     nothing = pa.scalar(None, pa.string())
     why = pc.if_else(pc.equal(why, "missing"), nothing, why)
-    if not column.labels:
-        return clean, why
+    strange = unknown(column, clean)
+    if column.labels and isinstance(clean, pa.StringArray):
+        strange = pc.and_(raw.is_valid(), pc.or_(why.is_valid(), strange))
+    return clean, pc.if_else(strange, UNKNOWN, why)
+
+
+def unknown(column: Column, clean: pa.Array) -> pa.Array:
+    """Return which clean values hold a label that the model does not know, so that their rows cannot be learnt or scored: bool [N].
+
+    None of tags, of which one that is unknown counts as wrong and the row's others as they are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     known = pa.array(column.labels, pa.string())
-    if isinstance(clean, pa.StringArray):
-        strange = pc.and_(raw.is_valid(), pc.or_(why.is_valid(), pc.and_(clean.is_valid(), pc.invert(pc.is_in(clean, value_set=known)))))
-        why = pc.if_else(strange, UNKNOWN, why)
-    elif pa.types.is_list(clean.type) and column.modality.get("min_count", 1) == 1:  # else rare labels were left out on purpose
-        rows = pc.list_parent_indices(clean).filter(pc.invert(pc.is_in(clean.flatten(), value_set=known)))
-        why = pc.if_else(pc.is_in(pa.array(range(len(clean)), rows.type), value_set=rows), UNKNOWN, why)
-    return clean, why
+    if column.labels and isinstance(clean, pa.StringArray):
+        return pc.and_(clean.is_valid(), pc.invert(pc.is_in(clean, value_set=known)))
+    rare = column.modality.get("min_count", 1) > 1  # labels were left out on purpose, and what is unknown may be one of them
+    if not column.labels or not pa.types.is_list(clean.type) or column.modality["kind"] == "tags" or rare:
+        return pa.array([False] * len(clean), pa.bool_())
+    rows = pc.list_parent_indices(clean).filter(pc.invert(pc.is_in(clean.flatten(), value_set=known)))
+    return pc.is_in(pa.array(range(len(clean)), rows.type), value_set=rows)
 
 
 def _encoded(column: Column, clean: pa.Array, folder: Path) -> np.ndarray:

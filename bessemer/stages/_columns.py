@@ -38,6 +38,12 @@ SHARE, STEP = 0.98, 16
 """Share of the training rows that `max_length: auto` leaves whole, and what it is a multiple of."""
 
 
+def rules_of(inputs: Mapping[str, Modality], targets: Mapping[str, Modality]) -> dict[str, Any]:
+    """Return what a Plan says of columns beside how each is cleaned: `lists`, and `fits` of targets of tags, which fit the one text."""
+    fits = {name: (next(iter(inputs)), item.misfit) for name, item in targets.items() if item.misfit is not None}
+    return {"lists": frozenset(name for name, item in [*inputs.items(), *targets.items()] if item.lists), "fits": fits}
+
+
 @dataclass(frozen=True)
 class Work:
     """What the parts of the stage share.

@@ -119,11 +119,13 @@ def _sha256(file: Path, root: Path, size: int, time: int) -> str:
 def plan_of(schema: Schema) -> Plan:
     """Return how the rows of a schema's columns are cleaned."""
     from bessemer.modalities import modality_of
+    from bessemer.stages._columns import rules_of
 
-    cleans = {role: {column.name: modality_of(column).clean for column in schema.by_role(role) if not column.of}
-              for role in (Role.INPUT, Role.TARGET)}
+    inputs, targets = ({column.name: modality_of(column) for column in schema.by_role(role) if not column.of}
+                       for role in (Role.INPUT, Role.TARGET))
     weights = schema.by_role(Role.WEIGHT)
-    return Plan(cleans[Role.INPUT], cleans[Role.TARGET], weights[0].name if weights else None, crosses=crosses_of(schema))
+    return Plan({name: item.clean for name, item in inputs.items()}, {name: item.clean for name, item in targets.items()},
+                weights[0].name if weights else None, crosses=crosses_of(schema), **rules_of(inputs, targets))
 
 
 def open_stream(data: Path, seed: int) -> TableSpec:

@@ -20,6 +20,7 @@ from bessemer.data.clean import Feed
 from bessemer.data.quarantine import Quarantine
 from bessemer.data.shards import ShardReader, ShardWriter
 from bessemer.modalities import codec_of
+from bessemer.modalities.tags import UNKNOWN
 from bessemer.stages._columns import stored, with_years
 from bessemer.stages._equal import Equal, equal_to
 from bessemer.stages._streams import plan_of
@@ -94,8 +95,10 @@ def take_in(config: Update, old: Path, data: Path, out: Path, run: RunContext) -
              + equal.told())
     if min(written.values()) < LEAST_ROWS // 4 or total < LEAST_ROWS:
         shown = ", ".join(f"{name} {rows}" for name, rows in written.items())
-        raise UserError(f"{total} new rows are too few to learn from and to judge by ({shown}){equal.told()}; "
+        aside = f"; set aside were: {quarantine.top()}" if quarantine.count else ""
+        raise UserError(f"{total} new rows are too few to learn from and to judge by ({shown}){equal.told()}{aside}; "
                         f"give at least {LEAST_ROWS}")
+    _tell(fresh, schema, run)
     return fresh, equal.counts
 
 
@@ -113,8 +116,10 @@ def _feed(config: Any, schema: Schema) -> Feed:
         elif name != column.name:
             rename[name] = column.name
     if missing:
+        targets = [column.name for column in schema.by_role(Role.TARGET)]
+        empty = f"; where no row has '{missing[0]}', give it as an empty column" if missing[0] in targets and len(targets) > 1 else ""
         raise UserError(f"'{source.name}' has no column '{missing[0]}', which the model was trained on{nearest(missing[0], names)}"
-                        + (f" (and {len(missing) - 1} more are missing: {', '.join(missing[1:6])})" if len(missing) > 1 else ""))
+                        + (f" (and {len(missing) - 1} more are missing: {', '.join(missing[1:6])})" if len(missing) > 1 else "") + empty)
     back = {new: old for old, new in rename.items()}
     wanted = tuple(back.get(column.name, column.name) for column in raw)
     where = {rename.get(name, name): values for name, values in config.where.items()}
@@ -154,24 +159,50 @@ def _write(file: Path, schema: Schema, old: Path, fresh: Path, means: tuple[Quar
 
 def _known(table: pa.Table, schema: Schema, quarantine: Quarantine) -> pa.Table:
     """Return the rows whose labels the model knows; the others go to quarantine: a network has no output for them."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
+    from bessemer.evaluate._truths import unknown
+
     for column in schema.by_role(Role.TARGET):
-        if not column.labels or not pa.types.is_string(table[column.name].type):
-            continue
-        values = table[column.name].combine_chunks()
-        strange = pc.and_(values.is_valid(), pc.invert(pc.is_in(values, value_set=pa.array(column.labels, pa.string()))))
+        strange = unknown(column, table[column.name].combine_chunks())
         bad = table.filter(strange)
         if len(bad):
+            shown = [value if isinstance(value, str) else ", ".join(value) for value in bad[column.name].to_pylist()]
             quarantine.add("new rows", bad["row"].combine_chunks(), ["label is not known to the model"] * len(bad),
-                           [f"column '{column.name}'"] * len(bad), bad[column.name].combine_chunks())
+                           [f"column '{column.name}'"] * len(bad), shown)
             table = table.filter(pc.invert(strange))
     return table
 
 
+def _tell(fresh: Path, schema: Schema, run: RunContext) -> None:
+    """Tell of targets that no new row has, and of tags that the model does not know."""
+    import numpy as np
+
+    readers = [ShardReader(fresh / name) for name in PARTS]
+    for column in schema.by_role(Role.TARGET):
+        found = [reader.rows(column.name, np.arange(len(reader))) for reader in readers]
+        if not any(answered(part).any() for part in found):
+            run.note(f"new rows: none has a value of '{column.name}', so it is neither learnt from them nor scored on them")
+        strange = sum(int((part == UNKNOWN).sum()) for part in found) if column.modality["kind"] == "tags" else 0
+        if strange:
+            run.note(f"new rows: {strange:,} tags of '{column.name}' are none that the model knows: they are not learnt and count as wrong")
+
+
+def answered(truth: np.ndarray) -> np.ndarray:
+    """Return which rows have a truth as metrics take it, bool [N]: no nan, no code or flag below 0, some tag."""
+    import numpy as np
+
+    if truth.ndim > 1:
+        some: np.ndarray = (truth != -1).any(axis=1)
+        return some
+    return ~np.isnan(truth) if truth.dtype.kind == "f" else truth >= 0
+
+
 def samples(config: Update, data: Path, fresh: Path, run: RunContext) -> tuple[dict[str, Sample], dict[str, Sample]]:
-    """Return the rows by which methods are compared, and those that decide about promotion: old and new ones of each."""
+    """Return the rows by which methods are compared, and those that decide about promotion: old and new ones of each.
+
+    Each sample has the truths of the targets of which one of its rows has a value at least.
+    """
     import numpy as np
 
     from bessemer.stages.compress import raw_rows
@@ -184,8 +215,9 @@ def samples(config: Update, data: Path, fresh: Path, run: RunContext) -> tuple[d
     found = []
     for start, name in enumerate(PARTS[1:]):
         new = np.arange(len(ShardReader(fresh / name)))
-        found.append({f"old {name}": Sample(*raw_rows(data, "validation", positions[start::2])),
-                      f"new {name}": Sample(*raw_rows(fresh, name, new))})
+        each = {f"old {name}": raw_rows(data, "validation", positions[start::2]), f"new {name}": raw_rows(fresh, name, new)}
+        found.append({key: Sample(rows, {target: truth for target, truth in truths.items() if answered(truth).any()})
+                      for key, (rows, truths) in each.items()})
     return found[0], found[1]
 
 

@@ -34,7 +34,7 @@ from bessemer.data.selection import Selection
 from bessemer.data.shards import ShardReader
 from bessemer.data.split import SPLITS, Splitter
 from bessemer.modalities import codec_of
-from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, pair_of, with_lengths, with_years
+from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, pair_of, rules_of, with_lengths, with_years
 from bessemer.stages._crosses import Given, crossed, searched
 from bessemer.stages._outliers import Outliers, without_outliers
 from bessemer.stages._scrubbing import Scrubbed
@@ -248,12 +248,12 @@ def _part(config: Prepare, limit: int) -> float:
 def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quarantine: Quarantine) -> list[cleaning.Count]:
     run, (splitter, scrubbed) = work.run, how
     by = splitter.by
-    plan = Plan(inputs={name: scrubbed.counted(name, modality(item).clean) for name, item in config.inputs.items()},
-                targets={name: modality(item).clean for name, item in config.targets.items()},
-                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal, fits=_fits(config),
-                unlabelled=config.unlabelled == "keep",
-                lists=frozenset(name for name, item in [*config.inputs.items(), *config.targets.items()] if modality(item).lists),
-                by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column, by.day_first)) if by else None)
+    inputs, targets = ({name: modality(item) for name, item in columns.items()} for columns in (config.inputs, config.targets))
+    plan = Plan(inputs={name: scrubbed.counted(name, item.clean) for name, item in inputs.items()},
+                targets={name: item.clean for name, item in targets.items()},
+                weight=config.weight, split=splitter.column, rehearsal=run.rehearsal, unlabelled=config.unlabelled == "keep",
+                by=(by.column, dividing.groups if by.kind == "group" else dividing.Times(by.column, by.day_first)) if by else None,
+                **rules_of(inputs, targets))
     feeds = [_feed(source, plan) for source in config.sources]
     with run.progress("reading", None, "rows") as progress:
 
@@ -262,12 +262,6 @@ def _clean(config: Prepare, work: Work, how: tuple[Splitter, Scrubbed], quaranti
             progress.advance(rows)
 
         return cleaning.clean(feeds, plan, work.clean, quarantine, each)
-
-
-def _fits(config: Prepare) -> dict[str, tuple[str, Any]]:
-    """Return what of each target of tags must fit the text."""
-    found = {name: modality(item).misfit for name, item in config.targets.items()}
-    return {name: (next(iter(config.inputs)), misfit) for name, misfit in found.items() if misfit is not None}
 
 
 def _feed(config: Any, plan: Plan) -> Feed:

@@ -34,7 +34,7 @@ from bessemer.data.stream_reader import Division, Reading, StreamReader, divide
 from bessemer.data.streams import Place
 from bessemer.modalities import codec_of
 from bessemer.stages import _streams as streams
-from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality
+from bessemer.stages._columns import Work, encode, expand_patterns, fit, modality, rules_of
 from bessemer.stages._crosses import Given, crossed
 from bessemer.stages._target_codes import refuse_in_streams
 
@@ -141,8 +141,9 @@ def stream(config: Stream, inputs: Mapping[str, Path], out: Path, run: RunContex
     reading = Reading(run.seed, config.shuffle, config.window, columns)
     read = _Read(opened, columns, _wanted(config, division, reading, counts, opened, run))
     work = crossed(Work(config.inputs, config.targets, config.weight, {}, run, out, run.scratch / "clean.parquet"), config.crosses)
-    plan = Plan({name: modality(item).clean for name, item in config.inputs.items()},
-                {name: modality(item).clean for name, item in config.targets.items()}, config.weight)
+    kinds, aims = ({name: modality(item) for name, item in columns.items()} for columns in (config.inputs, config.targets))
+    plan = Plan({name: item.clean for name, item in kinds.items()}, {name: item.clean for name, item in aims.items()}, config.weight,
+                **rules_of(kinds, aims))
     with Quarantine(out / "quarantine.parquet") as quarantine, run.progress("reading", None, "rows") as progress:
 
         def each(rows: int) -> None:

@@ -7,6 +7,7 @@ weight towards its old value (L2-SP: Li, Grandvalet & Davoine 2018); `both`; `ne
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -107,12 +108,15 @@ def update(config: Update, inputs: Mapping[str, Path], out: Path, run: RunContex
 
 
 def _score(samples: Mapping[str, Sample], answers: Mapping[str, Mapping[str, Answer]]) -> float:
-    """Return the mean over old and new rows, and over the targets, of the first metric: what the methods are compared by."""
+    """Return the mean over old and new rows, and over the targets, of the first metric, where it is defined: what the methods are
+    compared by.
+    """
     from bessemer.evaluate.score import measure
 
     values = [measure(truth, answers[name][target])[FIRST[answers[name][target].kind]]
               for name, sample in samples.items() for target, truth in sample.truths.items()]
-    return sum(values) / len(values)
+    defined = [value for value in values if math.isfinite(value)]
+    return sum(defined) / len(defined) if defined else 0.0
 
 
 FIRST = {"label": "accuracy", "number": "r2", "flags": "f1_micro", "tags": "accuracy"}
