@@ -199,8 +199,11 @@ def keep(folder: Path, name: str, key: str, value: Any) -> None:
 
 
 def report(folder: Path) -> None:
-    """Write results/compress.md from what was kept."""
-    machine = host()
+    """Write results/compress.md from what was kept; the sections of sets that were not run here stay as they are."""
+    machine, file = host(), RESULTS / "compress.md"
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    taken = next((line for line in before.splitlines() if line.startswith("Machine: ")), "")
+    old = {part.split("\n", 1)[0]: part for part in before.split("\n## ")[1:]}
     lines = ["# Compressed to a budget", "", "The teacher in torch float32, its plain dynamic int8, and the form that the budget chose, in "
              "turn; times faster: the median of the rounds' ratios with its 95% interval, and the ratio of the means, which "
              "holds the rows that a pair sends on to its second network; drop on the test rows, paired bootstrap. MB: all files that "
@@ -212,7 +215,9 @@ def report(folder: Path) -> None:
         if known:
             note = [known["note"], ""] if "note" in known else []  # written by hand beside the figures: in what conditions they were taken
             lines += [f"## {name}", "", *_budgets(known), *note, *_ablation(known), *_students(known)]
-    (RESULTS / "compress.md").write_text("\n".join(lines), encoding="utf-8")
+        elif name in old:
+            lines += [f"## {old[name].rstrip()}", "", *([] if "Taken earlier. " in old[name] else [f"Taken earlier. {taken}", ""])]
+    file.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
 
