@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bessemer.app.starter_steps import WORDS_ORDER, ordinal_of, steps_of
 from bessemer.app.starter_tables import (
     INTERVALS,
-    KEPT_KEYS,
     comment,
     divided,
     flow,
@@ -19,6 +18,7 @@ from bessemer.app.starter_tables import (
     key_of,
     line_of,
     recipe_text,
+    source_of,
     sources_of,
     split_of,
     table_of,
@@ -29,7 +29,6 @@ from bessemer.app.starter_tables import (
 from bessemer.core.artifact import explained, write_atomic
 from bessemer.core.config import parse_yaml
 from bessemer.core.errors import UserError
-from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import make_recipe
 
 if TYPE_CHECKING:
@@ -174,12 +173,7 @@ stages:
 
 
 def _prepare(found: Inspection, choice: Choice) -> str:
-    whole = dump_plugin("data/sources", found.source) or {}
-    source = {key: value for key, value in whole.items() if key in KEPT_KEYS and value is not None
-              or (key, value) == ("level", -1)}
     rename = {column.name: free_name(column.name, found) for column in (*choice.texts, choice.target) if reserved(column.name)}
-    if rename:
-        source["rename"] = rename
     pretrained = choice.latin and found.task != "tags"
     tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if pretrained else "{kind: wordpiece, vocab_size: 8000}"
     target = dict(found.target_modality or {"kind": "category"})
@@ -195,7 +189,7 @@ def _prepare(found: Inspection, choice: Choice) -> str:
     note = "; ".join(filter(None, (choice.target.note, WORDS_ORDER if steps_of(choice.target, target) == "words" else "")))
     return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
-{sources_of(found, source)}    inputs:
+{sources_of(found, source_of(found, rename))}    inputs:
 {inputs}    targets:
       {key_of(rename.get(choice.target.name, choice.target.name))}: {flow(target)}{comment(note)}
     split: {split_of(found, split)}

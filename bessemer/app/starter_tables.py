@@ -217,12 +217,19 @@ stages:
 """
 
 
+def source_of(found: Inspection, rename: Mapping[str, str]) -> dict[str, Any]:
+    """Return a recipe's source: what cannot be left to its defaults. Of folders of splits, each is a source and its classes lie in it."""
+    whole = dump_plugin("data/sources", found.source) or {}
+    source = {key: value for key, value in whole.items() if key in KEPT_KEYS and value is not None or (key, value) == ("level", -1)}
+    return {**source, **({"rename": dict(rename)} if rename else {})}
+
+
 def sources_of(found: Inspection, source: Mapping[str, Any]) -> str:
     """Return the lines of a recipe's sources: one, or one for each folder of data that come divided."""
     folders = {name: folder for name, folder in found.splits.items() if folder is not None}
     if not folders:
         return f"      - {flow(source)}\n"
-    each = [{**{key: value for key, value in source.items() if key != "level"}, "path": str(folder), "split": name}
+    each = [{**source, "path": str(folder), "split": name}
             for name, folder in sorted(folders.items(), key=lambda item: ORDER.index(item[0]))]
     return "".join(f"      - {flow(item)}\n" for item in each)
 
@@ -243,10 +250,7 @@ def split_of(found: Inspection, otherwise: Mapping[str, Any]) -> str:
 
 
 def _prepare(table: Table) -> str:
-    source = {key: value for key, value in (dump_plugin("data/sources", table.found.source) or {}).items()
-              if key in KEPT_KEYS and value is not None}
-    if table.rename:
-        source["rename"] = dict(table.rename)
+    source = source_of(table.found, table.rename)
     notes = {column.name: comment("; ".join(filter(None, (
         column.note, WORDS_ORDER if steps_of(column, table.targets.get(column.name)) == "words" else ""))))
         for column in table.found.columns}

@@ -83,8 +83,8 @@ def infer_source(path: Path) -> Config:
     if mark and part and not path.exists() and Path(whole).is_file():
         return _part_of(Path(whole), part)
     if path.is_dir():
-        folder, deeper = _folder_kind(path)
-        return _made(folder, path, **({"level": -1} if deeper else {}))
+        folder, level = _folder_kind(path)
+        return _made(folder, path, **({} if level == 1 else {"level": level}))
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
     with open_checked(path, "a data file", text=False) as stream:
@@ -132,23 +132,28 @@ def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
     return kind
 
 
-def _folder_kind(folder: Path) -> tuple[str, bool]:
+def _folder_kind(folder: Path) -> tuple[str, int]:
     """Return what a folder is (a data set in the hub's layout, a file of lines for each class, a folder of texts for each class), and
-    whether its classes lie in one folder more.
+    which folder below it is the label: the first, of folders of splits the second, in one folder alone that in which the file lies.
     """
     inside = [item for item in sorted(folder.iterdir()) if not item.name.startswith(".")]
     files = [item for item in inside if item.is_file()]
     texts = [item for item in files if item.suffix.lower() == ".txt" and item.stem.lower() not in ("readme", "license", "licence")]
     rows = any(kind_of(item) in READ for item in [*files, *(folder / "data").glob("*")])
     if rows or (any(item.name == README for item in files) and any(kind_of(item) in READ for item in folder.glob("*/*"))):
-        return "hf", False
+        return "hf", 1
     if len(texts) > 1:
-        return "class_files", False
-    deep = sum(any(item.rglob("*.txt")) for item in inside if item.is_dir())
-    if deep:
-        return "folder", deep == 1 or bool(folders_of(folder))
+        return "class_files", 1
+    if _classes(folder):
+        splits = folders_of(folder)
+        return "folder", -1 if _classes(splits.get("train", folder)) == 1 else 2 if splits else 1
     raise UserError(f"'{folder}' is a folder; name a file, or a folder of data: Parquet, CSV or JSON lines by split (train, test), a "
                     ".txt file of lines for each class, or a folder of .txt files for each class")
+
+
+def _classes(folder: Path) -> int:
+    """Return how many folders just below a folder hold texts."""
+    return sum(any(item.rglob("*.txt")) for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
 
 
 def inspect(path: Path, target: str | None = None, task: str | None = None) -> Inspection:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Tables = Callable[[], Iterator["pa.Table"]]
 
 
-def fit_folder(config: Config, data: Path, tables: tuple[Tables, Tables], out: Path, run: RunContext) -> Mapping[str, Any]:
+def fit_folder(config: Config, data: Path, tables: tuple[Tables, Tables], out: Path, run: RunContext,
+               target: str | None = None) -> Mapping[str, Any]:
     """Fit and write weights, preprocessing and `predictor.json`; return the model's facts.
 
     Args:
@@ -30,9 +31,10 @@ def fit_folder(config: Config, data: Path, tables: tuple[Tables, Tables], out: P
         tables: () -> the training rows, () -> the validation rows, as they are stored.
         out: an empty folder.
         run: of the stage.
+        target: the one target to learn, where the data have several; all of them by default.
     """
     from bessemer.core.forms import Form, write_forms
-    from bessemer.core.schema import Schema
+    from bessemer.core.schema import Role, Schema
     from bessemer.core.types import FitSpec
     from bessemer.stages._tables import copy_columns, is_table
 
@@ -42,12 +44,15 @@ def fit_folder(config: Config, data: Path, tables: tuple[Tables, Tables], out: P
         raise UserError(f"the model '{chosen.name}' is a network, which is not fitted here; choose one that fits itself: tfidf_linear or "
                         "probe of texts, lightgbm or linear of tables")
     schema = Schema.load(data)
+    if target is not None:
+        schema = Schema(columns=tuple(column for column in schema.columns if column.role != Role.TARGET or column.name == target))
     if model.table != is_table(schema):
         kinds = ("a table", "text") if model.table else ("text", "a table")
         raise UserError(f"the model '{chosen.name}' reads {kinds[0]}, the data are {kinds[1]}; choose another model")
     facts = model.fit(FitSpec(schema, *tables, run.seed, out, _info(schema, data, model), data, run.threads, _codec(schema, data, model)))
     files = tuple(sorted(path.name for path in out.iterdir()))
     copy_columns(data, out)
+    schema.save(out)
     write_forms(out, (Form(name=chosen.name, predictor=make("predictors", model.predictor), files=files),))
     return facts
 

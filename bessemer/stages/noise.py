@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bessemer.core.schema import Column, Schema
     from bessemer.core.types import Answer
+    from bessemer.evaluate.noise import LabelNoise
 
 SPLITS = ("train", "validation")
 SHOWN = 50
@@ -49,7 +50,7 @@ class Noise(StageConfig):
     """The target whose labels are judged, where there are several with one label a row; by default the first."""
 
 
-@register("stages", "noise")
+@register("stages", "noise", revision=2)
 def noise(config: Noise, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write `noise.json` and `suspects.csv`, the rows whose label looks wrong, the surest first; return facts."""
     import numpy as np
@@ -73,19 +74,32 @@ def noise(config: Noise, inputs: Mapping[str, Path], out: Path, run: RunContext)
     found = label_noise(code_N[judged], answer.values, run.seed)
     accuracy = score(code_N[judged], answer, run.seed, 100 if run.rehearsal else 1000)["metrics"]["accuracy"]
     suspects = judged[found.suspects]
-    sentence = (f"{found.share:.1%} [{found.low:.1%}, {found.high:.1%}] of the labels of '{column.name}' look wrong or open to dispute: a "
-                f"model that is right about every row would agree with some {1 - found.share:.3f} of the labels; the judge agrees with "
-                f"{accuracy['value']:.3f}")
+    ceiling = 1 - found.share if 1 - found.share >= accuracy["value"] else None
+    sentence = told(column, found, accuracy["value"], ceiling)
     kind = plugin_of("models", config.model or _default(schema)).name
     rows = _written(out / "suspects.csv", schema, data, column, (suspects, code_N, found, answer.values), run)
     kept = {"target": column.name, "model": kind, "folds": config.folds, "seed": run.seed, "splits": list(SPLITS), "rows": len(judged),
-            "left_out": int((fold_N < 0).sum()), "accuracy": accuracy, "noise": {"value": found.share, "low": found.low,
+            "left_out": int((fold_N < 0).sum()), "accuracy": accuracy, "ceiling": ceiling, "noise": {"value": found.share, "low": found.low,
             "high": found.high}, "labels": list(column.labels), "joint": found.joint.round(6).tolist(), "suspects": len(suspects),
             "sentence": sentence, "shown": rows}
     (out / "noise.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     run.publish("suspects.csv")
     run.note(f"{sentence}; {len(suspects):,} rows in suspects.csv")
-    return {name: kept[name] for name in ("target", "model", "folds", "rows", "left_out", "accuracy", "noise", "suspects")}
+    return {name: kept[name] for name in ("target", "model", "folds", "rows", "left_out", "accuracy", "ceiling", "noise", "suspects")}
+
+
+def told(column: Column, found: LabelNoise, agreed: float, ceiling: float | None) -> str:
+    """Return what was found, in words; where the judge agrees with more labels than would be right, that this says more of the judge."""
+    import numpy as np
+
+    share = f"{found.share:.1%} [{found.low:.1%}, {found.high:.1%}] of the labels of '{column.name}'"
+    if ceiling is not None:
+        return (f"{share} look wrong or open to dispute: a model that is right about every row would agree with some {ceiling:.3f} of the "
+                f"labels; the judge agrees with {agreed:.3f}")
+    given, taken = np.unravel_index((found.joint * (1 - np.eye(len(found.joint)))).argmax(), found.joint.shape)
+    return (f"{share} look wrong to a judge that itself agrees with {agreed:.3f} of them, more than so many wrong labels would allow: it "
+            f"confuses classes (most often it takes '{column.labels[given]}' for '{column.labels[taken]}'), so how many labels are wrong, "
+            "and how many a perfect model would agree with, cannot be told from it; a better judge (model) may tell")
 
 
 def folds_of(code_N: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -172,7 +186,7 @@ def _judged(config: Noise, schema: Schema, data: Path, column: Column, rows: tup
         folder.mkdir()
         with run.progress(f"fold {fold + 1} of {config.folds}", None, "candidates"):
             fit_folder(config.model or _default(schema), data,
-                       (partial(_chosen, data, known_N & ~inner_N), partial(_chosen, data, valid_N)), folder, run)
+                       (partial(_chosen, data, known_N & ~inner_N), partial(_chosen, data, valid_N)), folder, run, column.name)
         predictor = open_form(folder)
         held = [predictor.predict(table.select(names))[column.name] for table in _chosen(data, fold_N == fold) if table.num_rows]
         answers.append(joined([{column.name: item} for item in held])[column.name])

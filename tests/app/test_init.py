@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bessemer.core.registry import plugin_of
+from bessemer.data.inspect import infer_source
 from tests.conftest import Command, left_over, sentences, write_csv
 
 ARABIC = (["ممتاز", "رائع", "جميل"], ["سيئ", "فظيع", "مخيب"], ["الفندق", "الطعام", "الفيلم", "الخدمة"])
@@ -204,3 +206,27 @@ def test_data_that_come_divided_stay_so(bessemer: Command, here: Path) -> None:
         assert bessemer("run", file.name, "--until", "prepare").code == 0
         funnel = json.loads((here / "runs" / name / "prepare" / "manifest.json").read_text(encoding="utf-8"))["facts"]["rows"]
         assert tuple(funnel[part] for part in ("train", "validation", "test")) == counts
+
+
+@pytest.mark.parametrize("between", ["", "all/"])
+def test_the_label_of_a_divided_folder_is_the_one_that_the_recipe_learns(bessemer: Command, here: Path, between: str) -> None:
+    for number, (text, label) in enumerate(sentences(90, seed=5)):
+        below = f"{between}mood {label}" + ("" if between else f"/{('ru', 'ar', 'th')[number % 3]}")
+        file = here / "fold" / ("train" if number < 60 else "test") / below / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    labels = sorted({f"mood {label}" for _, label in sentences(90, seed=5)})
+    said = bessemer("init", "fold", "--target", "label").out
+    assert f"label: category, {len(labels)} different" in said and all(f"{label} (" in said for label in labels)
+    made_small(here / "fold.yaml")
+    assert bessemer("run", "fold.yaml", "--until", "prepare").code == 0
+    schema = json.loads((here / "runs/fold/prepare/schema.json").read_text(encoding="utf-8"))
+    assert next(column["labels"] for column in schema["columns"] if column["role"] == "target") == labels
+    assert set(dict(rows_of(here / "fold"))) == set(labels) == set(dict(rows_of(here / "fold" / "test")))
+
+
+def rows_of(folder: Path) -> list[tuple[str, str]]:
+    """Return the label and the text of each row as a command reads a folder."""
+    config = infer_source(folder)
+    rows = (row for chunk in plugin_of("data/sources", config).function(config).read() for row in chunk.table.to_pylist())
+    return [(row["label"], row["text"]) for row in rows]

@@ -14,7 +14,9 @@ import pytest
 
 from bessemer.api import run
 from bessemer.core.errors import UserError
-from bessemer.stages.noise import folds_of, ranks
+from bessemer.core.schema import Column, Role
+from bessemer.evaluate.noise import LabelNoise
+from bessemer.stages.noise import folds_of, ranks, told
 from tests.conftest import Command, sentences, write_csv
 
 
@@ -77,6 +79,25 @@ def test_vectors_are_written_and_no_suspects_too(here: Path, turned: int) -> Non
     for item in suspects:
         place = int(item["row_read"]) - 1
         assert place < turned and json.loads(item["x"]) == pytest.approx(table["x"][place].as_py())
+
+
+def test_one_of_several_targets_of_texts_is_judged(here: Path) -> None:
+    rows = [(f"{text} {place}", label, str(place % 3)) for place, (text, label) in enumerate(sentences(160))]
+    write_csv(here / "rows.csv", rows, ("text", "label", "other"))
+    recipe = text_recipe("several", target="label", model={"kind": "tfidf_linear", "analyzers": ["word"], "c": [4.0]})
+    recipe["stages"]["prepare"] |= {"targets": {"other": {"kind": "category"}, "label": {"kind": "category"}},
+                                    "split": {"kind": "random", "validation": 30, "test": 30}}
+    facts = run(recipe).stages["noise"].manifest.facts
+    assert facts["target"] == "label" and facts["accuracy"]["value"] > 0.8 and facts["ceiling"] == 1 - facts["noise"]["value"]
+
+
+def test_a_judge_that_confuses_classes_tells_no_ceiling() -> None:
+    column = Column(name="mood", role=Role.TARGET, modality={"kind": "category"}, labels=("low", "mid", "high"))
+    joint = np.array([[0.3, 0.02, 0.01], [0.2, 0.2, 0.0], [0.0, 0.07, 0.2]])
+    found = LabelNoise(0.3, 0.25, 0.35, joint, np.zeros(1, np.int64), np.zeros(1, np.int64))
+    said = told(column, found, 0.79, None)
+    assert "a judge that itself agrees with 0.790" in said and "takes 'mid' for 'low'" in said and "cannot be told" in said
+    assert "0.700" not in said and "agree with some 0.700 of the labels" in told(column, found, 0.65, 0.7)
 
 
 def test_folds_are_dealt_out_by_label() -> None:
