@@ -30,6 +30,7 @@ from bessemer.core.registry import plugin_of
 from bessemer.core.schema import Role, Schema
 from bessemer.core.types import Model as Architecture
 from bessemer.data.given import check_names, is_missing, label_words
+from bessemer.data.given_texts import check_numbers, holds_texts, why_no_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,7 +133,7 @@ class _Estimator(BaseEstimator):
 
     def _inputs(self, X: Any, y: Any = None, *, reset: bool) -> tuple[dict[str, Any], Any]:
         """Return columns that the model reads, and checked y; texts alone are one column `text`."""
-        if _texts(X):
+        if holds_texts(X):
             found = [str(text) for text in X]
             if not reset and not self.reads_text_:
                 raise ValueError("the model was fitted on a table, and is given texts")
@@ -142,7 +143,8 @@ class _Estimator(BaseEstimator):
                 raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(found), len(y)]}")
             return {"text": found}, y
         if not reset and self.reads_text_:
-            raise ValueError(_no_text(X))
+            raise ValueError(why_no_texts(X))
+        check_numbers(X)
         names = _names(X)
         check_names(names or ())
         if names is not None and not _only_numbers(X):
@@ -292,26 +294,6 @@ def _is_network(model: Any) -> bool:
         return True  # `run` says what is wrong with it, and where
     made: Architecture = plugin_of("models", config).function(config)
     return made.fit is None
-
-
-def _texts(X: Any) -> bool:
-    """Tell whether X is a sequence of texts."""
-    if isinstance(X, (list, tuple)):
-        return bool(X) and all(isinstance(item, str) for item in X)
-    return getattr(X, "ndim", 2) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in "UOT" and len(X) > 0 and all(
-        isinstance(item, str) for item in X)
-
-
-def _no_text(X: Any) -> str:
-    """Return why X is no list of texts, in words."""
-    if isinstance(X, (list, tuple)) or getattr(X, "ndim", 2) == 1:
-        if len(X) == 0:
-            return "X has no rows (0 texts), while a minimum of 1 is required; give at least one text"
-        for row, item in enumerate(X):
-            if not isinstance(item, str):
-                return (f"row {row} (from 0) of X is no text but {type(item).__name__}; the model was fitted on texts: give a text, or "
-                        "leave the row out")
-    return "the model was fitted on texts; give a list of texts"
 
 
 def _names(X: Any) -> list[str] | None:

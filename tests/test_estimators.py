@@ -184,3 +184,18 @@ def test_what_is_no_list_of_texts_is_named(given, message):
     with pytest.raises(ValueError) as error:
         fitted._inputs(given, reset=False)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ([None, "good"], "row 0 (from 0) of X is no text but NoneType, and others are texts: give a text in every row, or leave the row out"),
+    (np.array(["good", 1.5], object), "row 1 (from 0) of X is no text but float, and others are texts: give a text in every row, or leave "
+                                      "the row out"),
+    (np.array([["good"], ["bad"]], object), "row 0 (from 0) of X is a row of 1 with the text 'good' in it; give texts as a list or an "
+                                            "array [N] of one text a row, and a table with words in it as a data frame"),
+    ([[1, 2], [3, "bad"]], "row 1 (from 0) of X is a row of 2 with the text 'bad' in it; give texts as a list or an array [N] of one text "
+                           "a row, and a table with words in it as a data frame"),
+])
+def test_texts_that_cannot_be_learnt_are_named(given, message):
+    with pytest.raises(ValueError) as error:
+        Classifier(**QUICK).fit(given, ["a", "b"])
+    assert str(error.value) == message

@@ -58,7 +58,7 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
     """
     networks = [name for name, kind in kinds.items() if kind in LEARNT[command] and _holds(root / name)]
     if not networks:
-        raise UserError(f"'{root}' holds no trained network to {command}; run its recipe first: bessemer run {root / 'recipe.yaml'}")
+        raise UserError(_none(root, kinds, command))
     if stage is not None and stage not in kinds:
         raise UserError(f"--stage: the recipe of '{root}' has no stage '{stage}'{nearest(stage, networks)}")
     answers = preferred(Finished(root))
@@ -81,6 +81,20 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
     rival = behind(recipe, kinds, answers.folder.name)[-1]
     rival = str(root / rival) if rival == answers.folder.name and rival not in kinds else rival  # promoted, of an earlier recipe
     return Taken(name, tuple(chain), f"{name} of {root} is {WORDS[command]} ({why}){more}", None if rival == name else rival)
+
+
+def _none(root: Path, kinds: Mapping[str, str], command: str) -> str:
+    """Return why a run has no network to take, and what to do, a sentence."""
+    others = [name for name, kind in kinds.items() if kind in LEARNT[command] and (root / name / MANIFEST).is_file()]
+    unrun = [name for name, kind in kinds.items() if kind in LEARNT[command] and name not in others]
+    if unrun or not others:
+        return f"'{root}' holds no trained network to {command}; run its recipe first: bessemer run {root / 'recipe.yaml'}"
+    one = len(others) == 1
+    what = f"the model of {', '.join(others)} is" if one else f"the models of {', '.join(others)} are"
+    also = {"update": ", or run the recipe anew with the new rows as a further source: that trains the model on all of them",
+            "compress": ""}[command]
+    return (f"'{root}' holds no network, which alone can be {WORDS[command]}: {what} none; add a finetune stage of a network to "
+            f"{root / 'recipe.yaml'}{also}")
 
 
 def behind(recipe: Recipe, kinds: Mapping[str, str], name: str) -> list[str]:

@@ -125,8 +125,10 @@ def test_a_stage_whose_folder_was_deleted_is_said_to_be_missing(tmp_path: Path) 
     (TWO, "prepare", "prepare of {root} is a stage of kind prepare, and only the network of a stage of kind finetune or update can be "
      "updated; name one with --stage first"),
     (TWO, "frst", "--stage: the recipe of '{root}' has no stage 'frst'; did you mean 'first'?"),
-    ({"prepare": PREPARE, "linear": LINEAR}, None, "'{root}' holds no trained network to update; run its recipe first: bessemer run "
-     "{root}/recipe.yaml"),
+    ({"prepare": PREPARE, "linear": LINEAR}, None, "'{root}' holds no network, which alone can be updated: the model of linear is "
+     "none; add a finetune stage of a network to {root}/recipe.yaml, or run the recipe anew with the new rows as a further source: that "
+     "trains the model on all of them"),
+    ({"prepare": PREPARE}, None, "'{root}' holds no trained network to update; run its recipe first: bessemer run {root}/recipe.yaml"),
 ])
 def test_what_cannot_be_taken_is_a_sentence(tmp_path: Path, stages: dict[str, dict[str, Any]], stage: str | None, sentence: str) -> None:
     root = _run(tmp_path / "run", stages)
