@@ -49,7 +49,7 @@ def search(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunCont
 
     hunt = start(replace_search(config), inputs, run)
     of_trained(hunt)
-    hunt.training = taught(hunt, try_classical(hunt))
+    hunt.training = replace(taught(hunt, try_classical(hunt)), length=hunt.length)
     assert hunt.config.search is not None
     explore(hunt, space_of(hunt.origin, hunt.config.search.students, hunt.config.search.low_rank))
     if not hunt.rehearsal:

@@ -263,6 +263,7 @@ class Training:
         steps: at most, where the run is a rehearsal.
         key: of `data`, the artifact.
         task: what is learned from `data`: what the trained network learnt; None: by default of the data.
+        length: the most tokens that are learnt from, where fewer than the data's own were found to be enough.
     """
 
     name: str
@@ -274,6 +275,7 @@ class Training:
     steps: int | None = None
     key: str = ""
     task: Mapping[str, Any] | None = None
+    length: int | None = None
 
 
 def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training) -> dict[str, Any]:
@@ -295,11 +297,12 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
         passes = PASSES[kind][number - 1] * training.passes * training.effort
         stages[f"rung-{number}"] = {
             "kind": "finetune", "data": str(training.data), **start, **task, **LEARNING[kind],
-            "num_train_epochs": round(passes, 4), "replay_rows": 0, **({"max_steps": training.steps} if training.steps else {})}
+            "num_train_epochs": round(passes, 4), "replay_rows": 0, **({"max_length": training.length} if training.length else {}),
+            **({"max_steps": training.steps} if training.steps else {})}
         start = {"init": f"rung-{number}"}
     # Whatever differs in training is part of the name: two stages with the same trials share them, and none is ever replaced.
     mark = digest([named(settings), training.seed, training.threads, training.key, training.passes, training.effort, training.steps,
-                   *([] if training.task is None else [dict(training.task)])])
+                   *([] if training.task is None else [dict(training.task)]), *([training.length] if training.length else [])])
     return {"name": f"{training.name}-{family}-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": stages}
 
 

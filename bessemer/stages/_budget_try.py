@@ -171,7 +171,7 @@ def _trained(hunt: Hunt, settings: Settings, before: dict[str, Any]) -> dict[str
         reason = other_heads(hunt.origin.folder, model)
         if reason:
             return {"status": "dropped", "reason": reason, "rungs": rungs, "before": before}
-        score = hunt.yard.quality(hunt.yard.answers(Place(model)))
+        score = hunt.yard.quality(hunt.yard.answers(Place(model, None, hunt.length)))
         rungs.append({**score, "seconds": round(time.monotonic() - started, 3), "rows": _rows(hunt, settings, rung),
                       "training_seconds": json.loads((model / TIMINGS).read_text(encoding="utf-8"))["seconds"]})
         reason = "" if rung == RUNGS or hunt.rehearsal else _hopeless(hunt, settings, rungs[-1], before)

@@ -68,6 +68,17 @@ def open_split(data: Path, split: str, seed: int) -> TaskSpec | TableSpec:
         max_length=int(column.modality["max_length"]), targets=targets, learnt=learnt, second=second)
 
 
+def shortened(spec: Spec, max_length: int | None) -> Spec:
+    """Return the spec as it reads no more than so many tokens of a text."""
+    if max_length is None:
+        return spec
+    text = text_only(spec, "max_length")
+    if text.max_length < max_length:
+        raise UserError(f"max_length is {max_length}, and the column '{text.column}' was prepared with {text.max_length}; raise it "
+                        "there, or give fewer")
+    return replace(text, max_length=max_length)
+
+
 def with_teacher(spec: Spec, teacher: Path | None, data: Path) -> Spec:
     """Return the spec with the folder of the network to learn from, which must know the data's tokens."""
     from bessemer.modalities import column_folder

@@ -45,6 +45,8 @@ class Finetune(TrainingConfig):
     that hold a teacher's answers), or `supervised`: every target at once."""
     adaptation: Annotated[Config, Pick("adapt")] = Field(default_factory=lambda: make("adapt", "full"))
     """What of the network is trained: full, head, lora; or sparse, which switches weights off while it trains."""
+    max_length: Annotated[int, Field(ge=8, le=100_000)] | None = None
+    """Tokens of a text that are learnt from at most, where fewer than prepare's are enough; the network answers by as many as those."""
     replay_rows: Annotated[int, Field(ge=0, le=10_000_000)] = 2000
     """Training rows, drawn at random, that are kept with the model so that a later update does not forget them; 0 keeps none."""
 
@@ -98,7 +100,9 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
 
     learning.use_threads(run)
     spec = learning.with_teacher(learning.open_split(inputs["data"], "train", run.seed), inputs.get("teacher"), inputs["data"])
-    validation, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
+    spec = learning.shortened(spec, config.max_length)
+    whole, part = learning.rehearsed(learning.open_split(inputs["data"], "validation", run.seed), run)
+    validation = learning.shortened(whole, config.max_length)
     chosen = task_for(config.task, inputs.get("init"), spec)
     task = learning.make_task(chosen, spec)
     if config.teacher is not None and task.name != "distillation" and not hasattr(config.model, "embeddings"):
@@ -123,7 +127,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
         run.timing("rows_left_out", spec.left_out())  # of this process: what an earlier, killed one left out it did not see
         run.note(f"{spec.left_out():,} rows were left out while training, because cleaning rejects them (counted as often as they came up)")
     _merge(network, adaptation.merge, checked, validation)
-    saved = save_trained(network, checked, learning.fitted_on(validation, spec), inputs["data"], out)
+    saved = save_trained(network, checked, learning.fitted_on(whole, spec), inputs["data"], out)
     if config.replay_rows:
         saved["replay_rows"] = keep_replay(inputs["data"], out, config.replay_rows, run.seed)
     return {**facts, **saved, "task": task.name, "rows": spec.count, "adaptation": plugin_of("adapt", config.adaptation).name}
