@@ -98,7 +98,7 @@ def stage_of(name: str, budget: Mapping[str, float], minutes: float, change: Map
     change = dict(change or {})
     further = {"unlabelled": list(SETS[name].unlabelled)} if SETS[name].unlabelled else {}
     search = {"minutes": minutes, **further, **change.pop("search", {})}
-    return {"kind": "compress", "budget": dict(budget), "search": search, **change}
+    return {"kind": "compress", "budget": dict(budget), "search": search, "rows": 20_000, **change}
 
 
 def teacher(name: str, folder: Path) -> RunResult:
