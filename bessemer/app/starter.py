@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bessemer.app.starter_steps import WORDS_ORDER, ordinal_of, steps_of
 from bessemer.app.starter_tables import (
@@ -41,12 +41,27 @@ LENGTHS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What is to be learnt.
+
+    Attributes:
+        column: the column.
+        read: how it is read, ready for a recipe.
+        labels: label -> how often it occurs, where a row has several.
+    """
+
+    column: Found
+    read: Mapping[str, Any]
+    labels: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Choice:
     """What the recipe is built on.
 
     Attributes:
         texts: the column to learn from, or the two that are read together.
-        target: the column to learn.
+        aims: the columns to learn.
         left: column of text -> why it is left out.
         latin: whether most letters are of the Latin script, for which the catalogue has pretrained weights.
         max_length: tokens a row.
@@ -54,7 +69,7 @@ class Choice:
     """
 
     texts: tuple[Found, ...]
-    target: Found
+    aims: tuple[Aim, ...]
     left: Mapping[str, str]
     latin: bool
     max_length: int
@@ -81,15 +96,15 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
     if file.exists() and not force:
         raise UserError(f"'{file}' is there already; delete it, or say --force to write over it")
     found = next(iter(each.values()))
-    if any(item.table for item in each.values()) and (len(each) == 1 or all(item.task != "tags" for item in each.values())):
+    if len(each) > 1:
+        found = _together(data, each)
+    if found.table:
         table = table_of(data, each)
         if not table.inputs:
             raise UserError(f"'{data}' has no column to learn all of {', '.join(each)} from; name fewer with --target")
         text, lines = recipe_text(name, table), told(data, table)
     else:
-        if len(each) > 1:
-            raise UserError(f"'{data}' holds text, from which one label is learnt at a time; name one --target")
-        choice = _choose(found)
+        choice = _choose(found, each)
         text, lines = _text(name, found, choice), _told(data, found, choice)
     make_recipe(parse_yaml(text, str(file)), str(file))  # what is written can be read
     with explained(Path.cwd(), "change to another folder (cd FOLDER)"):
@@ -97,19 +112,31 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
     return file, lines
 
 
-def _choose(found: Inspection) -> Choice:
-    texts, left = _together([column for column in found.columns if column.name in found.inputs], found.task)
-    target = next(column for column in found.columns if column.name == found.target)
+def _together(data: Path, each: Mapping[str, Inspection]) -> Inspection:
+    """Return what was found for several targets: a text, where there is no other input for all of them, or a table."""
+    tags = next((name for name, item in each.items() if item.task == "tags"), None)
+    if tags is not None:
+        raise UserError(f"'{data}': the target '{tags}' holds tags, one for each word or character, which are learnt by themselves; name "
+                        "it alone, or the other targets without it")
+    table = table_of(data, each)
+    alone = len(table.inputs) == 1 and table.inputs[0].kind in ("text", "words")
+    return replace(table.found, table=not alone, inputs=tuple(column.name for column in table.inputs), task=None)
+
+
+def _choose(found: Inspection, each: Mapping[str, Inspection]) -> Choice:
+    texts, left = _read_together([column for column in found.columns if column.name in found.inputs], found.task)
+    columns = {column.name: column for column in found.columns}
+    aims = tuple(Aim(columns[name], item.target_modality or {"kind": "category"}, item.labels) for name, item in each.items())
     latin = min(text.latin for text in texts) >= 0.8
     tokens = sum(text.lengths.get("p95", 128) / CHARS_A_TOKEN[latin] + 1 for text in texts) + 1
     if found.task == "tags" and (found.target_modality or {}).get("unit") == "character":
         tokens = texts[0].lengths.get("p95", 128) + 2
     length = next((size for size in LENGTHS if tokens <= size), LENGTHS[-1])
     rows = found.rows
-    return Choice(texts, target, left, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
+    return Choice(texts, aims, left, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
 
 
-def _together(texts: Sequence[Found], task: str | None) -> tuple[tuple[Found, ...], dict[str, str]]:
+def _read_together(texts: Sequence[Found], task: str | None) -> tuple[tuple[Found, ...], dict[str, str]]:
     """Return the text to learn from, or the two that make a pair, and why the other columns of text are left out."""
     running = [column for column in texts if column.kind == "text"] or list(texts)
     if len(running) == 2 and task == "classification":
@@ -125,17 +152,18 @@ def _together(texts: Sequence[Found], task: str | None) -> tuple[tuple[Found, ..
 
 def _told(data: Path, found: Inspection, choice: Choice) -> list[str]:
     lines = [f"{data}: {found.kind}, {found.rows:,} rows looked at{unread(found)}", *headless(found), *divided(found)]
-    inputs = {column.name for column in choice.texts}
+    inputs, aims = {column.name for column in choice.texts}, {aim.column.name: aim for aim in choice.aims}
     for column in found.columns:
-        if column.name != choice.target.name:
+        if column.name not in aims:
             use = (("input, read with the other as a pair" if len(inputs) > 1 else "input") if column.name in inputs
                    else f"left out: {choice.left[column.name]}" if column.name in choice.left else "not used")
             number = "" if column.kind == "list" and not column.distinct else f"{column.distinct:,} different, "
             lines.append(f"  {line_of(column.name)}: {column.kind}, {number}{column.missing:,} missing → {use}")
             continue
-        counts = found.labels or column.counts
-        written = str((found.target_modality or {"kind": "category"})["kind"])
-        kind, number = ((written, f"{len(counts):,} different labels") if found.labels else (column.kind, f"{column.distinct:,} different"))
+        aim = aims[column.name]
+        counts = aim.labels or column.counts
+        written = str(aim.read["kind"])
+        kind, number = ((written, f"{len(counts):,} different labels") if aim.labels else (column.kind, f"{column.distinct:,} different"))
         other = "" if kind in (written, "boolean") else f" ({written})"
         shown = ", ".join(f"{label} ({count})" for label, count in list(counts.items())[:5])
         if len(counts) > 5:
@@ -153,7 +181,7 @@ def _text(name: str, found: Inspection, choice: Choice) -> str:
     kind: finetune
     model: {kind: tfidf_linear}
 """
-    models = ["finetune", *([] if tags or pair else ["baseline"]), "compress"]
+    models = ["finetune", *([] if tags or pair or len(choice.aims) > 1 else ["baseline"]), "compress"]
     stages = ["prepare", *([] if tags or choice.latin else ["pretrain"]), *models, "evaluate", "export"]
     return f"""# Made by: bessemer init. Every key is explained in docs/reference.md; `bessemer schema` prints the schema for editors.
 #   bessemer plan {name}.yaml        rehearses every stage on a handful of rows
@@ -173,11 +201,11 @@ stages:
 
 
 def _prepare(found: Inspection, choice: Choice) -> str:
-    rename = {column.name: free_name(column.name, found) for column in (*choice.texts, choice.target) if reserved(column.name)}
+    used = (*choice.texts, *(aim.column for aim in choice.aims))
+    rename = {column.name: free_name(column.name, found) for column in used if reserved(column.name)}
     pretrained = choice.latin and found.task != "tags"
     tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if pretrained else "{kind: wordpiece, vocab_size: 8000}"
-    target = dict(found.target_modality or {"kind": "category"})
-    if target.get("unit") == "character":
+    if choice.aims[0].read.get("unit") == "character":
         tokenizer = "{kind: characters}"
     inputs = "".join(f"      {key_of(rename.get(column.name, column.name))}: {{kind: text, max_length: {choice.max_length}, "
                      f"tokenizer: {tokenizer}}}\n" for column in choice.texts)
@@ -186,19 +214,20 @@ def _prepare(found: Inspection, choice: Choice) -> str:
                    "      # the line of the other; a baseline of TF-IDF (kind: finetune, model: {kind: tfidf_linear}) reads one alone\n")
     inputs += "".join(f"      # {line_of(name)}: left out, {why}\n" for name, why in choice.left.items())
     split = {"kind": "stratified" if found.task == "classification" else "random", "validation": 0.1, "test": 0.15}
-    note = "; ".join(filter(None, (choice.target.note, WORDS_ORDER if steps_of(choice.target, target) == "words" else "")))
+    targets = ""
+    for aim in choice.aims:
+        note = "; ".join(filter(None, (aim.column.note, WORDS_ORDER if steps_of(aim.column, aim.read) == "words" else "")))
+        targets += f"      {key_of(rename.get(aim.column.name, aim.column.name))}: {flow(dict(aim.read))}{comment(note)}\n"
     return f"""  prepare:                             # read, clean, divide, encode; what is rejected goes to quarantine.parquet
     sources:
 {sources_of(found, source_of(found, rename))}    inputs:
 {inputs}    targets:
-      {key_of(rename.get(choice.target.name, choice.target.name))}: {flow(target)}{comment(note)}
-    split: {split_of(found, split)}
+{targets}    split: {split_of(found, split)}
 """
 
 
 def _learner(found: Inspection, choice: Choice) -> str:
     """Return the stages that learn a label, several or a number."""
-    balanced = min(choice.target.counts.values(), default=1) * 3 >= max(choice.target.counts.values(), default=1)
     model = f"{{kind: pretrained, name: {_weights()}}}" if choice.latin else "{kind: bert, num_hidden_layers: 3, hidden_size: 192}"
     pretrain = "" if choice.latin else f"""  pretrain:                            # learns the language of the training text
     model: {model}
@@ -207,10 +236,12 @@ def _learner(found: Inspection, choice: Choice) -> str:
     learning_rate: 5.0e-4
     bf16: auto                         # faster where the processor multiplies such numbers itself
 """
+    counts = choice.aims[0].column.counts.values()
+    balanced = min(counts, default=1) * 3 >= max(counts, default=1)
     task = f"    task: {{kind: classification, class_weights: {'none' if balanced else 'balanced'}}}\n"
-    name = choice.target.name
-    steps = ordinal_of([free_name(name, found) if reserved(name) else name]) if steps_of(choice.target, found.target_modality) else ""
-    task = task + steps if found.task == "classification" else INTERVALS if found.task == "regression" else ""
+    task = task if found.task == "classification" else INTERVALS if any(aim.read["kind"] == "number" for aim in choice.aims) else ""
+    names = [aim.column.name for aim in choice.aims if steps_of(aim.column, aim.read)]
+    task += ordinal_of([free_name(name, found) if reserved(name) else name for name in names]) if names else ""
     return f"""{pretrain}  finetune:                            # learns the target; the best validation weights are kept
     {"model" if choice.latin else "init"}: {model if choice.latin else "pretrain"}
     num_train_epochs: {choice.epochs}

@@ -358,7 +358,7 @@ def targets_of(data: Path, targets: Sequence[str], task: str | None) -> dict[str
     each = {}
     wanted: Sequence[str | None] = targets or [None]
     for name in wanted:
-        found = inspect(data, name, task)
+        found = inspect(data, name, task, beside=len(wanted) > 1)
         if found.target is not None:
             each[found.target] = found
     return each

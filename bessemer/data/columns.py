@@ -58,6 +58,14 @@ def holds_lists(column: pa.ChunkedArray) -> bool:
     return "list" in kinds and kinds <= {"list", "mapping"}
 
 
+def of_type(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """Return the values of a typed column that are of one type."""
+    import pyarrow.compute as pc
+
+    whole = column.combine_chunks()
+    return column.filter(pc.equal(pc.struct_field(whole, "type"), kind))
+
+
 def with_lists(table: pa.Table) -> pa.Table:
     """Return a table whose typed columns of nothing but lists are lists, as Parquet holds them."""
     for place, name in enumerate(table.column_names):

@@ -19,7 +19,7 @@ from bessemer.data.leaks import set_aside
 from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
-from bessemer.data.tagged import Tagged, labels_of, tagged
+from bessemer.data.tagged import labels_of, tagged
 from bessemer.data.together import with_encoding
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
@@ -156,13 +156,14 @@ def _classes(folder: Path) -> int:
     return sum(any(item.rglob("*.txt")) for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
 
 
-def inspect(path: Path, target: str | None = None, task: str | None = None) -> Inspection:
+def inspect(path: Path, target: str | None = None, task: str | None = None, beside: bool = False) -> Inspection:
     """Read a sample of a file and guess what each column is.
 
     Args:
         path: the file.
         target: the column to learn; guessed by default.
         task: classification, regression, multilabel or tags; by the target's values by default.
+        beside: whether other columns are learnt too, so that a row without this target is still of use.
 
     Raises:
         UserError: an unreadable file, a column that is not there, a target of one value only, or a task that does not fit it.
@@ -195,7 +196,7 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
                     if is_table and column.name in inputs and column.modality is None else column for column in columns)
     labels: dict[str, int] = {}
     if found is not None and read is not None:
-        said = _said(found, read, table, marks)
+        said = marks.note if marks else _said(found, read, table, beside)
         labels = labels_of(found, read, table) if read["kind"] in ("multilabel", "tags") else {}
         columns = tuple(replace(column, note="; ".join(filter(None, (column.note, said)))) if column.name == found.name else column
                         for column in columns)
@@ -204,18 +205,17 @@ def inspect(path: Path, target: str | None = None, task: str | None = None) -> I
                       dict(rejected), splits_of(config), labels, notes)
 
 
-def _said(found: Found, read: Mapping[str, Any], table: pa.Table, marks: Tagged | None) -> str:
+def _said(found: Found, read: Mapping[str, Any], table: pa.Table, beside: bool) -> str:
     """Return what a person should know of how the target is read, or nothing."""
     import pyarrow.compute as pc
 
-    if marks is not None:
-        return marks.note
     if read["kind"] == "multilabel" and found.missing and "empty" not in read:
-        return (f"{found.missing:,} of {len(table):,} values are missing, which is not an empty list: such rows are set aside; "
-                "'empty: none' takes them for rows that no label holds of")
+        return (f"{found.missing:,} of {len(table):,} values are missing, which is not an empty list: "
+                + ("this target learns nothing of such rows" if beside else "such rows are set aside")
+                + "; 'empty: none' takes them for rows that no label holds of")
     if read["kind"] == "multilabel" and found.missing:
         return (f"{found.missing:,} of {len(table):,} values are empty: 'empty: none' takes them for rows that no label holds of, "
-                "'empty: missing' sets them aside")
+                + ("of 'empty: missing' this target learns nothing" if beside else "'empty: missing' sets them aside"))
     if read["kind"] == "boolean" and len(found.counts) > 2:
         return f"its {len(found.counts)} spellings are read as false and true"
     words = words_of(table[found.name]) if read["kind"] == "category" else None
@@ -315,7 +315,7 @@ def _target_modality(found: Found | None, task: str | None, table: bool) -> dict
         return None
     if task == "multilabel":
         return {"kind": "multilabel", **({"separator": found.separator} if found.separator else {}),
-                **({"empty": "none"} if found.missing and found.separator else {})}
+                **({"empty": "none"} if found.missing and found.separator and found.kind != "list" else {})}
     if task == "regression":
         return number_of(found)
     # Of words that say true and false, each is read however it is written, as are the spellings of another pair where there are more

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bessemer.data.columns import is_typed, texts
+from bessemer.data.columns import is_typed, of_type, texts
 from bessemer.data.written import MINUS, NUMBER, as_code, as_numbers, goes_up_by_one, like_numbers
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     if vector is not None:
         return vector
     if _lists(column):
-        return Found(name, "list", _members(column), texts(column).null_count, reason=_UNREAD, separator="")
+        return Found(name, "list", _members(column), texts(column).null_count, reason=_UNREAD, separator=_beside(column))
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
@@ -174,9 +174,19 @@ def _members(column: pa.ChunkedArray) -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = pa.chunked_array([texts(of_type(column, "list"), lists=True)]) if is_typed(column) else column
     kind = column.type
     plain = (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not pa.types.is_nested(kind.value_type)
     return len(pc.unique(pc.list_flatten(column)).drop_null()) if plain else 0
+
+
+def _beside(column: pa.ChunkedArray) -> str:
+    """Return the sign between the labels of texts that stand among lists, empty where there are none or they show none."""
+    import pyarrow.compute as pc
+
+    words = words_of(of_type(column, "text")) if is_typed(column) else None
+    present = words.drop_null() if words is not None else ()
+    return (_separator(present, len(pc.unique(present))) or "") if len(present) else ""
 
 
 def _vector(name: str, column: pa.ChunkedArray) -> Found | None:

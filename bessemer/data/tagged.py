@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import UserError
+from bessemer.data.columns import OneType, is_typed, of_type
 from bessemer.data.looks import Found, words_of
+from bessemer.data.tidy import tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +86,7 @@ def labels_of(target: Found, read: Mapping[str, Any], table: pa.Table) -> dict[s
     """Return label -> how often it occurs, the most frequent first, of a target of tags or of sets of labels."""
     import pyarrow.compute as pc
 
-    lists = _lists(table[target.name], target, str(read.get("separator") or "") if read["kind"] == "multilabel" else "")
+    lists = _lists(table[target.name], target, str(read.get("separator") or "|") if read["kind"] == "multilabel" else "")
     if lists is None:
         return {}
     labels = pc.utf8_trim_whitespace(pc.list_flatten(lists))
@@ -93,13 +95,22 @@ def labels_of(target: Found, read: Mapping[str, Any], table: pa.Table) -> dict[s
 
 
 def _lists(column: pa.ChunkedArray, found: Found, separator: str = "") -> pa.Array | None:
-    """Return a column as list<string>, or None where it has no such form."""
+    """Return a column as list<string>, or None where it has no such form; where it holds lists and texts, each as what it is."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    def split(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+        if not pa.types.is_list(values.type):
+            words = pc.utf8_trim_whitespace(values.cast(pa.string()))
+            values = pc.split_pattern(words, separator) if separator else pc.utf8_split_whitespace(words)
+        return values.cast(pa.list_(pa.string())), pa.nulls(len(values), pa.string())
 
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return None if pa.types.is_nested(kind.value_type) else column.combine_chunks().cast(pa.list_(pa.string()))
+    if is_typed(column) and len(of_type(column, "list")):
+        return OneType(found.name, lists=True).clean(column, (np.arange(1, len(column) + 1), "the data"), split)[0]
     words = words_of(column) if not found.numeric and found.kind not in ("list", "vector", "date", "empty", "constant") else None
     if words is None:
         return None
@@ -117,6 +128,7 @@ def _best(lists: pa.Array, target: Found, table: pa.Table, columns: Sequence[Fou
             "text", "words", "category", "identifier") and not column.numeric else None
         if texts is None:
             continue
+        texts = tidy(texts, "NFC")
         known_N = (given_N > 0) & texts.is_valid().to_numpy(zero_copy_only=False)
         rows = int(known_N.sum())
         for unit, pattern in UNITS.items():

@@ -55,7 +55,7 @@ def words(config: Words) -> Modality:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from bessemer.modalities.text import tidy
+        from bessemer.data.tidy import tidy
 
         found = tidy(values, "NFC")
         return pc.if_else(pc.equal(found, ""), None, found), pa.nulls(len(found), pa.string())

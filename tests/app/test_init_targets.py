@@ -66,6 +66,50 @@ def test_lists_as_long_as_the_text_are_tags(here: Path, rows: list[tuple[str, li
     assert said[2].startswith(f"  aim: tags, {len(labels)} different labels, 0 missing → target: ")
 
 
+def test_lists_and_texts_of_tags_in_one_column_are_tags(here: Path) -> None:
+    """Each row is read as what it is; what nobody sees of a text is no word of it."""
+    rows = tagged_words()
+    mixed = [(text + " \u200b" * (index % 9 == 0), " ".join(tags) if index % 3 == 0 else tags) for index, (text, tags) in enumerate(rows)]
+    write_lines(here / "data.jsonl", mixed)
+    said = write_recipe(Path("data.jsonl"), ["aim"])[1]
+    assert stages_of("data.yaml")["prepare"]["targets"] == {"aim": {"kind": "tags"}}
+    labels = {label for _, tags in rows for label in tags}
+    assert said[2].startswith(f"  aim: tags, {len(labels)} different labels, 0 missing → target: ") and "set aside" not in said[2]
+
+
+def test_lists_and_texts_of_labels_in_one_column_are_sets(here: Path) -> None:
+    generator, topics = random.Random(5), ["food", "money", "sport"]
+    sets = [generator.sample(topics, 1 + index % 2) for index in range(120)]
+    write_lines(here / "data.jsonl", [(sentence(generator), None if index % 10 == 7 else ";".join(held) if index % 3 == 0 else held)
+                                      for index, held in enumerate(sets)])
+    said = write_recipe(Path("data.jsonl"), ["aim"])[1]
+    assert stages_of("data.yaml")["prepare"]["targets"] == {"aim": {"kind": "multilabel", "separator": ";"}}
+    assert said[2].startswith("  aim: multilabel, 3 different labels, 12 missing → target: ") and "such rows are set aside" in said[2]
+
+
+def test_several_targets_of_a_text_make_a_recipe_of_text(bessemer: Command, here: Path) -> None:
+    generator = random.Random(6)
+    rows = [(f"{sentence(generator)} {('good', 'bad')[index % 2]}", ("yes", "no")[index % 2], str(1 + index % 5),
+             None if index % 4 == 0 else ["food", "staff"][:1 + index % 2]) for index in range(120)]
+    (here / "data.jsonl").write_text("".join(json.dumps(dict(zip(("text", "mood", "stars", "about"), row, strict=True))) + "\n"
+                                             for row in rows), encoding="utf-8")
+    said = write_recipe(Path("data.jsonl"), ["mood", "stars", "about"])[1]
+    stages = stages_of("data.yaml")
+    assert stages["prepare"]["targets"] == {"mood": {"kind": "category"}, "stars": {"kind": "category"}, "about": {"kind": "multilabel"}}
+    assert list(stages["prepare"]["inputs"]) == ["text"] and stages["prepare"]["inputs"]["text"]["kind"] == "text"
+    assert "baseline" not in stages and "task" not in stages["finetune"]
+    assert "30 of 120 values are missing" in said[4] and "this target learns nothing of such rows" in said[4]
+    done = bessemer("run", "data.yaml", "prepare.inputs.text.tokenizer={kind: wordpiece, vocab_size: 300}", "threads=1",
+                    "finetune.model={kind: text_cnn}", "finetune.num_train_epochs=1", "finetune.bf16=false", "--until", "finetune")
+    assert done.code == 0, done.err
+    with pytest.raises(UserError, match="the target 'tags' holds tags, one for each word or character, which are learnt by themselves"):
+        write_lines(here / "tagged.jsonl", tagged_words(), "tags")
+        lines = (here / "tagged.jsonl").read_text(encoding="utf-8").splitlines()
+        (here / "tagged.jsonl").write_text("".join(json.dumps(json.loads(line) | {"mood": "ab"[index % 2]}) + "\n"
+                                                   for index, line in enumerate(lines)), encoding="utf-8")
+        write_recipe(Path("tagged.jsonl"), ["mood", "tags"])
+
+
 def test_tags_with_spaces_between_are_learnt(bessemer: Command, here: Path) -> None:
     """From a CSV file of tags to spans that are found: the recipe as it is written, but for fewer passes."""
     write_csv(here / "data.csv", [(text, " ".join(tags)) for text, tags in tagged_words()], ("sentence", "ner"))
