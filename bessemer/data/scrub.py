@@ -1,15 +1,17 @@
 """Personal data found in running text and replaced by what it was: `[MAIL]`, `[PHONE]`, `[ID]`, `[CARD]`, `[IP]`, `[URL]`.
 
-Formats of China, the United States, the United Kingdom, and international ones. Rows that cannot hold any are passed over by RE2 in one
-call of Arrow; the others are searched together, as one text, so that no row costs a call. Every repetition is bounded, so that no text
-takes more than linear time. Numbers with check digits count only where these are right: ISO 7064 MOD 11-2 (GB 11643-1999), Luhn
-(ISO/IEC 7812-1), MOD 97-10 (ISO 13616).
+Formats of China, the United States, the United Kingdom, mobile numbers written in Arabic or Persian digits, and international ones;
+digits of any script count as digits. Addresses of mail may be of any script that leaves spaces between words. Rows that cannot hold any
+are passed over by RE2 in one call of Arrow; the others are searched together, as one text, so that no row costs a call. Every repetition
+is bounded, so that no text takes more than linear time. Numbers with check digits count only where these are right: ISO 7064 MOD 11-2
+(GB 11643-1999), Luhn (ISO/IEC 7812-1), MOD 97-10 (ISO 13616).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -24,16 +26,27 @@ _GATES = {
     "url": r"(?i)[:：][/／]{2}|[wｗＷ]{3}[.．]", "mail": "[@＠]", "ip": r"\d\.\d{1,3}\.\d{1,3}\.\d|:[0-9A-Fa-f]{0,4}:",
     "id": r"(?i)\d{15}|\d{3}-\d{2}-\d{4}|[A-Z]{2}\d{2} ?[A-Z0-9]{4}|\d{6}[ -]\d{8}|ssn|social security",
     "card": r"(?:\d[ -]?){12}\d", "phone": r"\d(?:[ ()（）./\-]{0,3}\d){6}"}
-_GATES |= {kind: rf"(?:{_GATES[kind]})|[０-９]" for kind in ("ip", "id", "card", "phone")}
+_GATES |= {kind: rf"(?:{_GATES[kind]})|[^\P{{Nd}}0-9]" for kind in ("ip", "id", "card", "phone")}
 _WIDE = {sign + 0xFEE0: sign for sign in map(ord, "0123456789@.-+_%" + "abcdefghijklmnopqrstuvwxyz" + "abcdefghijklmnopqrstuvwxyz".upper())}
 _WIDE_URL = _WIDE | {sign + 0xFEE0: sign for sign in map(ord, ":/?=&#~")}
+_WIDE |= {sign: ord("0") + unicodedata.decimal(chr(sign)) for sign in range(0x80, 0x1FC00) if unicodedata.category(chr(sign)) == "Nd"}
 _ANY_WIDE = re.compile("[" + "".join(map(chr, _WIDE)) + "]")
 _LEFT = r"(?<![0-9A-Za-z._\-])"
 _RIGHT = r"(?![0-9A-Za-z_]|[.\-]\d)"
 _URL = re.compile(r"(?i)(?<![A-Za-z0-9])(?:(?:https?|ftp)://|www\.)[^\s\x00<>\"'\u2018-\u201d\u3000-\u303f\u3400-\u9fff\uff00-\uffef]{1,2000}")
 _HEAD = re.compile(r"(?i)(?<![A-Za-z0-9])(?:(?:https?|ftp)://|www\.)(?=[A-Za-z0-9])")
-_MAIL = re.compile(r"(?<![A-Za-z0-9À-ɏ._%+\-])[A-Za-z0-9À-ɏ._%+\-]{1,64}[@＠]"
-                   r"(?:[A-Za-z0-9À-ɏ](?:[A-Za-z0-9À-ɏ\-]{0,61}[A-Za-z0-9À-ɏ])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
+_LATIN = "A-Za-z0-9À-ɏḀ-ỿ"
+_SPACED = ("\u0370-\u037d\u037f-\u0386\u0388-\u03ff\u0400-\u052f\u0531-\u0556\u0561-\u0587\u05d0-\u05ea\u0621-\u065f\u066e-\u06d3"
+           "\u06d5-\u06ff\u0900-\u0963\u0966-\u096f\u0971-\u0dff\u10a0-\u10fa\u10fc-\u10ff\u200c\u200d")
+"""Letters and their signs of scripts with spaces between words: Greek, Cyrillic, Armenian, Hebrew, Arabic, those of India, Georgian."""
+_NATION = ("рф|бел|укр|срб|мкд|қаз|бг|ею|мон|рус|москва|дети|сайт|онлайн|орг|ком|ελ|ευ|հայ|გე|ישראל|السعودية|امارات|مصر|المغرب|الاردن|قطر"
+           "|عمان|تونس|سورية|العراق|فلسطين|اليمن|البحرين|الجزائر|السودان|ليبيا|لبنان|موريتانيا|ایران|ايران|پاکستان|شبكة|موقع|भारत|संगठन|ভারত|বাংলা"
+           "|இந்தியா|భారత్|ಭಾರತ|ഭാരതം|ਭਾਰਤ|ભારત|ලංකා")
+_MAIL = re.compile(
+    rf"(?:(?<![{_LATIN}._%+\-])[{_LATIN}._%+\-]{{1,64}}|(?<![{_LATIN}{_SPACED}._%+\-])[0-9{_SPACED}._%+\-]{{1,64}})[@＠]"
+    rf"(?:(?:[{_LATIN}{_SPACED}](?:[{_LATIN}{_SPACED}\-]{{0,61}}[{_LATIN}{_SPACED}])?\.){{1,8}}"
+    rf"(?:xn--[A-Za-z0-9\-]{{1,58}}[A-Za-z0-9]|[A-Za-z]{{2,24}}|(?:{_NATION})(?![{_SPACED}]))(?![A-Za-z0-9])"
+    rf"|(?:[{_LATIN}\u3400-\u9fff\-]{{1,63}}\.){{1,3}}(?:中国|中國|公司|网络|網絡|香港|台灣|台湾))")
 _IP = re.compile(r"(?<![0-9A-Za-z._])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![0-9A-Za-z_]|\.\d)"
                  r"|(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![0-9A-Za-z:])")
 _ID = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
@@ -47,7 +60,8 @@ _IBAN = {"AD": 24, "AE": 23, "AT": 20, "BE": 16, "BG": 22, "CH": 21, "CY": 28, "
 _CARD = re.compile(r"(?<![0-9A-Za-z.,\-])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z]|[.,\-]\d)")
 _ISSUER = re.compile(r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
                      r"|6(?:011|5\d\d|4[4-9]\d)\d{12}|62\d{14,17}|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}")
-_SAID = r"(?i:电话|電話|手机|手機|座机|传真|热线|来电|致电|拨打|联系方式|tel(?:ephone)?|phone|mobile|cell|fax|call|ring|dial|whatsapp)"
+_SAID = (r"(?i:电话|電話|手机|手機|座机|传真|热线|来电|致电|拨打|联系方式|tel(?:ephone)?|phone|mobile|cell|fax|call|ring|dial|whatsapp"
+         r"|тел|телефон|моб|звоните|هاتف|الهاتف|جوال|الجوال|تلفون|موبايل|واتساب|تواصل|اتصل|تلفن|تماس|טלפון|फ़ोन|फोन|मोबाइल|โทร|전화)")
 _CITY = r"0(?:10|2\d|[3-9]\d{2})"
 _MORE = r"(?:(?:-|转| ?(?:x|ext\.?) ?)\d{1,5})?"
 _PHONE = re.compile("|".join((
@@ -65,8 +79,11 @@ _PHONE = re.compile("|".join((
     rf"{_LEFT}0[1-9](?:([ .])\d{{2}})(?:\2\d{{2}}){{3}}{_RIGHT}",  # France
     rf"{_SAID}[^\S\x00]{{0,2}}(?i:no\.?|number|is|号码|是|为|at|me at|us at|us on|me on)?[:：. ]{{0,3}}"
     rf"(?P<told>[(+]?\d(?:[ .()\-]{{0,2}}\d){{6,13}}){_RIGHT}")))
-_COUNTED = re.compile(r"(?i)(?:订单|单号|编号|货号|流水号|order|invoice|serial|ticket|tracking|item|ref(?:erence)?|sku|isbn|part)"
-                      r"[ .]{0,2}(?:编?号码?|no\.?|number|id|#)?[ :：#是为]{0,3}$")
+_MOBILE = re.compile(r"(?<![\w.\-])(?:[٠۰][٥۵](?:[ -]?[٠-٩۰-۹]){8}|٠١[٠١٢٥](?:[ -]?[٠-٩]){8}|۰۹(?:[ -]?[۰-۹]){9})(?![\d_]|[.\-]\d)")
+"""Mobile numbers of Arabia, Egypt and Iran, in their own digits alone: in others, as many are numbers of something else."""
+_COUNTED = re.compile(r"(?i)(?:订单|单号|编号|货号|流水号|заказа?|счёта?|счета?|طلب|الطلب|فاتورة|الفاتورة"
+                      r"|order|invoice|serial|ticket|tracking|item|ref(?:erence)?|sku|isbn|part)"
+                      r"[ .]{0,2}(?:编?号码?|no\.?|number|id|#|№|номер|رقم)?[ :：#是为]{0,3}$")
 
 
 def scrub(values: pa.Array, kinds: Sequence[str]) -> pa.Array:
@@ -207,14 +224,22 @@ def _luhn(number: str) -> bool:
     return (sum(map(int, number[-1::-2])) + sum(value - 9 * (value > 9) for value in doubled)) % 10 == 0
 
 
+def _counts_things(text: str, start: int) -> bool:
+    """Tell whether what stands before a number says that it is one of an order or the like."""
+    return _COUNTED.search(text[max(0, start - 24):start].rpartition(_BETWEEN)[2]) is not None
+
+
 def _phone(text: str) -> str:
     def one(match: re.Match[str]) -> str:
         whole, told = match.group(), match.group("told")
         if told is not None:
             return whole[:len(whole) - len(told)] + MARKS["phone"]
-        before = text[max(0, match.start() - 24):match.start()].rpartition(_BETWEEN)[2]
-        return whole if _COUNTED.search(before) else MARKS["phone"]
+        return whole if _counts_things(text, match.start()) else MARKS["phone"]
 
+    def mobile(match: re.Match[str]) -> str:
+        return match.group() if _counts_things(text, match.start()) else MARKS["phone"]
+
+    text = _MOBILE.sub(mobile, text)
     return _replaced(_PHONE, one, text, MARKS["phone"])
 
 

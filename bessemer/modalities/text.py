@@ -86,7 +86,7 @@ def few_tidied(config: Text) -> Callable[[Sequence[str]], list[str]]:
     return slow if washes else lambda texts: tidied(texts, config.unicode_form, slow)
 
 
-@register("modalities", "text")
+@register("modalities", "text", revision=2)
 def text(config: Text) -> Modality:
     """Return the functions of a column of text."""
 
