@@ -115,16 +115,17 @@ class Model:
                             "task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}")
         return self._one(found)
 
-    def evaluate(self, data: Any, seed: int = 0) -> dict[str, Any]:
+    def evaluate(self, data: Any, seed: int = 0, encoding: str | None = None) -> dict[str, Any]:
         """Score labelled rows (as in `predict`, or a file): every metric with its 95% interval; of several targets a mapping.
 
         Rows that cannot be predicted, or whose label is unknown or no number, are left out: `left_out` counts them by reason and names
         the first. None that can be scored is a UserError. Of several targets those are scored whose columns are there.
+        `encoding`: of a file's text, where it is not UTF-8 and not what its bytes show, nor what the sources of the model's run name.
         """
         from bessemer.evaluate._truths import scorable
         from bessemer.evaluate.score import score
 
-        given, unread = _read(Path(data)) if isinstance(data, (str, Path)) else (data, Counter[str]())
+        given, unread, _ = _read(Path(data), encoding, self.folder) if isinstance(data, (str, Path)) else (data, Counter[str](), "")
         table = self._rows.named(given)
         table, truths, left_out = scorable(self.schema, self.folder, table, self.problems(table))
         if unread:
@@ -277,23 +278,25 @@ def _names(targets: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in targets)
 
 
-def read_file(path: Path, note: Any) -> pa.Table:
-    """Read a whole file of rows; `note` is told of rows that cannot be read."""
-    table, rejected = _read(path)
+def read_file(path: Path, note: Any, encoding: str | None = None, run: Path | None = None) -> pa.Table:
+    """Read a whole file of rows; `note` is told of rows that cannot be read, and of the encoding (see `data/named_file.py`)."""
+    table, rejected, said = _read(path, encoding, run)
+    if said:
+        note(said)
     if rejected:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rejected.most_common(3))
         note(f"{rejected.total():,} rows of '{path}' cannot be read and are left out: {reasons}")
     return table
 
 
-def _read(path: Path) -> tuple[pa.Table, Counter[str]]:
-    """Return the rows of a file, and why others cannot be read: reason -> rows."""
+def _read(path: Path, encoding: str | None, run: Path | None) -> tuple[pa.Table, Counter[str], str]:
+    """Return the rows of a file, why others cannot be read (reason -> rows), and what is to be said of its encoding."""
     import pyarrow as pa
 
     from bessemer.core.registry import plugin_of
-    from bessemer.data.inspect import infer_source
+    from bessemer.data.named_file import named_source
 
-    config = infer_source(path)
+    config, said = named_source(path, encoding, run)
     tables, rejected = [], Counter[str]()
     for chunk in plugin_of("data/sources", config).function(config).read():
         tables.append(chunk.table)
@@ -301,4 +304,4 @@ def _read(path: Path) -> tuple[pa.Table, Counter[str]]:
             rejected.update(chunk.rejected["reason"].to_pylist())
     if not tables or not sum(table.num_rows for table in tables):
         raise UserError(f"'{path}' has no readable row")
-    return pa.concat_tables(tables, promote_options="default"), rejected
+    return pa.concat_tables(tables, promote_options="default"), rejected, said

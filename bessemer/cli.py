@@ -19,6 +19,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
                   help="Raw data in, a large model out: one recipe, one command.")
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/NAME, or a stage's in it. Of several "
                                                                "models the first that the recipe's evaluate lists.")]
+EncodingOption = Annotated[str | None, typer.Option(help="The encoding of a file of text that is not UTF-8, such as cp1256; by default "
+                                                         "what the run's sources name, or what its bytes show.")]
 
 
 @app.command()
@@ -86,12 +88,14 @@ def init(data: Annotated[Path, typer.Argument(help="Your file or folder: CSV, TS
          target: Annotated[list[str] | None, typer.Option(help="The column to learn; several times for several.")] = None,
          task: Annotated[str | None, typer.Option(help="regression, classification, multilabel or tags; by default as the "
                                                                          "values look.")] = None,
-         force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False) -> None:
+         force: Annotated[bool, typer.Option(help="Write over a recipe that is there.")] = False,
+         encoding: Annotated[str | None, typer.Option(help="The encoding of a file of text that is not UTF-8, such as cp1256; by default "
+                                                           "what its bytes show.")] = None) -> None:
     """Look at a file and write a commented recipe for it into the current folder."""
     from bessemer.app.console import out
     from bessemer.app.starter import write_recipe
 
-    file, found = write_recipe(data, target or [], task, force)
+    file, found = write_recipe(data, target or [], task, force, encoding)
     for line in found:
         out.print(line, markup=False)
     out.print(f"wrote {file}\nnext:\n  bessemer plan {file}\n  bessemer run {file}", markup=False)
@@ -104,7 +108,8 @@ def predict(run: RunArgument,
             output: Annotated[Path | None, typer.Option(help="Where to write them: .csv, .jsonl or .parquet.")] = None,
             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None,
             coverage: Annotated[float | None, typer.Option(help="Give a label only where it is sure, to about this part of the rows: "
-                                                                "0.5, 0.6, 0.7, 0.8, 0.9 or 0.95.")] = None) -> None:
+                                                                "0.5, 0.6, 0.7, 0.8, 0.9 or 0.95.")] = None,
+            encoding: EncodingOption = None) -> None:
     """Predict texts, rows such as '{"a": 1, "b": "x"}', or every row of a file."""
     from bessemer.app.answers import predict_file, show_predictions
     from bessemer.core.artifact import explained
@@ -113,10 +118,10 @@ def predict(run: RunArgument,
         raise UserError("give texts to predict, or --file FILE, one of the two; rows of a table are JSON objects")
     with explained(output or Path.cwd(), "choose another place with --output FILE"):
         if file is not None:
-            predict_file(run, file, output, form, coverage)
+            predict_file(run, file, output, form, coverage, encoding)
         else:
-            if output is not None:
-                raise UserError("--output goes with --file; texts are answered on the screen")
+            if output is not None or encoding is not None:
+                raise UserError(f"--{'output' if output is not None else 'encoding'} goes with --file; texts are answered on the screen")
             show_predictions(run, list(texts or []), form, coverage)
 
 
@@ -126,7 +131,8 @@ def embed(run: RunArgument, file: Annotated[Path, typer.Argument(help="A file of
           stage: Annotated[str | None, typer.Option(help="The stage whose network makes them; by default the fine-tuned one; of several "
                                                         "the first that evaluate lists.")] = None,
           pooling: Annotated[str, typer.Option(help="Of a text's tokens: mean, or first.")] = "mean",
-          raw: Annotated[bool, typer.Option(help="Leave the vectors as long as they are; by default each has length 1.")] = False) -> None:
+          raw: Annotated[bool, typer.Option(help="Leave the vectors as long as they are; by default each has length 1.")] = False,
+          encoding: EncodingOption = None) -> None:
     """Write a vector of fixed length for every row of a file."""
     from bessemer.app.embed import embed_file, open_embedder
     from bessemer.core.artifact import explained
@@ -134,16 +140,17 @@ def embed(run: RunArgument, file: Annotated[Path, typer.Argument(help="A file of
     if pooling not in ("mean", "first"):
         raise UserError(f"--pooling {pooling}: expected mean or first")
     with explained(output, "choose another place with --output FILE"):
-        embed_file(run, file, output, open_embedder(run, stage, "first" if pooling == "first" else "mean", not raw))
+        embed_file(run, file, output, open_embedder(run, stage, "first" if pooling == "first" else "mean", not raw), encoding)
 
 
 @app.command()
 def evaluate(run: RunArgument, data: Annotated[Path, typer.Option(help="A file of labelled rows.")],
-             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None) -> None:
+             form: Annotated[str | None, typer.Option(help="The form that answers, such as torch-float32.")] = None,
+             encoding: EncodingOption = None) -> None:
     """Score a finished model on another file: every metric with its 95% interval."""
     from bessemer.app.answers import show_evaluation
 
-    show_evaluation(run, data, form)
+    show_evaluation(run, data, form, encoding)
 
 
 @app.command()
@@ -176,15 +183,15 @@ def serve(runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN|NAME=FO
 @app.command()
 def update(run: RunArgument, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of new labelled rows.")],
            setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the update.")] = None,
-           stage: Annotated[str | None, typer.Option(help="The stage whose network learns; by default that which answers.")] = None
-           ) -> None:
+           stage: Annotated[str | None, typer.Option(help="The stage whose network learns; by default that which answers.")] = None,
+           encoding: EncodingOption = None) -> None:
     """Learn new rows without forgetting the old; promoted only if old rows lose nothing and new ones gain."""
     from bessemer.app import console
     from bessemer.app.updates import show, update
     from bessemer.core.events import Events
 
     with console.Bars() as bars:
-        result, name = update(run, files, setting or [], Events([bars]), stage)
+        result, name = update(run, files, setting or [], Events([bars]), stage, encoding)
     show(result, name)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bessemer.api import Model
     from bessemer.core.answering import Choice
+    from bessemer.core.config import Config
     from bessemer.core.types import Answer
 
 REASONS = 5
@@ -103,13 +104,15 @@ def example(root: Path) -> str:
     return f"bessemer predict {root} " + ('"a text of yours"' if text else "--file FILE --output predictions.csv")
 
 
-def predict_file(run: Path, file: Path, output: Path | None, form: str | None, coverage: float | None = None) -> None:
+def predict_file(run: Path, file: Path, output: Path | None, form: str | None, coverage: float | None = None,
+                 encoding: str | None = None) -> None:
     """Predict every row of a file: columns row, what is said of each target, problem (why a row has no answer); none is left out.
 
-    With a `coverage` a label is given only where it is sure, see `app/abstention.py`.
+    With a `coverage` a label is given only where it is sure, see `app/abstention.py`; `encoding`: see `data/named_file.py`.
     """
     from bessemer.api import Model
     from bessemer.app.console import Bars, err
+    from bessemer.data.named_file import named_source
 
     if output is not None and output.suffix not in WRITERS:
         raise UserError(f"'{output}': predictions are written as {', '.join(WRITERS)}; choose one of these endings")
@@ -120,9 +123,12 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
     choice = chosen(run)
     model = Model.load(choice.folder, form)
     sure = _sure(run, choice, model, coverage)
+    config, said = named_source(file, encoding, model.folder)
+    if said:
+        err.print(said, markup=False)
     with Bars() as bars:
         nested = output is not None and output.suffix != ".csv"
-        found = _collect(model, file, bars, lambda answers: answer_columns(model, answers, nested, sure))
+        found = _collect(model, (file, config), bars, lambda answers: answer_columns(model, answers, nested, sure))
     _write(found, output)
     problems = found.column("problem").drop_null().length()
     err.print(f"{found.num_rows:,} rows of {file}, {problems:,} without a prediction (see the column 'problem'){_unsure(found, sure)}"
@@ -143,14 +149,13 @@ def _unsure(found: pa.Table, sure: Mapping[str, float]) -> str:
     return f", {', '.join([first, *others])} not sure enough for a label (--coverage)"
 
 
-def _collect(model: Model, file: Path, listener: Any, columns: Columns) -> pa.Table:
+def _collect(model: Model, given: tuple[Path, Config], listener: Any, columns: Columns) -> pa.Table:
     import pyarrow as pa
 
     from bessemer.core.events import Events
     from bessemer.core.registry import plugin_of
-    from bessemer.data.inspect import infer_source
 
-    config = infer_source(file)
+    file, config = given
     source = plugin_of("data/sources", config).function(config)
     parts = []
     with Events([listener]).progress("predict", None, "rows") as progress:
@@ -288,13 +293,13 @@ def _write(found: pa.Table, output: Path | None) -> None:
         part.unlink(missing_ok=True)
 
 
-def show_evaluation(run: Path, data: Path, form: str | None) -> None:
+def show_evaluation(run: Path, data: Path, form: str | None, encoding: str | None = None) -> None:
     """Print every metric of a model on a labelled file."""
     from bessemer.api import Model, read_file
     from bessemer.app import console
 
     model = Model.load(chosen(run).folder, form)
-    table = read_file(data, lambda message: console.err.print(message, markup=False))
+    table = read_file(data, lambda message: console.err.print(message, markup=False), encoding, model.folder)
     found = model.evaluate(table)
     for target, sheet in ({model.targets[0]: found} if len(model.targets) == 1 else found).items():
         _show_sheet(f"{data}: {target}, {sheet['rows']:,} rows, {model.form} of {model.folder}", sheet)

@@ -149,7 +149,7 @@ def _of_table(folder: Path, schema: Schema) -> Callable[[pa.Table], np.ndarray]:
     return vectors
 
 
-def embed_file(run: Path, file: Path, output: Path, embedder: Embedder) -> None:
+def embed_file(run: Path, file: Path, output: Path, embedder: Embedder, encoding: str | None = None) -> None:
     """Write a Parquet file: `row` (its number in the file), `embedding` (float32 list of D), `problem` (why a row has none)."""
     import pyarrow.parquet as parquet
 
@@ -157,7 +157,7 @@ def embed_file(run: Path, file: Path, output: Path, embedder: Embedder) -> None:
     from bessemer.app.console import Bars, err
     from bessemer.core.events import Events
     from bessemer.core.registry import plugin_of
-    from bessemer.data.inspect import infer_source
+    from bessemer.data.named_file import named_source
 
     if output.suffix != ".parquet":
         raise UserError(f"'{output}': vectors are written as Parquet; give a name that ends in .parquet")
@@ -165,7 +165,9 @@ def embed_file(run: Path, file: Path, output: Path, embedder: Embedder) -> None:
         raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it first")
     if output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"'{output}' is the file to read; give another name")
-    config = infer_source(file)
+    config, said = named_source(file, encoding, embedder.folder)
+    if said:
+        err.print(said, markup=False)
     source, part, counts = plugin_of("data/sources", config).function(config), output.with_name(f".{output.name}.part"), [0, 0]
     judge, writer = Rows(embedder.schema), None
     try:
@@ -185,7 +187,7 @@ def embed_file(run: Path, file: Path, output: Path, embedder: Embedder) -> None:
         part.unlink(missing_ok=True)
     err.print(f"{counts[0]:,} rows of {file}, {counts[1]:,} without a vector (see the column 'problem') → {output}; the network of "
               f"{embedder.folder}", markup=False)
-    err.print(f"next: bessemer predict {run} --file {file}", markup=False)
+    err.print(f"next: bessemer predict {run} --file {file}{f' --encoding {encoding}' if encoding else ''}", markup=False)
 
 
 def _chunk(chunk: Chunk, embedder: Embedder, judge: Rows) -> pa.Table:

@@ -76,7 +76,8 @@ class Choice:
     epochs: int
 
 
-def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = None, force: bool = False) -> tuple[Path, list[str]]:
+def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = None, force: bool = False,
+                 encoding: str | None = None) -> tuple[Path, list[str]]:
     """Write `<name>.yaml` for a file into the current folder; return it and what was found, line by line.
 
     Args:
@@ -84,12 +85,13 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
         targets: the columns to learn; guessed by default.
         task: `regression`, `classification`, `multilabel` or `tags`; by the targets' values by default.
         force: write over a recipe that is there.
+        encoding: of the file's text; found by default.
     """
     from bessemer.data.inspect import inspect
 
-    each = targets_of(data, targets, task)
+    each = targets_of(data, targets, task, encoding)
     if not each:
-        columns = ", ".join(column.name for column in inspect(data).columns[:LISTED])
+        columns = ", ".join(column.name for column in inspect(data, encoding=encoding).columns[:LISTED])
         raise UserError(f"none of the columns of '{data}' looks like a label ({columns}); name one with --target COLUMN")
     name = re.sub(r"[^\w\-]+", "-", data.stem).strip("-") or "data"
     file = Path(f"{name}.yaml")

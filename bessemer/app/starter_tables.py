@@ -26,7 +26,7 @@ WIDE = 300
 ORDER = ("train", "validation", "test")
 INTERVALS = "    # task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}    # intervals beside every number\n"
 KEPT_KEYS = ("kind", "path", "table", "sheet", "encoding")
-ENCODING = " (where the file is not UTF-8, name its encoding in the recipe's source, such as encoding: cp1252)"
+ENCODING = " (where the file is not UTF-8, name its encoding, such as --encoding cp1252)"
 PACKED = {".gz": 4, ".zip": 4, ".bz2": 5, ".xz": 6, ".zst": 4}
 
 
@@ -351,14 +351,14 @@ def key_of(name: str) -> str:
     return flow([name])[1:-1] if made.startswith("? ") else made.strip()
 
 
-def targets_of(data: Path, targets: Sequence[str], task: str | None) -> dict[str, Inspection]:
+def targets_of(data: Path, targets: Sequence[str], task: str | None, encoding: str | None = None) -> dict[str, Inspection]:
     """Return each target with what was found for it; without a name, of the one that looks like it (empty: none does)."""
     from bessemer.data.inspect import inspect
 
     each = {}
     wanted: Sequence[str | None] = targets or [None]
     for name in wanted:
-        found = inspect(data, name, task, beside=len(wanted) > 1)
+        found = inspect(data, name, task, len(wanted) > 1, encoding)
         if found.target is not None:
             each[found.target] = found
     return each

@@ -26,7 +26,7 @@ SLOWER, EPOCHS, PATIENCE = 0.3, 40, 8
 
 
 def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: Events,
-           stage: str | None = None) -> tuple[RunResult, str]:
+           stage: str | None = None, encoding: str | None = None) -> tuple[RunResult, str]:
     """Run an update stage in a finished run; return the result and the stage's name.
 
     The network is that of the `stage`, else that which the answering stage was made from; a note says which. Where these are two, the
@@ -36,7 +36,7 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
     """
     from bessemer.core.run import Options, execute, stale
 
-    recipe, name, said = with_update(root, files, overrides, stage)
+    recipe, name, said = with_update(root, files, overrides, stage, encoding)
     events.emit("note", message=said)
     changed = stale(recipe, name, root)
     if changed is not None:
@@ -72,9 +72,10 @@ def _there(recipe: Recipe, name: str, root: Path) -> str | None:
     return next((item for item, manifest in every.items() if manifest is not None and manifest.key == key), None)
 
 
-def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], stage: str | None = None) -> tuple[Recipe, str, str]:
-    """Return the run's recipe with one more update stage, its name, and which network it takes, in words."""
-    from bessemer.data.inspect import infer_source
+def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], stage: str | None = None,
+                encoding: str | None = None) -> tuple[Recipe, str, str]:
+    """Return the run's recipe with one more update stage, its name, and which network it takes and what is said of encodings, in words."""
+    from bessemer.data.named_file import named_source
 
     file = recipe_file(root)
     recipe = load_recipe(file)
@@ -90,15 +91,16 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], sta
     number = len(updates) - len(undone) + 1
     number += f"update-{number:03d}" == promoted(root)  # of an earlier recipe: what answers is not replaced
     name = f"update-{number:03d}"
+    read = [named_source(item, encoding, root) for item in files]
     settings: dict[str, Any] = {
         "kind": "update", "data": first.data, "model": taken.name, **({"against": taken.rival} if taken.rival else {}),
-        "sources": [dump_plugin("data/sources", infer_source(item)) for item in files],
+        "sources": [dump_plugin("data/sources", config) for config, _ in read],
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
     plain = recipe.plain()
     plain["stages"] = {**{other: item for other, item in plain["stages"].items() if other not in undone}, name: settings}
     return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
-                                          for item in overrides]), name, taken.said
+                                          for item in overrides]), name, "; ".join([taken.said, *(note for _, note in read if note)])
 
 
 def show(result: RunResult, name: str) -> None:
@@ -136,8 +138,9 @@ def another(result: RunResult, name: str) -> str:
     """Return a command that learns the same rows otherwise than a finished update did."""
     stage: Any = result.recipe.stages[name]
     files = " ".join(shlex.quote(str(item.path)) if hasattr(item, "path") else "FILE" for item in stage.sources)
+    named = next((f" --encoding {item.encoding}" for item in stage.sources if getattr(item, "encoding", None)), "")
     methods = "both" if tuple(stage.methods) != ("both",) else "replay"
-    return (f"bessemer update {shlex.quote(str(result.root))} {files} --stage {stage.model} --set learning_rate="
+    return (f"bessemer update {shlex.quote(str(result.root))} {files}{named} --stage {stage.model} --set learning_rate="
             f"{stage.learning_rate / 3:.2g} --set \"methods=[{methods}]\" --set margin={2 * stage.margin or 0.01:g}")
 
 

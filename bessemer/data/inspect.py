@@ -20,7 +20,7 @@ from bessemer.data.looks import FEW, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
 from bessemer.data.tagged import labels_of, tagged
-from bessemer.data.together import with_encoding
+from bessemer.data.together import in_encoding, with_encoding
 from bessemer.data.values import HEADLESS, like_values
 from bessemer.data.written import LIKE_NUMBERS, either_settled
 
@@ -156,7 +156,8 @@ def _classes(folder: Path) -> int:
     return sum(any(item.rglob("*.txt")) for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
 
 
-def inspect(path: Path, target: str | None = None, task: str | None = None, beside: bool = False) -> Inspection:
+def inspect(path: Path, target: str | None = None, task: str | None = None, beside: bool = False,
+            encoding: str | None = None) -> Inspection:
     """Read a sample of a file and guess what each column is.
 
     Args:
@@ -164,14 +165,15 @@ def inspect(path: Path, target: str | None = None, task: str | None = None, besi
         target: the column to learn; guessed by default.
         task: classification, regression, multilabel or tags; by the target's values by default.
         beside: whether other columns are learnt too, so that a row without this target is still of use.
+        encoding: of its text; found by default.
 
     Raises:
         UserError: an unreadable file, a column that is not there, a target of one value only, or a task that does not fit it.
     """
-    config = infer_source(path)
+    config = infer_source(path) if encoding is None else in_encoding(infer_source(path), encoding, path)
     source: Source = plugin_of("data/sources", config).function(config)
     table, rejected, notes = _sample(source, path)
-    config, notes = with_encoding(config, notes)
+    config, notes = with_encoding(config, notes) if encoding is None else (config, notes)
     if plugin_of("data/sources", config).name == "hf":  # which split a row is of is nothing to learn
         table = table.drop_columns(["split"])
     if not len(table):

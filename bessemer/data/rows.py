@@ -194,7 +194,8 @@ def check_part(bad: int, rows: int, file: Path, encoding: str | None, *, folder:
         what = "files are not valid UTF-8, so they are" if folder else "rows are not valid UTF-8, so the file is"
         their, them = ("their", "files") if folder else ("its", "file")
         raise UserError(f"'{folder or file}': {bad:,} of {rows:,} {what} in another encoding, which {their} bytes do not show; name it in "
-                        f"the source ('encoding: …', such as {', '.join(proposals(told or _telling(file)))}), or save the {them} as UTF-8")
+                        f"the recipe's source ('encoding: …') or in the command (--encoding), such as "
+                        f"{', '.join(proposals(told or _telling(file)))}, or save the {them} as UTF-8")
 
 
 def _telling(file: Path, size: int = 1 << 20) -> bytes:

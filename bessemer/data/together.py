@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError
@@ -133,6 +134,20 @@ def _utf8(data: bytes, whole: bool = True) -> bool:
     except UnicodeDecodeError as error:
         return not whole and error.reason == "unexpected end of data"
     return True
+
+
+def in_encoding(config: Config, encoding: str, path: Path) -> Config:
+    """Return a source's config with an encoding that was said; one that there is not, or of a kind that has none, is a UserError."""
+    from bessemer.core.registry import plugin_of
+    from bessemer.data.rows import check_encoding
+
+    if "encoding" not in type(config).model_fields:
+        kind = plugin_of("data/sources", config).name
+        raise UserError(f"'{path}' is read as {kind}, of which no encoding is named; leave {encoding} out")
+    try:
+        return config.model_copy(update={"encoding": check_encoding(encoding)})
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def with_encoding(config: Config, notes: tuple[str, ...]) -> tuple[Config, tuple[str, ...]]:

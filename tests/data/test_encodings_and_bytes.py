@@ -56,7 +56,7 @@ def test_a_file_in_an_encoding_that_nobody_said_is_refused(tmp_path):
         list(made.function(made.config(path=str(file))).read())
     assert str(error.value) == (
         f"'{file}': 3 of 4 rows are not valid UTF-8, so the file is in another encoding, which its bytes do not show; name it in the "
-        "source ('encoding: …', such as cp437, cp850, cp852, mac_roman), or save the file as UTF-8")
+        "recipe's source ('encoding: …') or in the command (--encoding), such as cp437, cp850, cp852, mac_roman, or save the file as UTF-8")
 
 
 def test_utf32_by_its_mark():
@@ -90,7 +90,7 @@ def test_every_kind_of_text_file_is_refused_where_it_is_mostly_no_utf8(tmp_path,
     made = plugin("data/sources", kind)
     with pytest.raises(UserError) as error:
         list(made.function(made.config(path=str(file))).read())
-    assert f"'{file}': 20 of 3" in str(error.value) and "'encoding: …', such as cp874, " in str(error.value)
+    assert f"'{file}': 20 of 3" in str(error.value) and "(--encoding), such as cp874, " in str(error.value)
     (*_, last) = made.function(made.config(path=str(file), encoding="cp874")).read()
     assert texts(last.table["text"]).to_pylist()[-1] == thai
 
@@ -104,4 +104,5 @@ def test_a_folder_of_texts_that_are_mostly_no_utf8(tmp_path):
         list(made.function(made.config(path=str(tmp_path))).read())
     assert str(error.value).startswith(
         f"'{tmp_path}': 2 of 3 files are not valid UTF-8, so they are in another encoding, which their bytes do not show; name it in the "
-        "source ('encoding: …', such as cp874, ") and str(error.value).endswith("), or save the files as UTF-8")
+        "recipe's source ('encoding: …') or in the command (--encoding), such as cp874, ") and str(error.value).endswith(
+        ", or save the files as UTF-8")

@@ -97,7 +97,7 @@ def test_a_file_that_is_for_sure_in_another_encoding_is_told(tmp_path: Path) -> 
 
 def test_a_folder_that_nothing_tells_names_the_likeliest(tmp_path: Path) -> None:
     folder(tmp_path, short(TEXTS["ru"]), "mac_cyrillic")
-    with pytest.raises(UserError, match=r"of 60 files are not valid UTF-8, .*\('encoding: …', such as mac_cyrillic, "):
+    with pytest.raises(UserError, match=r"of 60 files are not valid UTF-8, .*\(--encoding\), such as mac_cyrillic, "):
         chunks(tmp_path)
 
 

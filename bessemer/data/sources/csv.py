@@ -135,7 +135,8 @@ def header(file: Path, config: Csv) -> tuple[list[str], str]:
     for position, name in enumerate(names):
         if "\ufffd" in name or MARK in name:
             raise UserError(f"'{file}': the name of column {position + 1} ('{name.replace(MARK, chr(0xfffd))[:60]}') is not valid "
-                            f"{opened.encoding}; save the file as UTF-8, or name its encoding (such as 'encoding: {likely(raw)}')")
+                            f"{opened.encoding}; save the file as UTF-8, or name its encoding, such as {likely(raw)} (in a "
+                            "recipe's source 'encoding: …', in a command --encoding)")
     return distinct(names, f"'{file}': the header"), sign
 
 
