@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 
-from bessemer.modalities import text as column
+from bessemer.data import tidy as column
 from bessemer.modalities.tokens import encode, encoder
 from tests.modalities.test_memo import SIGNS, bert
 
