@@ -54,7 +54,7 @@ class Inspection:
         leaks: columns that give the target away (equal to it, one to one with it, a straight line of it); they are no inputs.
         splits: of data that come divided: split -> the folder of its rows, or None where the column `split` says it.
         labels: label -> how often it occurs, the most frequent first, of a target with several a row (multilabel, tags).
-        notes: what its reader says of it: that an encoding was guessed, which `source` then names.
+        notes: what its reader says of it: that an encoding was guessed, which `source` then names, or a title passed over.
     """
 
     source: Config
@@ -238,7 +238,7 @@ def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str], tuple[s
     chunk: Chunk
     for chunk in source.read():
         width = chunk.table.num_columns
-        notes.update(dict.fromkeys(note for note in chunk.notes if "encoding:" in note))
+        notes.update(dict.fromkeys(note for note in chunk.notes if "encoding:" in note or "header_row:" in note))
         if width > WIDEST:
             raise UserError(f"'{path}' has {width:,} columns; only {WIDEST:,} can be looked at: write the recipe by hand and name the "
                             "columns to learn from, or keep fewer columns")

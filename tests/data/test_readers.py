@@ -412,19 +412,20 @@ def test_a_name_of_the_hub_offline(tmp_path):
 
 
 def test_a_title_above_a_sheets_table(tmp_path):
-    path = sheet(tmp_path, [["Export 2024"], [], ["text", "label"], *([f"t{i}", "a"] for i in range(30))])
-    row = "; where that is a title above the table, say in the source which row holds the columns' names: 'header_row: 3'"
-    for settings, message in (({"columns": ("text", "label")}, f"'{path}' has no column 'text'; its columns are: Export 2024{row}"),
-                              ({}, f"'{path}' has one column, 'Export 2024', and cells beside it{row}")):
-        with pytest.raises(UserError) as error:
-            read("excel", path=path, **settings)
-        assert str(error.value) == message
-    with pytest.raises(UserError, match="has one column, 'Export 2024', and cells beside it; where that is a title"):
-        inspect(Path(path))
+    path = sheet(tmp_path, [["Export 2024"], [], ["text", "label"], *([f"t{i}", "ab"[i % 2]] for i in range(30))])
+    rows = read("excel", path=path)[0]
+    said = notes("excel", path=path)
+    assert rows[0] == {"text": "t0", "label": "a"} and len(rows) == 30
+    assert said == ["f.xlsx: row 1 ('Export 2024') is a title, row 3 names the columns (header_row: 3)"]
+    assert read("excel", path=path, columns=("label",))[0][0] == {"label": "a"}
+    found = inspect(Path(path), "label")
+    assert [column.name for column in found.columns] == ["text", "label"] and found.notes == tuple(said)
     assert read("excel", path=path, header_row=3)[0][0] == {"text": "t0", "label": "a"}
     one = sheet(tmp_path, [["text"], ["t0"], ["t1"]], name="one.xlsx")
     with pytest.raises(UserError, match="has no column 'label'; its columns are: text$"):
         read("excel", path=one, columns=("label",))
+    strays = sheet(tmp_path, [["text"], *([f"t{i}", "a"][:1 + (i < 9)] for i in range(30))], name="strays.xlsx")
+    assert [row["text"] for row in read("excel", path=strays)[0]] == [f"t{i}" for i in range(9, 30)]  # cells beside the table are no title
 
 
 # ---- several of them, and what a file says of itself -------------------------------------------------------------------

@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from xml.parsers import expat
@@ -31,6 +32,8 @@ _CELL = re.compile(rb'\br="([A-Z]{1,3})(\d{1,9})"')
 _WIDE = re.compile(rb'\br="([A-Z]{2,3})\d{1,9}"')
 _ROW = re.compile(rb'row r="(\d{1,9})"')
 _BLOCK = 1 << 20
+LOOKED_AT = 200
+"""Rows by which a title above the table is known."""
 
 
 class Excel(Rows):
@@ -41,7 +44,8 @@ class Excel(Rows):
     sheet: str | Annotated[int, Field(ge=1)] | None = None
     """The sheet's name, or its number from 1; by default the only one, or the first where the others are empty."""
     header_row: Annotated[int, Field(ge=1)] | None = None
-    """The sheet's row that names the columns; the first that is not empty by default. Rows above it are left out."""
+    """The sheet's row that names the columns; by default the first that is not empty, or of a sheet with a title of one cell above its
+    table the first of several cells. Rows above it are left out."""
     max_cells: Annotated[int, Field(ge=1)] = 20_000_000
     """The most cells of a sheet, empty ones between others included; each takes about 32 bytes of memory."""
     max_unpacked_bytes: Annotated[int, Field(ge=1 << 16)] = 2 << 30
@@ -76,8 +80,29 @@ def _title(named: list[str], config: Excel, rows: Iterable[tuple[int, list[Any]]
         f"; where that is a title above the table, say in the source which row holds the columns' names: 'header_row: {wider}'"
 
 
+def _below_title(file: Path, cells: Iterator[tuple[int, list[Any]]]) -> tuple[Iterator[tuple[int, list[Any]]], tuple[str, ...]]:
+    """Return a sheet's rows from the one that names the columns, and what is said of a title above it.
+
+    A title is a first row of one cell where more than half of the next rows have cells in other columns; it ends with the first of those.
+    """
+    ahead: list[tuple[int, list[Any]]] = []
+    for number, row in cells:
+        if any(value != "" for value in row):
+            ahead.append((number, row))
+        if len(ahead) > LOOKED_AT or len(ahead) == 1 and sum(value != "" for value in row) > 1:
+            break
+    filled = [[place for place, value in enumerate(row) if value != ""] for _, row in ahead]
+    beside = [place for place, found in enumerate(filled) if set(found) - set(filled[0])]
+    if not ahead or len(filled[0]) > 1 or 2 * len(beside) <= len(ahead) - 1:
+        return chain(ahead, cells), ()
+    wider = next((place for place in beside if len(filled[place]) > 1), beside[0])
+    title = str(ahead[0][1][filled[0][0]])[:60]
+    note = f"{file.name}: row {ahead[0][0]} ('{title}') is a title, row {ahead[wider][0]} names the columns (header_row: {ahead[wider][0]})"
+    return chain(ahead[wider:], cells), (note,)
+
+
 def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk]:
-    cells = _cells(file, config)
+    cells, notes = _below_title(file, _cells(file, config)) if config.header_row is None else (_cells(file, config), ())
     head = config.header_row or 0
     names: list[str] = []
     for number, row in cells:
@@ -101,11 +126,10 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
         stray = [(number, row) for number, row in part if any(row[place] != "" for place in range(len(row)) if not names[place])]
         apart = {number for number, _ in stray}
         good = [(number, row) for number, row in part if number not in apart]
-        if not any_row and len(stray) * 2 > len(part) and (title := _title(named, config, part)):
-            raise UserError(f"'{file}' has one column, '{named[0][:60]}', and cells beside it{title}")
         any_row = True
         chunk = chunk_of(columns, [[row[place] for place in places] for _, row in good], [number for number, _ in good])
-        yield Chunk(chunk.table, chunk.numbers, _rejected(chunk.rejected, stray))
+        yield Chunk(chunk.table, chunk.numbers, _rejected(chunk.rejected, stray), notes)
+        notes = ()
     if not any_row:
         raise UserError(f"'{file}' has a header but no rows; expected at least one")
 
