@@ -210,8 +210,9 @@ def stage_key(name: str, recipe: Recipe, inputs: Mapping[str, str], store: Store
                 if item.config is type(part):
                     revisions[f"{folder}/{item.name}"] = item.revision
     outside = [path for _, part in walk(stage) for path in getattr(part, "outside", tuple)()]
+    unchanged = {name for name, value in stage.later.items() if getattr(stage, name) == value}
     return artifact.digest({
-        "kind": chosen.name, "config": stage.model_dump(mode="json", exclude=set(stage.needs)), "inputs": dict(inputs),
+        "kind": chosen.name, "config": stage.model_dump(mode="json", exclude={*stage.needs, *unchanged}), "inputs": dict(inputs),
         "seed": recipe.seed, "threads": recipe.threads, "revisions": revisions,
         "outside": artifact.fingerprint(outside, store.stamps)})
 

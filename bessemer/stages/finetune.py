@@ -30,6 +30,7 @@ class Finetune(TrainingConfig):
     """Supervised training."""
 
     needs: ClassVar[tuple[str, ...]] = ("data", "init", "teacher")
+    later: ClassVar[Mapping[str, Any]] = {"max_length": None}
 
     data: str = "prepare"
     """The prepared data."""

@@ -32,6 +32,7 @@ class Teach(StageConfig):
     """Teachers' answers, and new rows to ask them about."""
 
     needs: ClassVar[tuple[str, ...]] = ("data", "models", "masked_model")
+    later: ClassVar[Mapping[str, Any]] = {"source_rows": None}
 
     data: str = "prepare"
     """The prepared data."""

@@ -16,7 +16,8 @@ from bessemer.core.errors import GuardError, UserError
 from bessemer.core.events import Events
 from bessemer.core.recipe import Recipe, StageConfig, make_recipe
 from bessemer.core.registry import plugins, register
-from bessemer.core.run import Options, RunContext, execute
+from bessemer.core.run import Options, RunContext, execute, stage_key
+from bessemer.core.store import Store
 
 CALLS: list[str] = []
 plugins("stages")
@@ -182,3 +183,18 @@ def test_manifest_holds_what_it_should(tmp_path: Path) -> None:
     assert manifest["files"]["total.txt"]["sha256"] == artifact.sha256(tmp_path / "b" / "total.txt")
     assert manifest["volatile"] == ["timings.json"] and "timings.json" not in manifest["files"]
     assert manifest["inputs"]["before"] == json.loads((tmp_path / "a" / "manifest.json").read_text())["key"]
+
+
+def test_a_field_that_a_later_version_brought_leaves_the_key_of_what_was_made_before(tmp_path: Path) -> None:
+    """At its old value it is no part of the key; at another it is."""
+    from bessemer.stages.finetune import Finetune
+
+    assert Finetune.later == {"max_length": None}
+    base: dict[str, Any] = {"name": "r", "stages": {"finetune": {"data": "x", "model": {"kind": "tfidf_linear"}}}}
+    keys = []
+    for change in ({}, {"max_length": None}, {"max_length": 16}):
+        recipe = make_recipe({**base, "stages": {"finetune": {**base["stages"]["finetune"], **change}}}, "test")
+        stage = recipe.stages["finetune"]
+        keys.append(stage_key("finetune", recipe, {"data": "k"}, Store(tmp_path)))
+        assert "max_length" in stage.model_dump(mode="json")
+    assert keys[0] == keys[1] != keys[2]
