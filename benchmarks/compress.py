@@ -60,7 +60,7 @@ SETS = {
     "r8": texts("r8", 128, 3, split={"kind": "given", "column": "split"}),
     "tweets": texts("tweets", 64, 1, source={"where": {"label": ["positive", "negative"]}}, limit=19500,
                     split={"kind": "stratified", "validation": 1500, "test": 2000},
-                    unlabelled=[{"kind": "catalogue", "name": "tweets", "where": {"label": "neutral"}}]),
+                    unlabelled=[{"kind": "catalogue", "name": "tweets", "where": {"label": ["neutral"]}}]),
     "newsgroups": texts("newsgroups", 256, 3, split={"kind": "given", "column": "split"}),
     "adult": Set({"sources": [{"kind": "catalogue", "name": "adult"}], "inputs": COLUMNS, "targets": {"income": {"kind": "category"}},
                   "split": {"kind": "given", "column": "split"}},

@@ -217,7 +217,7 @@ def _said(found: Found, read: Mapping[str, Any], table: pa.Table, beside: bool) 
                 + "; 'empty: none' takes them for rows that no label holds of")
     if read["kind"] == "multilabel" and found.missing:
         return (f"{found.missing:,} of {len(table):,} values are empty: 'empty: none' takes them for rows that no label holds of, "
-                + ("of 'empty: missing' this target learns nothing" if beside else "'empty: missing' sets them aside"))
+                + ("with 'empty: missing' this target learns nothing of them" if beside else "'empty: missing' sets them aside"))
     if read["kind"] == "boolean" and len(found.counts) > 2:
         return f"its {len(found.counts)} spellings are read as false and true"
     words = words_of(table[found.name]) if read["kind"] == "category" else None

@@ -14,7 +14,7 @@ from bessemer.core.pick import Pick, make
 from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column
 from bessemer.core.types import Codec, Modality
-from bessemer.data.scrub import Kind, scrub
+from bessemer.data.scrub import RULES, Kind, scrub
 from bessemer.data.tidy import as_text, tidy
 from bessemer.modalities import _memo, _washing, pairs, tokens
 from bessemer.modalities._plain import tidied
@@ -45,9 +45,9 @@ class Text(Config):
     """Tokens a row, special ones included, unless a task says otherwise; what is beyond is cut in batches, never on disk. auto: prepare
     chooses what 98 of 100 training rows need, in steps of 16, and never more than models of the tokenizer read (512 or less)."""
 
-    def outside(self) -> tuple[Path, ...]:
-        """Return the files that the tokenizer is read from."""
-        return _tokens(self).files()
+    def outside(self) -> tuple[Path | str, ...]:
+        """Return the files that the tokenizer is read from, and which rules take personal data out."""
+        return (*_tokens(self).files(), *([RULES] if self.scrub else []))
 
 
 def _tokens(config: Text) -> Tokens:
@@ -86,7 +86,7 @@ def few_tidied(config: Text) -> Callable[[Sequence[str]], list[str]]:
     return slow if washes else lambda texts: tidied(texts, config.unicode_form, slow)
 
 
-@register("modalities", "text", revision=2)
+@register("modalities", "text")
 def text(config: Text) -> Modality:
     """Return the functions of a column of text."""
 

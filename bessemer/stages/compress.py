@@ -238,7 +238,8 @@ def check(form: Form, reference: Mapping[str, Answer], found: Mapping[str, Answe
     from bessemer.export.parity import agreement, same_answers
 
     if not form.lossy:
-        return {"largest_difference": same_answers(reference, found, f"answers of the form {form.name} against the trained network's")}
+        what = f"answers of the form {form.name} against the trained network's"
+        return {"largest_difference": same_answers(reference, found, what, truths=truths)}
     parity: dict[str, float] = {}
     for target, answer in reference.items():
         same = agreement(answer.values, found[target].values) if answer.kind in ("label", "tags") else 1.0

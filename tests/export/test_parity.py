@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bessemer.core.errors import GuardError
-from bessemer.export.parity import agreement, assert_close
+from bessemer.core.types import Answer
+from bessemer.export.parity import agreement, assert_close, same_answers
 
 
 def test_the_largest_difference_and_its_row_are_named() -> None:
@@ -17,6 +18,16 @@ def test_the_largest_difference_and_its_row_are_named() -> None:
         assert_close(reference, other, what="int8")
     assert_close(reference, other, tolerance=0.3)
     assert_close(reference[:0], other[:0])
+
+
+def test_numbers_are_compared_by_the_spread_of_the_truths_where_the_network_says_nearly_the_same_of_all() -> None:
+    said = {"y": Answer("number", np.array([[100.0], [100.001]]))}
+    other = {"y": Answer("number", np.array([[100.0], [100.00101]]))}
+    with pytest.raises(GuardError, match="at most 0.0001 is allowed"):
+        same_answers(said, other, "it")
+    assert same_answers(said, other, "it", truths={"y": np.array([90.0, 110.0])}) == pytest.approx(1e-6, rel=1e-3)
+    with pytest.raises(GuardError, match="at most 0.0001 is allowed"):  # truths that are missing or all the same allow nothing more
+        same_answers(said, other, "it", truths={"y": np.array([np.nan, 100.0])})
 
 
 def test_what_is_not_finite_is_never_close() -> None:

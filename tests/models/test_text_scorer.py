@@ -10,7 +10,8 @@ from bessemer.models import _text_scorer
 from bessemer.models._text_scorer import scorer_of
 from bessemer.models._text_terms import NGRAMS, TOKEN, Analyzer, Terms
 
-TEXTS = ["The cat sat, the CAT ran!", "质量很好，很好。物流慢", "ดีมาก ไม่ดี", "İstanbul straße ẞ", "שלום עולם", "a", "! ?", "été  déjà\tvu\nété",
+TEXTS = ["The cat sat, the CAT ran!", "质量很好，很好。物流慢", "ดีมาก ไม่ดี", "İstanbul straße ẞ", "שלום עולם", "a", "! ?",
+         "été  déjà\tvu\nété",
          "xyzzy " * 40, "supercalifragilisticexpialidocious" * 2, "one two three one two"]
 NEW = [*TEXTS, "", "nothing known Ω", "the the the cat", "好很"]
 

@@ -122,7 +122,7 @@ def test_tags_stand_alone(tmp_path):
     plain["stages"]["prepare"]["targets"]["text"] = {"kind": "category"}
     with pytest.raises(UserError, match="needs one input of kind text, and no other target beside it"):
         run(plain, until="prepare")
-    for kind in ("ngrams", "text_cnn", "transformer"):
+    for kind in ("text_cnn", "transformer"):
         with pytest.raises(UserError, match=f"the model '{kind}' has one answer for a text and none for each unit"):
             run(recipe(tmp_path, {"kind": kind}), until="finetune")
 
