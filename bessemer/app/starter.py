@@ -260,11 +260,17 @@ def _tagger(found: Inspection) -> str:
 
     rows = found.rows
     best = "    metric_for_best_model: span_f1     # of whole spans, as seqeval counts them\n" if has_spans(list(found.labels)) else ""
-    return f"""  finetune:                            # reads the text from both ends; the best validation weights are kept
-    model: {{kind: text_rnn, dropout: 0.25}}
+    about, model, rate = ("reads the text from both ends", "{kind: text_rnn, dropout: 0.25}", "4.0e-3")
+    if (found.target_modality or {}).get("unit") == "character":
+        buckets = 200_000 if rows < SMALL else 1_000_000
+        about = "reads one to three characters around each"
+        model = f"{{kind: ngrams, sizes: [1, 2, 3], buckets: {buckets}, embedding_size: 8, hidden_size: 0, dropout: 0.3}}"
+        rate = "1.0e-2\n    weight_decay: 0"
+    return f"""  finetune:                            # {about}; the best validation weights are kept
+    model: {model}
     num_train_epochs: {20 if rows < SMALL else 8 if rows < MIDDLE else 4}
     per_device_train_batch_size: 32
-    learning_rate: 4.0e-3
+    learning_rate: {rate}
     early_stopping_patience: 3
 {best}"""
 

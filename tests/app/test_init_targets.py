@@ -60,7 +60,8 @@ def test_lists_as_long_as_the_text_are_tags(here: Path, rows: list[tuple[str, li
     assert stages["prepare"]["targets"] == {"aim": target}
     assert stages["prepare"]["inputs"]["text"]["tokenizer"] == tokenizer
     assert stages["prepare"]["split"] == {"kind": "random", "validation": 0.1, "test": 0.15}
-    assert stages["finetune"]["model"]["kind"] == "text_rnn" and stages["finetune"]["metric_for_best_model"] == "span_f1"
+    learner = "ngrams" if target.get("unit") == "character" else "text_rnn"
+    assert stages["finetune"]["model"]["kind"] == learner and stages["finetune"]["metric_for_best_model"] == "span_f1"
     assert list(stages) == ["prepare", "finetune", "compress", "evaluate", "export", "report"]
     labels = {label for _, tags in rows for label in tags}
     assert said[2].startswith(f"  aim: tags, {len(labels)} different labels, 0 missing → target: ")
