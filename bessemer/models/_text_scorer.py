@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST, LONGEST = 50_000, 32
 """Words whose characters are remembered, and the longest of them; a text without spaces is one word, and seldom comes twice."""
+FREQUENT = 10_000
+"""Of the words that are terms themselves so many, the most frequent ones, are known from the start: most of what a new text holds."""
 
 _words = re.compile(TOKEN).findall
 
@@ -68,8 +70,15 @@ class TermScorer:
             if found:
                 place_K, count_K = _counted(np.frombuffer(found, np.int64))
                 weight_K = (1.0 + np.log(count_K)) * self.idf_T[place_K]
-                score_O += weight_K @ self.coef_TO[place_K] / math.sqrt(weight_K @ weight_K)
+                weight_K /= math.sqrt(weight_K @ weight_K)
+                score_O += weight_K.astype(np.float32) @ self.coef_TO.take(place_K, axis=0)
         return score_O
+
+    def learn_words(self, words: Sequence[str]) -> None:
+        """Remember the characters of words that will come often."""
+        for analyzer, places in self.parts:
+            if analyzer == "char_wb":
+                self._of_characters(" ".join(words), places)
 
     def _of_words(self, text: str, places: Mapping[str, int]) -> array[int]:
         words = _words(text)
@@ -133,7 +142,11 @@ def scorer_of(settings: Mapping[str, Any], terms: Sequence[str], idf_T: np.ndarr
         start = end
     ranges: dict[str, tuple[int, int]] = {name: tuple(settings.get("ngram_range", size)) for name, size in NGRAMS.items()}
     coef, intercept = weights
-    return TermScorer(parts, ranges, idf_T.astype(np.float64), np.ascontiguousarray(coef.T, np.float32), intercept.astype(np.float64))
+    made = TermScorer(parts, ranges, idf_T.astype(np.float64), np.ascontiguousarray(coef.T, np.float32), intercept.astype(np.float64))
+    if both:
+        single = [place for place, term in enumerate(terms[:ends[0]]) if " " not in term]
+        made.learn_words([terms[place] for place in sorted(single, key=idf_T.__getitem__)[:FREQUENT]])
+    return made
 
 
 def link_of(kind: Truth, classes: int) -> Callable[[np.ndarray], np.ndarray]:
