@@ -22,7 +22,7 @@ from bessemer.search.study import Proposer
 from bessemer.stages._budget_config import Search
 from bessemer.stages._budget_measure import Place, Yard, settle
 from bessemer.stages._budget_space import TRAINED, Origin, Training, factorised, first_of, space_of
-from bessemer.stages._budget_try import ENDED, Hunt, attempt, examine, forms_of, measured, point_of
+from bessemer.stages._budget_try import ENDED, Hunt, attempt, examine, forecast, forms_of, measured, point_of
 from bessemer.stages._update_kept import HELD_OUT, NEW_ROWS
 
 if TYPE_CHECKING:
@@ -209,7 +209,18 @@ def taught(hunt: Hunt, beside: Path | None = None) -> Training:
     if not search.distil or "teach" not in registry.plugins("stages"):
         return hunt.training
     rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
-    ask = hunt.journal["reference"]["latency_16_ms"] / 16_000
+    plain: dict[str, Any] = {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": 0,
+                             "bf16": "auto"}
+    shared = {"seed": hunt.training.seed, "threads": hunt.training.threads}
+    ask = 0.0
+    if not hunt.rehearsal:
+        trial = {"name": f"{hunt.training.name}-asked", **shared, "stages": {"teach": plain}}
+        asked = attempt(hunt, "asked", {"label": "teach"}, lambda: {
+            "status": "finished", "reason": "", "row_seconds": forecast(hunt, trial) / max(1, rows)})
+        if asked["status"] != "finished":
+            hunt.run.note("candidates learn from the labels alone")
+            return hunt.training
+        ask = asked["row_seconds"]
     room = int(TEACHING * 60 * search.minutes / max(1e-9, ask)) - rows
 
     def work() -> dict[str, Any]:
@@ -221,11 +232,9 @@ def taught(hunt: Hunt, beside: Path | None = None) -> Training:
             sources.append({"kind": "parquet", "path": str(hunt.origin.folder / NEW_ROWS)})
         further = {"sources": sources, "source_rows": max(0, room)} if sources else {}
         copies = max(0, min(search.copies, (room if not further else room // 2) // max(1, rows)))
-        stage = {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder), *([str(beside)] if beside else [])],
-                 "copies": copies, "bf16": "auto", **further}
+        stage = {**plain, "models": [*plain["models"], *([str(beside)] if beside else [])], "copies": copies, **further}
         mark = f"-{digest([further, beside and beside.parent.name])[:10]}" if further or beside else ""
-        recipe = {"name": f"{hunt.training.name}-teach-{copies}{mark}", "seed": hunt.training.seed, "threads": hunt.training.threads,
-                  "stages": {"teach": stage}}
+        recipe = {"name": f"{hunt.training.name}-teach-{copies}{mark}", **shared, "stages": {"teach": stage}}
         facts = hunt.execute(recipe)["teach"]
         return {"status": "finished", "reason": "", "folder": str(hunt.folder(recipe) / "teach"), "copies": copies,
                 "rows": int(facts["rows"]["train"]) if isinstance(facts.get("rows"), dict) else rows}

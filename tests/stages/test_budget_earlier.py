@@ -85,6 +85,6 @@ def test_families_that_have_one_answer_for_a_text_are_left_out_for_tags() -> Non
     families = {name: list(space_of(Origin(Path(), Path(), False, {**config, "architectures": [name]}), None))
                 for name in ("BertForSequenceClassification", "BertForTokenClassification")}
     assert families == {"BertForSequenceClassification": ["slim", "text_cnn", "text_rnn", "ngrams"],
-                        "BertForTokenClassification": ["slim", "text_rnn"]}
+                        "BertForTokenClassification": ["slim", "text_rnn", "ngrams"]}
     with pytest.raises(UserError, match="search.students: this network cannot become 'text_cnn'"):
         space_of(Origin(Path(), Path(), False, {**config, "architectures": ["BertForTokenClassification"]}), ["text_cnn"])
