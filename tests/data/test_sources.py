@@ -185,7 +185,8 @@ def test_text_in_other_encodings(tmp_path, encoding, setting):
     ("příliš,město\n" + "1,Žižkov žluťoučký\n" * 40, "cp852", "cp852"),
     ("текст,слово\n" + "привет,как дела\n" * 40, "cp866", "cp866")])
 def test_the_encoding_that_is_proposed(tmp_path, text, encoding, proposed):
-    with pytest.raises(UserError, match=rf"is not valid UTF-8; save the file as UTF-8, or name its encoding, such as {proposed} \(in a recipe's"):
+    said = rf"is not valid UTF-8; save the file as UTF-8, or name its encoding, such as {proposed} \(in a recipe's source"
+    with pytest.raises(UserError, match=said):
         read("csv", path=put(tmp_path, "f.csv", text.encode(encoding)))
 
 

@@ -49,14 +49,16 @@ def squeezed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_it_is_measured_and_may_be_chosen(squeezed: tuple[Path, list[str]], finished: Path) -> None:
     root, _ = squeezed
     front = json.loads((root / "compress/front.json").read_text(encoding="utf-8"))
-    found = {item["settings"]["family"]: item for item in front["candidates"] if item["status"] == "finished"}
-    own = found[CLASSICAL]
+    found = {item["settings"].get("analyzer"): item for item in front["candidates"] if item["status"] == "finished"}
+    assert found["word"]["name"] == "TF-IDF of words and a linear model; float32"
+    assert found["word"]["size_bytes"] < found["both"]["size_bytes"]
+    own = found["both"]
     assert own["name"] == "TF-IDF and a linear model; float32" and own["latency_ms"] > 0 and not own["lossy"]
     chosen = next(item for item in front["candidates"] if item["chosen"])
     rows, _ = validation_rows(finished / "runs/tiny/prepare", 40)
-    fitted = next((root / "trials").glob(f"*-{CLASSICAL}")) / "fit"
+    fitted = next((root / "trials").glob(f"*-{CLASSICAL}-both")) / "fit"
     assert own["size_bytes"] == size(fitted, "tfidf_linear")["form"]
-    if chosen["settings"]["family"] == CLASSICAL:  # which of the two is faster is for the clock to say
+    if chosen["settings"].get("analyzer") == "both":  # which is the fastest is for the clock to say
         assert [form.name for form in read_forms(root / "compress")] == ["tfidf_linear"]
         assert not (root / "compress" / "model.safetensors").exists()
         said = open_form(root / "compress").predict(rows)["label"].values
@@ -73,7 +75,7 @@ def test_further_texts_are_asked_about(squeezed: tuple[Path, list[str]]) -> None
 
 def test_a_pair_may_begin_with_it(squeezed: tuple[Path, list[str]], finished: Path, tmp_path: Path) -> None:
     root, _ = squeezed
-    fitted, network = next((root / "trials").glob(f"*-{CLASSICAL}")) / "fit", finished / "runs/tiny/compress"
+    fitted, network = next((root / "trials").glob(f"*-{CLASSICAL}-both")) / "fit", finished / "runs/tiny/compress"
     graph = read_forms(network)[0].name
     form = write_pair(tmp_path / "pair", [Place(fitted, "tfidf_linear"), Place(network, graph)], 0.8)
     rows, _ = validation_rows(finished / "runs/tiny/prepare", 40)
