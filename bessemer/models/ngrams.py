@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import BuildSpec, Model
 from bessemer.models._words import Words, given, shape, start
@@ -47,6 +48,7 @@ def ngrams(config: Ngrams) -> Model:
         from bessemer.nn.ngrams import Ngrams as Network
         from bessemer.nn.ngrams import NgramsConfig
 
+        _effective(config, spec)
         found = given(config, spec)
         fields, token_map = shape(config, spec, found)
         made = Network(NgramsConfig(**fields, sizes=config.sizes, buckets=config.buckets, pooling=config.pooling,
@@ -57,3 +59,12 @@ def ngrams(config: Ngrams) -> Model:
         return made
 
     return Model(build=build)
+
+
+def _effective(config: Ngrams, spec: BuildSpec) -> None:
+    """Refuse a key that was given and that this task has no use for."""
+    tags = "tags" in spec.heads
+    unused = "pooling" if tags and config.pooling != "mean" else "window" if not tags and "window" in config.model_fields_set else ""
+    if unused:
+        what = "tags, whose n-grams are added up" if tags else "a text that is answered as a whole"
+        raise UserError(f"model.{unused} has no effect on {what}; remove it")

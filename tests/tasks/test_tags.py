@@ -27,6 +27,7 @@ from bessemer.serve.work import work_of
 
 WORDS = ["北京", "天气", "好", "今天", "我们", "去", "公园", "散步", "图书馆", "看", "书", "大学生"]
 RNN = {"kind": "text_rnn", "embedding_size": 24, "hidden_size": 24}
+NGRAMS = {"kind": "ngrams", "sizes": [1, 2, 3], "buckets": 5000, "embedding_size": 8, "hidden_size": 0, "dropout": 0.1}
 BERT = {"kind": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 
 
@@ -51,7 +52,7 @@ def recipe(folder, model, unit="character", tokenizer="characters", **more):
         "compress": {}, "evaluate": {"models": ["finetune", "compress"], "resamples": 100}}}
 
 
-@pytest.mark.parametrize("model", [{**RNN, "bigrams": 500, "bigram_size": 8}, BERT])
+@pytest.mark.parametrize("model", [{**RNN, "bigrams": 500, "bigram_size": 8}, BERT, NGRAMS])
 def test_words_are_found_in_texts_longer_than_the_network_reads(tmp_path, model, capsys):
     table = segmented(240, longest=24)
     parquet.write_table(table, tmp_path / "rows.parquet")
@@ -125,6 +126,17 @@ def test_tags_stand_alone(tmp_path):
     for kind in ("text_cnn", "transformer"):
         with pytest.raises(UserError, match=f"the model '{kind}' has one answer for a text and none for each unit"):
             run(recipe(tmp_path, {"kind": kind}), until="finetune")
+
+
+def test_keys_of_ngrams_without_effect_are_refused(tmp_path):
+    parquet.write_table(segmented(60), tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match=r"model.pooling has no effect on tags, whose n-grams are added up; remove it"):
+        run(recipe(tmp_path, {"kind": "ngrams", "pooling": "attention"}), until="finetune")
+    parquet.write_table(segmented(60).append_column("label", [["a", "b"] * 30]), tmp_path / "rows.parquet")
+    whole = recipe(tmp_path, {"kind": "ngrams", "window": 3})
+    whole["stages"]["prepare"]["targets"] = {"label": {"kind": "category"}}
+    with pytest.raises(UserError, match=r"model.window has no effect on a text that is answered as a whole; remove it"):
+        run(whole, until="finetune")
 
 
 @pytest.mark.parametrize("size", [0, 1, 6, 7, 30, 61])
