@@ -165,7 +165,8 @@ def report(folder: Path) -> None:
              "have their published splits, a tenth of the training rows validates. That r8 and r52 should read more or learn for "
              "longer was decided with the test scores of shorter trainings known; that the baseline tries words and characters together "
              "and a squared hinge was chosen on validation rows, after which r8, r52 and newsgroups were scored again. The network of "
-             "reviews-zh was chosen on validation rows of one split, some of which each fold tests. Minutes: of the stage that trained it, on a machine that other work shared.", "",
+             "reviews-zh was chosen on validation rows of one split, some of which each fold tests. Minutes: of the "
+             "stage that trained it, on a machine that other work shared.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}. Date: "
              f"{datetime.date.today()}. Command: `make bench-text`.", "",
              "| set | model and form | score | value | to be reached | against the baseline | rows | seed | minutes |",
