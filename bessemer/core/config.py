@@ -6,7 +6,7 @@ import contextvars
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,8 +17,13 @@ _READS: contextvars.ContextVar[set[tuple[type, str]] | None] = contextvars.Conte
 
 
 class Config(BaseModel):
-    """A frozen configuration; an unknown key is an error; every read of a field can be recorded."""
+    """A frozen configuration; an unknown key is an error; every read of a field can be recorded.
 
+    `later` names fields that a later version brought, with the value by which all stays as it was before: at that value they are no part
+    of a stage's key, so that what earlier versions made is found again.
+    """
+
+    later: ClassVar[Mapping[str, Any]] = {}
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
     def __getattribute__(self, name: str) -> Any:
@@ -43,6 +48,24 @@ def walk(config: Any, path: str = "") -> Iterator[tuple[str, Config]]:
     elif isinstance(config, (list, tuple)):
         for index, value in enumerate(config):
             yield from walk(value, f"{path}.{index}" if path else str(index))
+
+
+def keyed(config: Config) -> dict[str, Any]:
+    """Return the JSON values of a config and of those within it, less later fields at their old values: what decides the result."""
+    found: dict[str, Any] = _less_later(config, config.model_dump(mode="json"))
+    return found
+
+
+def _less_later(value: Any, dumped: Any) -> Any:
+    if isinstance(value, Config):
+        own = value.__dict__
+        return {name: _less_later(own.get(name), item) for name, item in dumped.items()
+                if name not in value.later or own[name] != value.later[name]}
+    if isinstance(value, dict) and isinstance(dumped, dict):
+        return {name: _less_later(item, inner) for item, (name, inner) in zip(value.values(), dumped.items(), strict=True)}
+    if isinstance(value, (list, tuple)) and isinstance(dumped, list):
+        return [_less_later(item, inner) for item, inner in zip(value, dumped, strict=True)]
+    return dumped
 
 
 class ReadTracker:

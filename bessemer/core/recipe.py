@@ -19,12 +19,10 @@ class StageConfig(Config):
     """The configuration of a stage.
 
     `needs` names the fields that refer to other artifacts: a stage's name in the same recipe, or a path to an artifact's folder;
-    a field may hold one reference, None, or several (tuple). `later` names fields that a later version brought, with the value by which
-    the stage does what it did before: at that value they are no part of its key, so that what earlier versions made is found again.
+    a field may hold one reference, None, or several (tuple).
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
-    later: ClassVar[Mapping[str, Any]] = {}
 
     def outside(self) -> tuple[Path | str, ...]:
         """Return what decides the result from outside the run: files and folders by their bytes, pinned checksums as they are."""

@@ -21,7 +21,7 @@ import yaml
 
 from bessemer.core import artifact, registry
 from bessemer.core.artifact import TIMINGS, Manifest
-from bessemer.core.config import ReadTracker, walk
+from bessemer.core.config import ReadTracker, keyed, walk
 from bessemer.core.errors import GuardError, Interrupted, UserError
 from bessemer.core.events import Events, Progress, log_to
 from bessemer.core.recipe import Recipe, StageConfig
@@ -210,9 +210,9 @@ def stage_key(name: str, recipe: Recipe, inputs: Mapping[str, str], store: Store
                 if item.config is type(part):
                     revisions[f"{folder}/{item.name}"] = item.revision
     outside = [path for _, part in walk(stage) for path in getattr(part, "outside", tuple)()]
-    unchanged = {name for name, value in stage.later.items() if getattr(stage, name) == value}
     return artifact.digest({
-        "kind": chosen.name, "config": stage.model_dump(mode="json", exclude={*stage.needs, *unchanged}), "inputs": dict(inputs),
+        "kind": chosen.name, "inputs": dict(inputs),
+        "config": {name: value for name, value in keyed(stage).items() if name not in stage.needs},
         "seed": recipe.seed, "threads": recipe.threads, "revisions": revisions,
         "outside": artifact.fingerprint(outside, store.stamps)})
 

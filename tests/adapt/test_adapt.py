@@ -81,3 +81,58 @@ def test_lora_unknown_module() -> None:
     """A name that fits nothing lists those that do."""
     with pytest.raises(UserError, match="ends with 'q_proj'; known are: .*self.query, self.value"):
         adaptation("lora", target_modules=("q_proj",)).apply(network())
+
+
+def test_dora_is_the_papers_formula() -> None:
+    """Step 0 is the layer itself; a trained one gives m (W + s B A) / |W + s B A| x + b, the length a constant in its slope."""
+    from torch import nn
+
+    from bessemer.nn.lora import LoraLinear
+
+    torch.manual_seed(0)
+    base = nn.Linear(5, 4)
+    layer, x = LoraLinear(base, 2, 3.0, 0.0, use_dora=True), torch.randn(7, 5)
+    assert layer.magnitude is not None
+    assert torch.allclose(layer(x), base(x), atol=1e-6)
+    with torch.no_grad():
+        layer.lora_B.normal_()
+        layer.magnitude.mul_(torch.tensor([1.0, 2.0, 0.5, 3.0]))
+    turned = base.weight + 3.0 * layer.lora_B @ layer.lora_A
+    wanted = x @ (layer.magnitude[:, None] * turned / turned.norm(dim=1, keepdim=True).detach()).T + base.bias
+    assert torch.allclose(layer(x), wanted, atol=1e-5)
+    slopes = [torch.autograd.grad(found.pow(2).sum(), [layer.lora_A, layer.lora_B, layer.magnitude]) for found in (layer(x), wanted)]
+    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(*slopes, strict=True))
+    before = layer(x).detach()
+    assert torch.allclose(layer.folded()(x), before, atol=1e-5)
+
+
+def test_dora_and_rank_stabilised_merge() -> None:
+    """Rows' lengths are trained beside the updates; alpha / sqrt(r) scales them; the merged network answers as the trained one."""
+    net = network()
+    chosen = adaptation("lora", r=4, lora_alpha=8.0, target_modules=("query",), use_dora=True, use_rslora=True)
+    chosen.apply(net)
+    layer = "bert.encoder.layer.0.attention.self.query"
+    assert {name for name in trained_names(net) if name.startswith(layer)} == {f"{layer}.{part}" for part in
+                                                                                 ("lora_A", "lora_B", "magnitude")}
+    assert net.get_submodule(layer).scale == 4.0
+    train(net)
+    trained = net(*BATCH)
+    chosen.merge(net)
+    assert torch.allclose(net(*BATCH), trained, atol=1e-5)
+
+
+@pytest.mark.parametrize(("bias", "expected"), [
+    ("lora_only", {"bert.encoder.layer.0.attention.self.query.base.bias", "bert.encoder.layer.1.attention.self.query.base.bias",
+                   "classifier.bias"}),
+    ("all", {name if "query" not in name else name.replace("query.", "query.base.")
+             for name, _ in network().named_parameters() if name.endswith("bias")})])
+def test_lora_biases(bias: str, expected: set[str]) -> None:
+    """Those of the layers with an update, or all of them; merging keeps what they learnt."""
+    net = network()
+    chosen = adaptation("lora", target_modules=("query",), bias=bias)
+    chosen.apply(net)
+    assert {name for name in trained_names(net) if name.endswith("bias")} == expected
+    train(net)
+    trained = net(*BATCH)
+    chosen.merge(net)
+    assert torch.allclose(net(*BATCH), trained, atol=1e-5)

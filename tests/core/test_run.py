@@ -198,3 +198,20 @@ def test_a_field_that_a_later_version_brought_leaves_the_key_of_what_was_made_be
         keys.append(stage_key("finetune", recipe, {"data": "k"}, Store(tmp_path)))
         assert "max_length" in stage.model_dump(mode="json")
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_later_field_at_its_old_value_is_no_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the stage and of what is nested in it: what earlier versions made is found again; another value makes another key."""
+    def key(**adaptation: Any) -> str:
+        recipe = make_recipe({"name": "r", "stages": {"finetune": {"kind": "finetune", "data": str(tmp_path), "model": {"kind": "mlp"},
+                                                                   "adaptation": {"kind": "lora", **adaptation}}}}, "test")
+        return stage_key("finetune", recipe, {}, Store(tmp_path))
+
+    from bessemer.adapt.lora import Lora
+
+    plain, turned = key(), key(use_dora=True)
+    assert plain != turned
+    monkeypatch.setattr(Lora, "later", {})
+    assert key() != plain
+    monkeypatch.setattr(Lora, "later", {"use_rslora": False, "bias": "none", "use_dora": True})
+    assert key(use_dora=True) == plain
