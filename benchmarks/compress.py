@@ -13,6 +13,7 @@ table; each arm of the ablation --arm-minutes (6).
 import argparse
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,6 +84,10 @@ ARMS: Mapping[str, dict[str, Any]] = {
     "without qat": {"search": {"qat": False}},
     "without early exit": {"search": {"early_exits": False}}}
 """Ablation: what differs from the search for the first budget."""
+WAYS = {"slim networks": "slim:", "other architectures": "text_cnn|text_rnn|ngrams|mlp", "TF-IDF": "TF-IDF", "pairs": "^pair:",
+        "8-bit products": "int8", "weights of 8 or 4 bits alone": "weight_only", "4 bits": "bits 4", "low rank": "low rank",
+        "fewer tokens": r"\d tokens", "early exits": "exit"}
+"""What a candidate's name says of the ways that it was made by."""
 
 
 def recipe(name: str, chosen: Set, folder: Path, stages: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -214,7 +219,7 @@ def report(folder: Path) -> None:
         known = known_of(folder, name)
         if known:
             note = [known["note"], ""] if "note" in known else []  # written by hand beside the figures: in what conditions they were taken
-            lines += [f"## {name}", "", *_budgets(known), *note, *_ablation(known), *_students(known)]
+            lines += [f"## {name}", "", *_budgets(known), *_ways(known), *note, *_ablation(known), *_students(known)]
         elif name in old:
             lines += [f"## {old[name].rstrip()}", "", *([] if "Taken earlier. " in old[name] else [f"Taken earlier. {taken}", ""])]
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -253,6 +258,32 @@ def _budgets(known: Mapping[str, Any]) -> list[str]:
     minutes = ", ".join(f"{item['front']['minutes']:g}" for item in found)
     return [*lines, "", f"{found[0]['rows']:,} test rows, seed 0. Searches of {minutes} minutes, which chose on "
             f"{found[0]['front']['rows']:,} validation rows.", ""]
+
+
+def _ways(known: Mapping[str, Any]) -> list[str]:
+    """Return what each way is worth: of a search's own candidates within size and latency, the least loss with it and without it."""
+    lines = []
+    for key, item in known.items():
+        if not key.startswith("budget "):
+            continue
+        limits = item["front"]["limits"]
+        found = [entry for entry in item["front"]["candidates"] if entry["status"] == "finished"]
+        small = [entry for entry in found if entry["size_bytes"] <= 1e6 * limits["size_mb"] and entry["latency_ms"] <= limits["latency_ms"]]
+        for way, pattern in WAYS.items():
+            users = [entry for entry in found if re.search(pattern, entry["name"])]
+            left = [entry for entry in small if entry not in users]
+            if users and small:
+                cells = (key.removeprefix("budget "), way, f"{len(users)} of {len(found)}", _least(small), _least(left))
+                lines.append(f"| {' | '.join(cells)} |")
+    said = ("Each way left out, of the same search's own candidates: the least loss on validation rows, in points, of those that are small "
+            "and quick enough.")
+    return [said, "", "| budget | way | candidates with it | with all | without it |", "|---|---|---|---|---|", *lines, ""] if lines else []
+
+
+def _least(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the least loss of some candidates in points, and which it is."""
+    best = min(entries, key=lambda entry: entry["drop"]["value"], default=None)
+    return "none is small and quick enough" if best is None else f"{100 * best['drop']['value']:+.2f} ({best['name']})"
 
 
 def _ablation(known: Mapping[str, Any]) -> list[str]:

@@ -203,14 +203,16 @@ stages:
 
 
 def _prepare(found: Inspection, choice: Choice) -> str:
+    from bessemer.data.cut_words import CUT
+
     used = (*choice.texts, *(aim.column for aim in choice.aims))
     rename = {column.name: free_name(column.name, found) for column in used if reserved(column.name)}
     pretrained = choice.latin and found.task != "tags"
     tokenizer = f"{{kind: pretrained, name: {_weights()}}}" if pretrained else "{kind: wordpiece, vocab_size: 8000}"
     if choice.aims[0].read.get("unit") == "character":
         tokenizer = "{kind: characters}"
-    inputs = "".join(f"      {key_of(rename.get(column.name, column.name))}: {{kind: text, max_length: {choice.max_length}, "
-                     f"tokenizer: {tokenizer}}}\n" for column in choice.texts)
+    inputs = "".join(f"      {key_of(rename.get(column.name, column.name))}: {{kind: text, {'lists: join, ' if column.note == CUT else ''}"
+                     f"max_length: {choice.max_length}, tokenizer: {tokenizer}}}\n" for column in choice.texts)
     if len(choice.texts) == 2:
         inputs += ("      # both are read together, as a pair (question and answer, two texts to compare); to read one alone, remove\n"
                    "      # the line of the other; a baseline of TF-IDF (kind: finetune, model: {kind: tfidf_linear}) reads one alone\n")

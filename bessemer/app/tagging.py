@@ -25,7 +25,8 @@ def segmented(model: Model, rows: pa.Table, answers: Mapping[str, Answer]) -> di
     if answer.offsets is None or column.modality.get("unit") != "character" or not set(answer.labels) <= set("BMES"):
         return {}
     text = model.schema.only(Role.INPUT, "text")
-    clean = modality_of(text).clean(texts(model.table(rows).column(text.name)))[0]
+    kind = modality_of(text)
+    clean = kind.clean(texts(model.table(rows).column(text.name), lists=kind.lists))[0]
     begins = [label in "BS" for label in answer.labels]
     codes, ends = answer.values.argmax(axis=1).tolist(), answer.offsets.tolist()
     rows_of = zip(clean.to_pylist(), ends[:-1], ends[1:], strict=True)

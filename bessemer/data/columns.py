@@ -39,13 +39,35 @@ def is_typed(column: pa.ChunkedArray) -> bool:
 
 
 def texts(column: pa.ChunkedArray, *, lists: bool = False) -> pa.Array:
-    """Return a column's values as one array; typed columns give the text of their values, or lists where `lists` and all are lists."""
+    """Return a column's values as one array; typed columns give the text of their values.
+
+    With `lists`, typed columns give lists where all are lists, and where some are lists of texts: a single value is a list of one then.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if lists and holds_lists(column):
         return _opened(column.combine_chunks())
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # the latter copies even a single chunk
-    return pc.struct_field(whole, "value") if is_typed(column) else whole
+    if not is_typed(column):
+        return whole
+    values = pc.struct_field(whole, "value")
+    if not lists or not pc.any(pc.equal(pc.struct_field(whole, "type"), "list")).as_py():
+        return values
+    opened = _opened(whole)
+    if opened.type.value_type != pa.string():
+        return values
+    single = values.is_valid().to_numpy(zero_copy_only=False) & opened.is_null().to_numpy(zero_copy_only=False)
+    return pc.if_else(pa.array(single), one_each(values), opened)
+
+
+def one_each(values: pa.Array) -> pa.ListArray:
+    """Return a list of one for each value; null where it is."""
+    import numpy as np
+    import pyarrow as pa
+
+    whole = pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)
+    return pa.ListArray.from_arrays(whole.offsets, values, mask=values.is_null())
 
 
 def holds_lists(column: pa.ChunkedArray) -> bool:

@@ -13,10 +13,11 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.registry import plugin, plugin_of
 from bessemer.core.types import Chunk, Source
 from bessemer.data.columns import OneType, with_lists
+from bessemer.data.cut_words import CUT, cut_words, joined
 from bessemer.data.guess import encoding_of
 from bessemer.data.hub import READ, README
 from bessemer.data.leaks import set_aside
-from bessemer.data.looks import FEW, Found, look, number_of, words_of
+from bessemer.data.looks import FEW, UNREAD, Found, look, number_of, words_of
 from bessemer.data.published import folders_of, splits_of
 from bessemer.data.rows import KINDS, kind_of, missing_column, open_checked, plain_head
 from bessemer.data.tagged import labels_of, tagged
@@ -181,8 +182,12 @@ def inspect(path: Path, target: str | None = None, task: str | None = None, besi
     names = table.column_names
     if target is not None and target not in names:
         raise UserError(f"{missing_column(target, names, path)}" + (f"; {HEADLESS}" if like_values(names) else ""))
+    cut, tags = cut_words(table, target)
+    table = joined(table, cut)
     columns = either_settled([look(name, column) for name, column in zip(names, table.columns, strict=True)], _semicolons(config))
-    chosen = target or _guess(columns)
+    columns = tuple(replace(column, kind="text", modality={"kind": "words"}, note=CUT) if column.name in cut else column
+                    for column in columns)
+    chosen = target or tags or _guess(columns)
     found = next((column for column in columns if column.name == chosen), None)
     job, marks = None, None
     if found is not None:
@@ -191,6 +196,9 @@ def inspect(path: Path, target: str | None = None, task: str | None = None, besi
         columns = set_aside(columns, found, table, job) if marks is None else columns
     inputs, is_table = ((marks.text,), False) if marks else _inputs(columns, chosen, job, len(table))
     read = marks.modality if marks else _target_modality(found, job, is_table)
+    if is_table and cut:  # a table's texts are its own columns' values
+        columns = tuple(replace(column, modality=None, reason=UNREAD, note="") if column.name in cut else column for column in columns)
+        inputs = tuple(name for name in inputs if name not in cut)
     if not inputs:
         raise UserError(f"'{path}' has no column to learn from ("
                         + "; ".join(f"'{column.name}': {column.reason}" for column in columns[:20] if column.name != chosen) + ")")

@@ -26,7 +26,7 @@ DATES = tuple(f"^{form}{_TIME}$" for form in (
     r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}", rf"\d{{1,2}}[- ]{_MONTH}[- ,]+\d{{4}}", rf"{_MONTH} \d{{1,2}},? \d{{4}}",
     r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"))
 
-_UNREAD = "only lists of numbers, all of one length, are an input"
+UNREAD = "only lists of numbers, all of one length, are an input"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
     if vector is not None:
         return vector
     if _lists(column):
-        return Found(name, "list", _members(column), texts(column).null_count, reason=_UNREAD, separator=_beside(column))
+        return Found(name, "list", _members(column), texts(column).null_count, reason=UNREAD, separator=_beside(column))
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")

@@ -7,7 +7,9 @@ import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+from pydantic import BeforeValidator
 
 from bessemer.core.config import Config
 from bessemer.core.errors import UserError, nearest
@@ -27,13 +29,23 @@ _NAMES = {"train": "train", "training": "train", "validation": "validation", "va
           "dev": "validation", "development": "validation", "test": "test", "testing": "test"}
 
 
+def _as_values(value: Any) -> Any:
+    """Return what YAML may hold for the values of a column, one or a list, as texts.
+
+    >>> _as_values(5), _as_values(["a", True])
+    (['5'], ['a', 'true'])
+    """
+    found = list(value) if isinstance(value, (list, tuple)) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) if isinstance(item, (int, float)) else item for item in found]
+
+
 class Rows(Config):
     """Settings that every kind of source has."""
 
     split: str | None = None
     """The split that all its rows belong to: train, validation or test; only with `split: {kind: given}`."""
-    where: dict[str, tuple[str, ...]] = {}
-    """Column -> values: a row is used only where each of these columns has one of its values."""
+    where: dict[str, Annotated[tuple[str, ...], BeforeValidator(_as_values)]] = {}
+    """Column -> a value or several: a row is used only where each of these columns has one of its values."""
     rename: dict[str, str] = {}
     """Column in the file -> its name in this recipe."""
     columns: tuple[str, ...] | None = None

@@ -73,7 +73,8 @@ def _unfit(schema: Schema, table: pa.Table, cleans: dict[str, pa.Array], why: pa
         misfit = modality_of(column).misfit
         if misfit is not None and column.name in cleans:
             text = schema.only(Role.INPUT, "text")
-            read = modality_of(text).clean(texts(table.column(text.name)))[0]
+            kind = modality_of(text)
+            read = kind.clean(texts(table.column(text.name), lists=kind.lists))[0]
             why = pc.coalesce(why, pc.binary_join_element_wise(column.name, misfit(cleans[column.name], read), ": "))
     return why
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Text(Config):
     """A column of running text."""
 
+    later: ClassVar[Mapping[str, Any]] = {"lists": "reject"}
+
     tokenizer: Annotated[Config, Pick("modalities/tokenizers")] = Field(default_factory=lambda: make("modalities/tokenizers", "wordpiece"))
     """Where the vocabulary comes from: trained here (wordpiece) or a pretrained model's."""
     unicode_form: Literal["NFC", "NFKC", "NFD", "NFKD", "none"] = "NFC"
@@ -41,6 +43,8 @@ class Text(Config):
     """Mend text whose encoding was mixed up before it came here (`cafÃ©`); needs the package ftfy."""
     scrub: tuple[Kind, ...] = ()
     """Personal data to replace by marks (`[MAIL]`), in quarantine too: mail, phone, id (Chinese, SSN, IBAN), card, ip, url."""
+    lists: Literal["reject", "join"] = "reject"
+    """join: a list holds words that are cut already, and is read as a text with a space between two."""
     max_length: Annotated[int, Field(ge=8, le=100_000)] | Literal["auto"] = 128
     """Tokens a row, special ones included, unless a task says otherwise; what is beyond is cut in batches, never on disk. auto: prepare
     chooses what 98 of 100 training rows need, in steps of 16, and never more than models of the tokenizer read (512 or less)."""
@@ -86,6 +90,18 @@ def few_tidied(config: Text) -> Callable[[Sequence[str]], list[str]]:
     return slow if washes else lambda texts: tidied(texts, config.unicode_form, slow)
 
 
+def _joined(values: pa.Array) -> pa.Array:
+    """Return lists of words as texts with a space between two, other values as they are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+        return values
+    if pa.types.is_nested(values.type.value_type):
+        raise UserError(f"a column of type {values.type} cannot be read as text; expected texts, or lists of words")
+    return pc.binary_join(values.cast(pa.list_(pa.string())), " ")
+
+
 @register("modalities", "text")
 def text(config: Text) -> Modality:
     """Return the functions of a column of text."""
@@ -94,7 +110,7 @@ def text(config: Text) -> Modality:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found, moving = _washed(config, values)
+        found, moving = _washed(config, _joined(values) if config.lists == "join" else values)
         length = pc.utf8_length(found)
         nothing = pa.scalar(None, pa.string())
         why = pc.if_else(pc.greater(length, config.max_chars), f"text longer than {config.max_chars} characters", nothing)
@@ -138,4 +154,4 @@ def text(config: Text) -> Modality:
                      length="ids", info=info, tidy=few_tidied(config),
                      ids=_memo.remembered(tokenizer, lambda texts: tokens.ids_of(tokenizer, texts)), firsts=firsts)
 
-    return Modality(clean=clean, fit=fit, load=load, roles=("input",))
+    return Modality(clean=clean, fit=fit, load=load, roles=("input",), lists=config.lists == "join")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from bessemer.core.errors import UserError
 from bessemer.core.registry import register
 from bessemer.core.types import BuildSpec, Model
 from bessemer.models._words import Share, Words, given, shape, start
@@ -44,6 +45,8 @@ def text_rnn(config: TextRnn) -> Model:
         from bessemer.nn.text_rnn import TextRnn as Network
         from bessemer.nn.text_rnn import TextRnnConfig
 
+        if "tags" in spec.heads and config.pooling != ("max",):
+            raise UserError("model.pooling has no effect on tags, each of which is told by the state at its own token; remove it")
         found = given(config, spec)
         fields, token_map = shape(config, spec, found)
         made = Network(TextRnnConfig(**fields, cell=config.cell, hidden_size=config.hidden_size, num_layers=config.num_layers,

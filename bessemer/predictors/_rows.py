@@ -157,10 +157,12 @@ def clean_texts(rows: pa.Table, column: Column) -> pa.Array:
     if found > 1:
         raise UserError(f"the rows have {found} columns named '{name}'; the model reads one: rename or remove the others")
     values = rows.column(name).combine_chunks()
-    if pa.types.is_nested(values.type):
-        raise UserError(f"the column '{column.name}' has type {values.type}; expected text or numbers")
+    kind = modality_of(column)
+    if pa.types.is_nested(values.type) and not (kind.lists and pa.types.is_list(values.type)):
+        raise UserError(f"the column '{column.name}' has type {values.type}; expected text or numbers"
+                        f"{', or lists of words' if kind.lists else ''}")
     try:
-        clean, _ = modality_of(column).clean(values)
+        clean, _ = kind.clean(values)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"the column '{column.name}' of type {values.type} cannot be read as text "
                         f"({str(error).splitlines()[0]}); give UTF-8 text") from None

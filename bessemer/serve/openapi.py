@@ -134,6 +134,8 @@ def _value(column: Column) -> Json:
         found = {"type": "array", "items": {"type": "number"}}
     elif kind == "text":
         found = {"type": "string", "minLength": 1}
+        if column.modality.get("lists") == "join":
+            found = {"anyOf": [found, {"type": "array", "items": TEXT, "minItems": 1, "description": "words that are cut already"}]}
     else:
         found = {"type": ["string", "null"]}
         if column.labels:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
+from bessemer.modalities import modality_of
 from bessemer.predictors._rows import NetworkPredictor
 from bessemer.predictors.onnx_form import THREADS
 from bessemer.serve.answers import plain_rows
@@ -87,7 +88,11 @@ def _missing(column: Column, row: Mapping[str, Any]) -> Problem:
 
 def _nested(column: Column, value: Any) -> Problem:
     what = "an object" if isinstance(value, Mapping) else "a list"
-    return Problem("row", f"the column '{column.name}' holds {what}; expected one text, number, true, false or null")
+    cut = column.modality.get("lists") == "join"
+    if cut:
+        what = f"{what}{'' if isinstance(value, Mapping) else ' with other things than texts'}"
+    return Problem("row", f"the column '{column.name}' holds {what}; expected "
+                   f"{'a list of words, ' if cut else ''}one text, number, true, false or null")
 
 
 def _too_long(column: Column, value: str, most: int) -> Problem:
@@ -101,6 +106,7 @@ class Texts:
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
         self.column = input_columns(predictor.schema)[0]
+        self.lists = modality_of(self.column).lists
         self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS * int(os.environ.get(THREADS, "1"))
         self.light_chars = 0
 
@@ -129,6 +135,8 @@ class Texts:
             if name is None:
                 raise _missing(self.column, row)
             value = row[name]
+        if self.lists and isinstance(value, list) and all(isinstance(word, str) for word in value):
+            value = " ".join(value)
         if isinstance(value, str):
             if len(value) > self.max_chars:
                 raise _too_long(self.column, value, self.max_chars)
@@ -175,6 +183,7 @@ class Tables:
         self.predictor, self.max_chars = predictor, max_chars
         self.columns = input_columns(predictor.schema)
         self.names = tuple(column.name for column in self.columns)
+        self.lists = {column.name for column in self.columns if modality_of(column).lists}
         # One text is answered alone: a table of texts has no length to be sorted by.
         self.most_rows = min(MOST_ROWS, getattr(predictor, "rows_at_once", MOST_ROWS))
         self.most_cost = self.most_rows
@@ -190,7 +199,7 @@ class Tables:
             if isinstance(value, str):
                 if len(value) > self.max_chars:
                     raise _too_long(column, value, self.max_chars)
-            elif isinstance(value, dict) or (isinstance(value, list) and column.modality["kind"] != "vector"):
+            elif isinstance(value, dict) or (isinstance(value, list) and column.name not in self.lists):
                 raise _nested(column, value)
             values.append(value)
         return tuple(values)

@@ -123,7 +123,7 @@ def test_given_splits_are_not_altered(tmp_path):
 
 def test_choosing_renaming_weights_and_limit(tmp_path):
     source = csv(tmp_path / "f.csv", [f"{row},{i % 4},{i / 10}" for i, row in enumerate(GOOD)], "body,label,group,w")
-    source |= {"where": {"group": ["1", "2"]}, "rename": {"body": "text"}}
+    source |= {"where": {"group": ["1", 2]}, "rename": {"body": "text"}}
     facts, out = go(tmp_path, {"sources": [source], "weight": "w", "limit": 100})
     assert facts["sources"][0] | {"rejected": 0} == {"name": "f.csv", "rows_in": 300, "rows_out": 100, "not_selected": 150,
                                                      "not_sampled": 50, "rejected": 0}

@@ -128,10 +128,12 @@ def test_tags_stand_alone(tmp_path):
             run(recipe(tmp_path, {"kind": kind}), until="finetune")
 
 
-def test_keys_of_ngrams_without_effect_are_refused(tmp_path):
+def test_keys_of_models_without_effect_are_refused(tmp_path):
     parquet.write_table(segmented(60), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match=r"model.pooling has no effect on tags, whose n-grams are added up; remove it"):
         run(recipe(tmp_path, {"kind": "ngrams", "pooling": "attention"}), until="finetune")
+    with pytest.raises(UserError, match=r"model.pooling has no effect on tags, each of which is told by the state at its own token"):
+        run(recipe(tmp_path, {"kind": "text_rnn", "pooling": ["mean"]}), until="finetune")
     parquet.write_table(segmented(60).append_column("label", [["a", "b"] * 30]), tmp_path / "rows.parquet")
     whole = recipe(tmp_path, {"kind": "ngrams", "window": 3})
     whole["stages"]["prepare"]["targets"] = {"label": {"kind": "category"}}
