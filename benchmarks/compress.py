@@ -42,16 +42,18 @@ class Set:
     """Name -> how many times smaller, how many times faster than the teacher in torch float32, and what may be lost."""
     unlabelled: tuple[dict[str, Any], ...] = ()
     """Further rows, whose labels nobody reads, that the teacher answers."""
+    teachers: tuple[str, ...] = ("finetune",)
+    """What answers where students are compared with such of labels alone: the network, or `baseline` beside it."""
 
 
 def texts(name: str, length: int, epochs: float, **more: Any) -> Set:
-    unlabelled = tuple(more.pop("unlabelled", ()))
+    unlabelled, teachers = tuple(more.pop("unlabelled", ())), tuple(more.pop("teachers", ("finetune",)))
     prepare = {"sources": [{"kind": "catalogue", "name": name, **more.pop("source", {})}],
                "inputs": {"text": {"kind": "text", "max_length": length, "tokenizer": {"kind": "pretrained", "name": "minilm"}}},
                "targets": {"label": {"kind": "category"}}, **more}
     finetune = {"model": MINILM, "num_train_epochs": epochs, "learning_rate": 1e-4, "head_learning_rate": 1e-3, "replay_rows": 0,
                 "bf16": "auto"}
-    return Set(prepare, finetune, {"same family": (4, 6, 0.005), "any": (4, 30, 0.005)}, unlabelled)
+    return Set(prepare, finetune, {"same family": (4, 6, 0.005), "any": (4, 30, 0.005)}, unlabelled, teachers)
 
 
 NUMBERS = ("age", "fnlwgt", "education_years", "capital_gain", "capital_loss", "hours_per_week")
@@ -62,7 +64,7 @@ SETS = {
     "tweets": texts("tweets", 64, 1, source={"where": {"label": ["positive", "negative"]}}, limit=19500,
                     split={"kind": "stratified", "validation": 1500, "test": 2000},
                     unlabelled=[{"kind": "catalogue", "name": "tweets", "where": {"label": ["neutral"]}}]),
-    "newsgroups": texts("newsgroups", 256, 3, split={"kind": "given", "column": "split"}),
+    "newsgroups": texts("newsgroups", 256, 3, split={"kind": "given", "column": "split"}, teachers=("finetune", "baseline")),
     "adult": Set({"sources": [{"kind": "catalogue", "name": "adult"}], "inputs": COLUMNS, "targets": {"income": {"kind": "category"}},
                   "split": {"kind": "given", "column": "split"}},
                  {"model": {"kind": "members", "members": 16}, "num_train_epochs": 8, "learning_rate": 1.5e-3,
@@ -163,15 +165,19 @@ def table_of(result: RunResult, stage: str, seconds: float) -> dict[str, Any]:
             "rows": rows.num_rows, "front": json.loads((folders[stage] / "front.json").read_text()), "host": host()}
 
 
-def students(name: str, folder: Path, epochs: float) -> dict[str, Any]:
-    """Train the same small networks from labels and from the teacher, on as many passes over as many rows; pair them on the test rows."""
+def students(name: str, folder: Path, epochs: float, chosen: Sequence[str]) -> dict[str, Any]:
+    """Train the same small networks from labels and from the teachers, on as many passes over as many rows; pair them on the test rows."""
     import numpy as np
 
     from bessemer.data.shards import ShardReader
 
     shapes: dict[str, dict[str, Any]] = {"slim, 3 layers": {"init": "cut"}, "text_cnn": {"model": {"kind": "text_cnn"}}}
-    stages: dict[str, dict[str, Any]] = {"cut": {"kind": "prune", "layers": 3, "layer_choice": "spaced", "vocabulary": "used"},
-                                         "teach": {"kind": "teach", "copies": 2, "bf16": "auto", "sources": list(SETS[name].unlabelled)}}
+    shapes = {label: start for label, start in shapes.items() if label.split(",")[0] in chosen}
+    teachers = SETS[name].teachers
+    stages: dict[str, dict[str, Any]] = {
+        **({"baseline": {"kind": "finetune", "model": {"kind": "tfidf_linear"}}} if "baseline" in teachers else {}),
+        **({"cut": {"kind": "prune", "layers": 3, "layer_choice": "spaced", "vocabulary": "used"}} if "slim" in chosen else {}),
+        "teach": {"kind": "teach", "copies": 2, "bf16": "auto", "sources": list(SETS[name].unlabelled), "models": list(teachers)}}
     made = run(recipe(name, SETS[name], folder, {"plain": PLAIN, **stages}), events=Events([told]))
     counts = [made.stages[stage].manifest.facts["rows"]["train"] for stage in ("prepare", "teach")]
     found = {}
@@ -316,6 +322,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--arms", default="", help="arms of the ablation, with commas between, or all")
     parser.add_argument("--arm-minutes", type=float, default=6.0)
     parser.add_argument("--students", action="store_true", help="the same networks taught and from labels alone")
+    parser.add_argument("--shapes", default="slim,text_cnn", help="which of those, with commas between")
     parser.add_argument("--epochs", type=float, default=3.0, help="passes of those over the training rows")
     parser.add_argument("--again", action="store_true", help="measure the finished budgets once more, search nothing")
     parser.add_argument("--seconds", type=float, default=40.0, help="how long forms are timed")
@@ -340,7 +347,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             result = alone(name, stage, stage_of(name, first, options.arm_minutes, ARMS[arm]), options.folder)
             keep(options.folder, name, f"arm {arm}", table_of(result, stage, options.seconds / 2))
         if options.students:
-            keep(options.folder, name, "students", students(name, options.folder, options.epochs))
+            keep(options.folder, name, "students", students(name, options.folder, options.epochs, options.shapes.split(",")))
     report(options.folder)
 
 
