@@ -15,6 +15,7 @@ from bessemer.core.registry import register
 from bessemer.core.schema import Schema
 from bessemer.core.types import Predictor
 from bessemer.predictors._rows import MAX_ROWS, NetworkPredictor, heads_of
+from bessemer.predictors._sessions import sessions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,10 @@ def onnx_form(config: OnnxForm) -> Callable[[Path, Schema, str], Predictor]:
 
 
 def open_session(file: Path) -> Any:
-    """Return an ONNX Runtime session on the CPU, all its graph optimisations on; a missing or damaged file is a UserError."""
+    """Return an ONNX Runtime session on the CPU (or what chooses between two), all its graph optimisations on.
+
+    A missing or damaged file is a UserError.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -79,11 +83,15 @@ def open_session(file: Path) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))
     # Threads that spin while they wait take the cores from whatever else works in this process, or on this machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
+
+    def opened(threads: int) -> Any:
+        options.intra_op_num_threads = threads
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    try:
+        return sessions(opened, os.environ.get(THREADS))
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.InvalidArgument, state.NotImplemented, state.NoSuchFile,
             state.NoModel, state.ModelLoaded, state.EPFail, state.RuntimeException) as error:
         raise UserError(f"'{file}' is damaged or needs another version of ONNX Runtime ({str(error).splitlines()[0][:200]}); export "
