@@ -95,7 +95,8 @@ def _texts(config: Mapping[str, Any], tags: bool = False, pairs: bool = False) -
     found: dict[str, dict[str, list[Any]]] = {}
     if config.get("model_type") in BERTS and "prune" in registry.plugins("stages"):
         heads, widths = (_each(config[name]) for name in ("num_attention_heads", "intermediate_size"))
-        found["slim"] = {"layers": _parts(depth_of(config), (1, 1 / 2, 1 / 3, 2 / 3)), "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
+        found["slim"] = {"layers": _parts(depth_of(config), (1, 1 / 2, 1 / 3, 2 / 3, 1 / 6)),
+                         "heads": _parts(max(heads), (1, 1 / 2, 1 / 3)),
                          "intermediate_size": _parts(max(widths), (1, 1 / 2, 1 / 4)),
                          **_narrow(int(config["hidden_size"]), int(config.get("embedding_size") or config["hidden_size"])),
                          **({} if config.get("ranks") else {RANK: [None, RANK_PART]})}  # what is factorised already stays as it is
@@ -182,6 +183,21 @@ def ladder(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, A
     found = [*first_of(space), *second]
     order = list(space)
     return sorted((item for index, item in enumerate(found) if item not in found[:index]), key=lambda item: order.index(item["family"]))
+
+
+def no_smaller(settings: Settings, other: Settings) -> bool:
+    """Tell whether a network that is cut out of a trained one for texts is in nothing smaller than another such (None: as it is).
+
+    >>> small = {"family": "slim", "layers": 2, "hidden_size": 192, "rank": None}
+    >>> no_smaller({**small, "layers": 3}, small), no_smaller({**small, "hidden_size": None}, small)
+    (True, True)
+    >>> no_smaller(small, {**small, "layers": 3}), no_smaller({**small, "rank": 0.5}, small)
+    (False, False)
+    """
+    if settings["family"] != "slim" or "layers" not in settings or set(settings) != set(other) or settings.get(RANK) != other.get(RANK):
+        return False
+    return all(settings[name] is None or (other[name] is not None and settings[name] >= other[name])
+               for name in settings if name not in ("family", RANK))
 
 
 def _whole(settings: Settings) -> bool:

@@ -18,7 +18,7 @@ from bessemer.core.run import Options, execute
 from bessemer.search.front import SLACK, Limits, Point, dominates
 from bessemer.search.journal import Journal
 from bessemer.stages._budget_measure import Z95, Place
-from bessemer.stages._budget_space import RANK, RUNGS, Origin, Settings, Training, forms_recipe, label, recipe_of, short
+from bessemer.stages._budget_space import RANK, RUNGS, Origin, Settings, Training, forms_recipe, label, no_smaller, recipe_of, short
 
 if TYPE_CHECKING:
     from bessemer.core.run import RunContext
@@ -150,6 +150,10 @@ def cost_untrained(hunt: Hunt, settings: Settings) -> dict[str, Any]:
 
 
 def _network(hunt: Hunt, settings: Settings) -> dict[str, Any]:
+    least = next((record for record in hunt.journal.records.values() if record.get("over") and "size_bytes" in record
+                  and record.get("settings") and no_smaller(settings, record["settings"])), None)
+    if least is not None:  # to make one and to measure it takes a dozen seconds
+        return {"status": "dropped", "reason": f"it is in nothing smaller than one that is over the budget untrained: {least['label']}"}
     before = {} if hunt.rehearsal else _before(hunt, settings)
     if before.get("reason"):
         return {"status": "dropped", **before}
