@@ -80,7 +80,7 @@ def test_from_init_to_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [len(tags) for tags in listed] == [3]
     scored = model.evaluate(read_file(tmp_path / "x.jsonl", lambda message: None))
     assert (scored["rows"], scored["left_out"]["rows"]) == (121, 2)
-    assert scored["accuracy"]["value"] > 0.9
+    assert scored["metrics"]["accuracy"]["value"] > 0.9
 
 
 def test_a_server_takes_lists_of_words(tmp_path: Path) -> None:

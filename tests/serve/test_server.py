@@ -101,9 +101,12 @@ def test_metrics_are_those_of_all_processes(server: Server) -> None:
         text = urllib.request.urlopen(server.url + "/metrics", timeout=30).read().decode()
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith('bessemer_requests_total{route="/predict",'))
 
+    time.sleep(0.5)  # a request is counted once its answer is sent, by whichever process sent it
     before = counted()
     for _ in range(12):
         post(server.url + "/predict", ROW)
+    server.wait(lambda: counted() >= before + 12, "all that were answered")
+    time.sleep(0.5)
     assert counted() == before + 12
 
 
