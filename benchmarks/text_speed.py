@@ -298,7 +298,8 @@ to inputs and to weights) those of linear layers over the tokens with their padd
 length, and of the vocabulary's product over the masked positions; embeddings, normalisation, activations, softmax,
 dropout, the optimiser and what the backward pass computes again count nothing. Floors: 1.5 x the Trainer's samples/s
 and tokens/s, 0.6 of the products' speed, 1.2 x the tokens/s of datasets.map; the whole of prepare 2 x the time of
-tokenising; flat memory. Lines with a star were taken earlier, on an AMD EPYC with 2 cores. Rows of the memory lines are newsgroups with one word of five replaced by a new one, at 1x too:
+tokenising; flat memory. Lines with a star were taken earlier, on an AMD EPYC with 2 cores.
+Rows of the memory lines are newsgroups with one word of five replaced by a new one, at 1x too:
 more new words than any real text has, and none of the rows is another's duplicate."""
 
 
