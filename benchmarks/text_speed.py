@@ -300,7 +300,8 @@ dropout, the optimiser and what the backward pass computes again count nothing. 
 and tokens/s, 0.6 of the products' speed, 1.2 x the tokens/s of datasets.map; the whole of prepare 2 x the time of
 tokenising; flat memory. Lines with a star were taken earlier, on an AMD EPYC with 2 cores.
 Rows of the memory lines are newsgroups with one word of five replaced by a new one, at 1x too:
-more new words than any real text has, and none of the rows is another's duplicate."""
+more new words than any real text has, and none of the rows is another's duplicate. A round is a few steps: where the Trainer groups by
+length, the ways meet long and short batches in different rounds, so that row's ratios range widely and its median says little."""
 
 
 if __name__ == "__main__":
