@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
-from bessemer.modalities import modality_of
 from bessemer.predictors._rows import NetworkPredictor
 from bessemer.predictors.onnx_form import THREADS
 from bessemer.serve.answers import plain_rows
@@ -100,13 +99,18 @@ def _too_long(column: Column, value: str, most: int) -> Problem:
                    "the text, or start the server with a larger --max-chars")
 
 
+def _as_text(column: Column, value: Any) -> Any:
+    """Return the text of a list of words where the column takes such; every other value as it is."""
+    cut = isinstance(value, list) and column.modality.get("lists") == "join" and all(isinstance(word, str) for word in value)
+    return " ".join(value) if cut else value
+
+
 class Texts:
     """Rows of one text, answered by a network: cleaned and cut into tokens together, answered in batches of like length."""
 
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
         self.column = input_columns(predictor.schema)[0]
-        self.lists = modality_of(self.column).lists
         self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS * int(os.environ.get(THREADS, "1"))
         self.light_chars = 0
 
@@ -135,8 +139,7 @@ class Texts:
             if name is None:
                 raise _missing(self.column, row)
             value = row[name]
-        if self.lists and isinstance(value, list) and all(isinstance(word, str) for word in value):
-            value = " ".join(value)
+        value = _as_text(self.column, value)
         if isinstance(value, str):
             if len(value) > self.max_chars:
                 raise _too_long(self.column, value, self.max_chars)
@@ -183,7 +186,6 @@ class Tables:
         self.predictor, self.max_chars = predictor, max_chars
         self.columns = input_columns(predictor.schema)
         self.names = tuple(column.name for column in self.columns)
-        self.lists = {column.name for column in self.columns if modality_of(column).lists}
         # One text is answered alone: a table of texts has no length to be sorted by.
         self.most_rows = min(MOST_ROWS, getattr(predictor, "rows_at_once", MOST_ROWS))
         self.most_cost = self.most_rows
@@ -195,11 +197,11 @@ class Tables:
             name = column.name if column.name in row else column.named_in(row)
             if name is None:
                 raise _missing(column, row)
-            value = row[name]
+            value = _as_text(column, row[name])
             if isinstance(value, str):
                 if len(value) > self.max_chars:
                     raise _too_long(column, value, self.max_chars)
-            elif isinstance(value, dict) or (isinstance(value, list) and column.name not in self.lists):
+            elif isinstance(value, dict) or (isinstance(value, list) and column.modality["kind"] != "vector"):
                 raise _nested(column, value)
             values.append(value)
         return tuple(values)

@@ -19,7 +19,7 @@ from bessemer.core.pick import make
 from bessemer.data.inspect import inspect
 from bessemer.modalities import text as module
 from bessemer.serve.problems import Problem
-from bessemer.serve.work import input_columns, work_of
+from bessemer.serve.work import Tables, input_columns, work_of
 
 
 def sentences(count: int) -> list[dict[str, Any]]:
@@ -89,12 +89,14 @@ def test_a_server_takes_lists_of_words(tmp_path: Path) -> None:
         "prepare": {"sources": [{"kind": "jsonl", "path": str(rows)}], "targets": {"ner": {"kind": "tags"}},
                     "inputs": {"words": {"kind": "text", "lists": "join", "tokenizer": {"kind": "wordpiece", "vocab_size": 100}}}},
         "finetune": {"model": {"kind": "ngrams", "buckets": 100}, "num_train_epochs": 1}}})
-    work = work_of(open_form(result.stages["finetune"].folder), 100)
-    assert work.take({"words": ["Bo", "met"]}) == "Bo met"
-    for value in (["Bo", 3], [["Bo"]], {"a": 1}):
-        with pytest.raises(Problem) as found:
-            work.take({"words": value})
-        assert "expected a list of words, one text" in found.value.detail
+    form = open_form(result.stages["finetune"].folder)
+    for work, taken in ((work_of(form, 100), "Bo met"), (Tables(form, 100), ("Bo met",))):
+        assert work.take({"words": ["Bo", "met"]}) == taken
+        for value, said in ((["Bo", 3], "expected a list of words, one text"), ([["Bo"]], "expected a list of words, one text"),
+                            ({"a": 1}, "holds an object"), (["long"] * 21, "holds a text of 104 characters; this server takes 100")):
+            with pytest.raises(Problem) as found:
+                work.take({"words": value})
+            assert said in found.value.detail
     assert input_columns(work.predictor.schema)[0].modality["lists"] == "join"
 
 

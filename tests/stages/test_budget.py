@@ -17,7 +17,7 @@ from bessemer.core.forms import open_form, read_forms
 from bessemer.core.run import RunResult
 from bessemer.search.front import Limits, Point, pareto
 from bessemer.stages._budget_deliver import late
-from bessemer.stages._budget_space import Origin, first_of, recipe_of, space_of
+from bessemer.stages._budget_space import Origin, first_of, no_smaller, recipe_of, space_of
 from bessemer.stages.compress import validation_rows
 
 Heard = list[tuple[str, dict[str, Any]]]
@@ -128,6 +128,16 @@ def test_a_bad_candidate_is_a_record(finished: Path, tmp_path: Path, monkeypatch
     failed = [item for item in front_of(tmp_path / "run")["candidates"] if item["status"] == "failed"]
     assert len(failed) == 1 and "num_train_epochs" in failed[0]["reason"]
     assert result.stages["compress"].manifest.facts["reachable"] is True
+
+
+def test_what_is_in_nothing_smaller_than_one_over_the_budget_is_passed_over(finished: Path, tmp_path: Path) -> None:
+    squeeze(finished, tmp_path / "run", budget={"latency_ms": 1e-6, "accuracy_drop": 0.5},
+            search={"minutes": 5, "trials": 6, "students": ["slim"], "distil": False})
+    dropped = [item for item in front_of(tmp_path / "run")["candidates"] if item["settings"] and item["settings"]["family"] == "slim"]
+    over = [item for item in dropped if "over the budget already" in item["reason"]]
+    passed = [item for item in dropped if "it is in nothing smaller than one that is over the budget untrained" in item["reason"]]
+    assert over and passed
+    assert all(any(no_smaller(item["settings"], least["settings"]) for least in over) for item in passed)
 
 
 @pytest.mark.parametrize(("settings", "message"), [
