@@ -115,18 +115,23 @@ def write_recipe(data: Path, targets: Sequence[str] = (), task: str | None = Non
 
 
 def _together(data: Path, each: Mapping[str, Inspection]) -> Inspection:
-    """Return what was found for several targets: a text, where there is no other input for all of them, or a table."""
+    """Return what was found for several targets: a text or a pair of them, where there is no other input for all of them, or a table."""
     tags = next((name for name, item in each.items() if item.task == "tags"), None)
     if tags is not None:
         raise UserError(f"'{data}': the target '{tags}' holds tags, one for each word or character, which are learnt by themselves; name "
                         "it alone, or the other targets without it")
     table = table_of(data, each)
-    alone = len(table.inputs) == 1 and table.inputs[0].kind in ("text", "words")
-    return replace(table.found, table=not alone, inputs=tuple(column.name for column in table.inputs), task=None)
+    kinds = sorted(column.kind for column in table.inputs)
+    text = kinds in (["text"], ["words"]) or (kinds == ["text", "text"] and _labels(each))
+    return replace(table.found, table=not text, inputs=tuple(column.name for column in table.inputs), task=None)
+
+
+def _labels(each: Mapping[str, Inspection]) -> bool:
+    return all(item.task == "classification" for item in each.values())
 
 
 def _choose(found: Inspection, each: Mapping[str, Inspection]) -> Choice:
-    texts, left = _read_together([column for column in found.columns if column.name in found.inputs], found.task)
+    texts, left = _read_together([column for column in found.columns if column.name in found.inputs], _labels(each))
     columns = {column.name: column for column in found.columns}
     aims = tuple(Aim(columns[name], item.target_modality or {"kind": "category"}, item.labels) for name, item in each.items())
     latin = min(text.latin for text in texts) >= 0.8
@@ -138,16 +143,16 @@ def _choose(found: Inspection, each: Mapping[str, Inspection]) -> Choice:
     return Choice(texts, aims, left, latin, length, 10 if rows < SMALL else 4 if rows < MIDDLE else 2)
 
 
-def _read_together(texts: Sequence[Found], task: str | None) -> tuple[tuple[Found, ...], dict[str, str]]:
+def _read_together(texts: Sequence[Found], labels: bool) -> tuple[tuple[Found, ...], dict[str, str]]:
     """Return the text to learn from, or the two that make a pair, and why the other columns of text are left out."""
     running = [column for column in texts if column.kind == "text"] or list(texts)
-    if len(running) == 2 and task == "classification":
+    if len(running) == 2 and labels:
         chosen = tuple(running)
         why = "it holds a few words a row, and two texts at most are read together"
     else:
         chosen = (max(texts, key=lambda column: column.lengths.get("p50", 0)),)
         why = f"'{line_of(chosen[0].name)}' is longer"
-        if task == "classification":
+        if labels:
             why += "; two at most are read together: a pair needs a line for each under inputs, with the same settings, and no baseline"
     return chosen, {column.name: why for column in texts if column not in chosen}
 

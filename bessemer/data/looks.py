@@ -26,7 +26,8 @@ DATES = tuple(f"^{form}{_TIME}$" for form in (
     r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}", rf"\d{{1,2}}[- ]{_MONTH}[- ,]+\d{{4}}", rf"{_MONTH} \d{{1,2}},? \d{{4}}",
     r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"))
 
-UNREAD = "only lists of numbers, all of one length, are an input"
+UNREAD = ("only lists of numbers, all of one length, are an input of a table; lists of words are a text (kind: text, lists: join), learnt "
+          "from alone")
 
 
 @dataclass(frozen=True)

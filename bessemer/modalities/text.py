@@ -90,12 +90,18 @@ def few_tidied(config: Text) -> Callable[[Sequence[str]], list[str]]:
     return slow if washes else lambda texts: tidied(texts, config.unicode_form, slow)
 
 
+def _holds_lists(values: pa.Array) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(values.type) or pa.types.is_large_list(values.type))
+
+
 def _joined(values: pa.Array) -> pa.Array:
     """Return lists of words as texts with a space between two, other values as they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+    if not _holds_lists(values):
         return values
     if pa.types.is_nested(values.type.value_type):
         raise UserError(f"a column of type {values.type} cannot be read as text; expected texts, or lists of words")
@@ -118,7 +124,10 @@ def text(config: Text) -> Modality:
         why = pc.if_else(pc.equal(length, 0), "empty text", why)
         if moving is not None:
             why = pc.if_else(moving, _washing.UNSETTLED, why)
-        return found, pc.if_else(found.is_null(), pa.scalar("missing"), why)
+        absent: Any = "missing"
+        if _holds_lists(values):
+            absent = pc.if_else(values.is_null(), "missing", "a word of the list is missing")
+        return found, pc.if_else(found.is_null(), absent, why)
 
     def fit(arrays: Iterator[pa.Array], seed: int, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
         tokenizer = _tokens(config).make(array.drop_null().to_pylist() for array in arrays)

@@ -59,7 +59,9 @@ def test_a_table_with_lists_of_words_is_a_table(tmp_path: Path) -> None:
     found = inspect(lines(tmp_path / "x.jsonl", [{**row, "shop": "abc"[row["id"] % 3], "price": row["id"] * 1.5}
                                                for row in sentences(300)]), "price")
     assert found.table
-    assert {column.name: column.reason for column in found.columns}["words"] == "only lists of numbers, all of one length, are an input"
+    assert {column.name: column.reason for column in found.columns}["words"] == (
+        "only lists of numbers, all of one length, are an input of a table; lists of words are a text (kind: text, lists: join), learnt "
+        "from alone")
 
 
 def test_from_init_to_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,4 +109,6 @@ def test_lists_are_refused_unless_they_are_asked_for() -> None:
     with pytest.raises(UserError, match="cannot be read as text"):
         made.clean(values)
     joining = module.text(make("modalities", {"kind": "text", "lists": "join"}))
-    assert joining.clean(pa.array([["a", "b"], [], None, ["c"]]))[0].to_pylist() == ["a b", "", None, "c"]
+    clean, why = joining.clean(pa.array([["a", "b"], [], None, ["c", None]]))
+    assert (clean.to_pylist(), why.to_pylist()) == (["a b", "", None, None],
+                                                    [None, "empty text", "missing", "a word of the list is missing"])

@@ -219,3 +219,16 @@ def test_steps_of_a_scale_are_told(here: Path, labels: list[str], hint: bool, or
     line = "    # task: {kind: supervised, ordinal: [grade]}    # where labels are steps of a scale: a near miss costs less than"
     assert (line in text) == hint and ("labels: [lowest, ..., highest]" in text) == order
     assert said[2].startswith("  grade: number, 5 different, 0 missing → target (category): " if labels[-1] == "5" else "  grade: ")
+
+
+def test_two_texts_with_several_labels_are_a_pair(here: Path) -> None:
+    generator = random.Random(3)
+    rows = [(" ".join(generator.choices(PLAIN, k=12)), " ".join(generator.choices(PLAIN, k=14)), "ab"[index % 2], "xyz"[index % 3])
+            for index in range(160)]
+    write_csv(here / "data.csv", rows, ("asked", "said", "one", "two"))
+    told = write_recipe(Path("data.csv"), ["one", "two"])[1]
+    stages = stages_of("data.yaml")
+    assert {name: item["kind"] for name, item in stages["prepare"]["inputs"].items()} == {"asked": "text", "said": "text"}
+    assert stages["prepare"]["targets"] == {"one": {"kind": "category"}, "two": {"kind": "category"}}
+    assert "baseline" not in stages
+    assert sum("read with the other as a pair" in line for line in told) == 2
