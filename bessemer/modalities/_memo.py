@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MOST_WORDS, LONGEST = 20_000, 32
 """Words that are remembered, then the memory begins anew; and the longest of them: so its size is bounded."""
 
 MANY, TOGETHER, BETWEEN = 64, 100, "."
-"""From so many new words on they are read together, so many as one text, with a sign between two: a text costs more than a word."""
+"""From so many new words on the library reads them, so many as one text, with a sign between two: a text costs more than a word."""
 FLOOD = 2_000
 """Of more new words than these, and than one in five of all words, none is remembered: the library is as fast then."""
 
@@ -30,8 +30,12 @@ Ids = Callable[[Sequence[str]], list[list[int]]]
 
 def word_for_word(tokenizer: Tokenizer) -> Callable[[str], bool] | None:
     """Return what tells of a text whether the tokenizer cuts each of its words by itself; None: that is never known."""
+    return _simple(tokenizer, json.loads(tokenizer.to_str()))
+
+
+def _simple(tokenizer: Tokenizer, plain: Mapping[str, Any]) -> Callable[[str], bool] | None:
     added = tokenizer.get_added_tokens_decoder().values()
-    if _lowercase(tokenizer) is None or any(token.normalized for token in added):
+    if _lowercase(plain) is None or any(token.normalized for token in added):
         return None
     special = [token.content for token in added]
     return lambda text: (text.isascii() and not any(map(text.__contains__, special))
@@ -40,11 +44,13 @@ def word_for_word(tokenizer: Tokenizer) -> Callable[[str], bool] | None:
 
 def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
     """Return a function equal to `ids` (texts -> token ids without special tokens), which remembers `most` words where that is exact."""
-    simple, lowercase = word_for_word(tokenizer), _lowercase(tokenizer)
+    plain = json.loads(tokenizer.to_str())
+    simple, lowercase = _simple(tokenizer, plain), _lowercase(plain)
     if simple is None:
         return ids
     # A word of one piece has its id, one of several its ids: fewer objects, as each costs a miss of the processor's caches.
     memory: list[dict[str, Any]] = [{}]
+    pieces = _pieces(**plain["model"])
 
     def known(rows: list[list[str]]) -> dict[str, Any]:
         """Return a memory that holds the words of texts, but for those that are too long, or too many, for it."""
@@ -56,7 +62,8 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
             found = memory[0] = {}
             new = {word for word in set().union(*rows) if len(word) <= LONGEST}
         names = sorted(new) if len(new) <= room else []
-        found.update((name, row[0] if len(row) == 1 else row) for name, row in _each(names, ids))
+        each = _together(names, ids) if len(names) >= MANY else ((name, pieces(name)) for name in names)
+        found.update((name, row[0] if len(row) == 1 else row) for name, row in each)
         return found
 
     def recalled(words: list[str] | None, of_word: Callable[[str], Any]) -> list[int] | None:
@@ -85,12 +92,34 @@ def remembered(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
     return quick
 
 
-def _each(names: Sequence[str], ids: Ids) -> Iterator[tuple[str, list[int]]]:
-    """Yield words with their ids."""
+def _pieces(vocab: Mapping[str, int], continuing_subword_prefix: str, max_input_chars_per_word: int, unk_token: str,
+            **_: Any) -> Callable[[str], list[int]]:
+    """Return WordPiece of a word: from its start on always the longest piece there is; a rest that no piece begins makes it unknown.
+
+    The library hands even one text to a thread of its pool and waits for it: on a machine that works, for milliseconds.
+    """
+    unknown = [vocab[unk_token]]
+
+    def found(word: str) -> list[int]:
+        if len(word) > max_input_chars_per_word:
+            return unknown
+        ids: list[int] = []
+        start, stop = 0, len(word)
+        while start < len(word):
+            code = vocab.get(f"{continuing_subword_prefix}{word[start:stop]}" if start else word[:stop])
+            if code is not None:
+                ids.append(code)
+                start, stop = stop, len(word)
+            elif (stop := stop - 1) == start:
+                return unknown
+        return ids
+
+    return found
+
+
+def _together(names: Sequence[str], ids: Ids) -> Iterator[tuple[str, list[int]]]:
+    """Yield many words with their ids: letters and digits many at a time, signs one by one."""
     plain = [name for name in names if name.isalnum()]
-    if len(plain) < MANY:
-        yield from zip(names, ids(names) if names else (), strict=True)
-        return
     signs = [BETWEEN, *(name for name in names if not name.isalnum())]
     found = ids(signs)
     yield from zip(signs[1:], found[1:], strict=True)
@@ -103,10 +132,11 @@ def _each(names: Sequence[str], ids: Ids) -> Iterator[tuple[str, list[int]]]:
             yield from zip(run, ids(run), strict=True)
 
 
-def _lowercase(tokenizer: Tokenizer) -> bool | None:
+def _lowercase(plain: Mapping[str, Any]) -> bool | None:
     """Tell whether a tokenizer of BERT's kind writes small letters; None: it is of another kind."""
-    plain = json.loads(tokenizer.to_str())
-    normal, split = plain["normalizer"] or {}, plain["pre_tokenizer"] or {}
-    if (normal.get("type"), split.get("type"), plain["model"].get("type")) != ("BertNormalizer", "BertPreTokenizer", "WordPiece"):
+    normal, split, model = plain["normalizer"] or {}, plain["pre_tokenizer"] or {}, plain["model"]
+    if (normal.get("type"), split.get("type"), model.get("type")) != ("BertNormalizer", "BertPreTokenizer", "WordPiece"):
+        return None
+    if model["unk_token"] not in model["vocab"]:
         return None
     return bool(normal["lowercase"]) if normal["clean_text"] else None

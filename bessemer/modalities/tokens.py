@@ -148,6 +148,8 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[pa.Array, pa.Array]:
 
 def ids_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return each text's token ids without special tokens: those of `encode`, without its search for sentences."""
+    if len(texts) == 1:  # a batch of one is handed to another thread, too
+        return [tokenizer.encode(texts[0], add_special_tokens=False).ids]
     found: list[list[int]] = []
     for start in range(0, len(texts), CALL):
         found += [one.ids for one in tokenizer.encode_batch_fast(texts[start:start + CALL], add_special_tokens=False)]
