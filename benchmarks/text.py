@@ -22,8 +22,8 @@ BASELINE = {"kind": "finetune", "model": {"kind": "tfidf_linear"}}
 MINILM = {"kind": "pretrained", "name": "minilm", "new_heads": True}
 GIVEN = {"kind": "given", "column": "split"}
 EMA = {"kind": "ema", "decay": 0.98, "start": 0.3}
-LORA = {"kind": "finetune", "model": MINILM, "adaptation": {"kind": "lora", "r": 16, "lora_alpha": 32, "target_modules":
-        ["query", "key", "value", "dense"]}, "num_train_epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 2e-3, "replay_rows": 0,
+LORA = {"kind": "finetune", "model": MINILM, "adaptation": {"kind": "lora", "r": 32, "lora_alpha": 64, "bias": "all", "target_modules":
+        ["query", "key", "value", "dense"]}, "num_train_epochs": 6, "learning_rate": 5e-4, "head_learning_rate": 2e-3, "replay_rows": 0,
         "bf16": "auto"}
 
 
@@ -51,7 +51,8 @@ def newsgroups() -> dict[str, Any]:
 
 def reviews_zh() -> dict[str, Any]:
     """Return a convolutional network that forgets much while it learns, TF-IDF, and the blend of both, all from scratch."""
-    cnn = {"kind": "text_cnn", "widths": [1, 2, 3, 4], "dropout": 0.5, "word_dropout": 0.2, "vocabulary": "all"}
+    cnn = {"kind": "text_cnn", "widths": [2, 3, 5], "channels": 192, "embedding_size": 192, "pooling": ["max", "mean"], "dropout": 0.6,
+           "word_dropout": 0.3, "vocabulary": "all"}
     return {"prepare": {"sources": [{"kind": "catalogue", "name": "reviews-zh"}], "targets": {"label": {"kind": "category"}},
                         "inputs": {"text": {"kind": "text", "max_length": 128, "unicode_form": "NFKC",
                                             "tokenizer": {"kind": "characters", "vocab_size": 5000}}},

@@ -14,6 +14,18 @@ class UserError(Exception):
     """A mistake in what was asked (recipe, data, files): one clear sentence, no traceback."""
 
 
+class MissingColumn(UserError):
+    """Rows have no such column.
+
+    Attributes:
+        column: its name where the rows come from.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class GuardError(UserError):
     """A run that would have failed silently: a loss that is not finite, weights that did not move, …"""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bessemer.core.errors import UserError
+from bessemer.core.errors import MissingColumn, UserError
 from bessemer.core.types import Chunk, Source
 from bessemer.data.by import COLUMN
 from bessemer.data.columns import ONE_VALUE, OneType, literal, no_texts, texts
@@ -39,12 +39,14 @@ class Feed:
         where: column -> the values that it may have.
         rename: column in the file -> its name here.
         split: the split of all its rows, or None.
+        without: targets of which it has no column.
     """
 
     source: Source
     where: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rename: dict[str, str] = field(default_factory=dict)
     split: str | None = None
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
         for position, (feed, name) in enumerate(zip(feeds, _names(feeds), strict=True)):
             count = Count(name)
             counts.append(count)
-            for chunk in _limited(_renamed(feed), plan.rehearsal):
+            for chunk in _limited(_whole(feed, plan), plan.rehearsal):
                 count.notes += chunk.notes
                 for piece in _pieces(chunk):
                     table = cleaner.table(piece, position, feed, count)
@@ -273,16 +275,54 @@ def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
     return counts
 
 
+def bare(opened: Callable[[frozenset[str]], Feed], plan: Plan) -> Feed:
+    """Return a feed of rows that may have no target: without the targets of which its source has no column.
+
+    Its rows are looked through until each target has had a value, or to the end: some sources know their columns only then.
+
+    Args:
+        opened: the targets that are not read -> the feed.
+        plan: what becomes of each column.
+    """
+    without: frozenset[str] = frozenset()
+    while True:
+        feed = opened(without)
+        left = set(plan.targets) - without
+        try:
+            for chunk in _whole(feed, plan):
+                left -= {name for name in left if name in chunk.table.column_names and chunk.table[name].null_count < len(chunk.table)}
+                if not left:
+                    break
+        except MissingColumn as error:
+            lost = feed.rename.get(error.column, error.column)
+            if lost not in left:
+                raise
+            without |= {lost}
+            continue
+        return feed
+
+
 def _names(feeds: list[Feed]) -> list[str]:
     """Return the sources' names, numbered where two are alike."""
     names = [feed.source.name for feed in feeds]
     return [name if names.count(name) == 1 else f"{name} (source {position + 1})" for position, name in enumerate(names)]
 
 
-def _renamed(feed: Feed) -> Iterator[Chunk]:
+def _whole(feed: Feed, plan: Plan) -> Iterator[Chunk]:
+    """Yield a source's chunks with all columns that the recipe names; of a feed without some targets these are missing in all rows."""
+    import pyarrow as pa
+
+    wanted = [name for name in plan.wanted(feed.where) if not (feed.split and name == plan.split)]
     for chunk in feed.source.read():
-        names = [feed.rename.get(name, name) for name in chunk.table.column_names]
-        yield Chunk(chunk.table.rename_columns(names), chunk.numbers, chunk.rejected, chunk.notes)
+        table = chunk.table.rename_columns([feed.rename.get(name, name) for name in chunk.table.column_names])
+        for name in wanted if table.num_columns else ():
+            if name in table.column_names:
+                continue
+            if name not in feed.without:
+                raise MissingColumn(f"'{feed.source.name}' is read without the column '{name}', which the recipe names; add it to the "
+                                    f"source's 'columns' ({', '.join(table.column_names)}), or remove them to read all", name)
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+        yield Chunk(table, chunk.numbers, chunk.rejected, chunk.notes)
 
 
 def _pieces(chunk: Chunk) -> Iterator[Chunk]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from bessemer.core.config import Config
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import MissingColumn, UserError, nearest
 from bessemer.core.pick import dump_plugin, make
 from bessemer.core.registry import plugin_of
 from bessemer.core.types import Chunk, Source
@@ -178,7 +178,7 @@ def picked(table: pa.Table, columns: tuple[str, ...] | None, name: str) -> pa.Ta
     """Return the columns asked for; one that is not there is a UserError."""
     for column in columns or ():
         if column not in table.column_names:
-            raise UserError(f"'{name}' has no column '{column}'{nearest(column, table.column_names)}")
+            raise MissingColumn(f"'{name}' has no column '{column}'{nearest(column, table.column_names)}", column)
     return table.select(list(columns)) if columns is not None else table
 
 

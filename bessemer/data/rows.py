@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from pydantic import BeforeValidator
 
 from bessemer.core.config import Config
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import MissingColumn, UserError, nearest
 from bessemer.data.encoding import MARK, SUFFIXES, Transcoded, unpacked, zipped_name
 from bessemer.data.guess import Found, encoding_of, found_in, proposals
 
@@ -219,12 +219,12 @@ def _telling(file: Path, size: int = 1 << 20) -> bytes:
     return block[max(0, first - SHOWN):]
 
 
-def missing_column(name: str, known: Iterable[str], file: Path | str) -> UserError:
+def missing_column(name: str, known: Iterable[str], file: Path | str) -> MissingColumn:
     """Return the error for a column that a file does not have: with the nearest name and the file's columns."""
     names = list(known)
     shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
     hint = nearest(name, names) if "mean" in nearest(name, names) else ""
-    return UserError(f"'{file}' has no column '{name}'{hint or ';'} its columns are: {shown}")
+    return MissingColumn(f"'{file}' has no column '{name}'{hint or ';'} its columns are: {shown}", name)
 
 
 @dataclass

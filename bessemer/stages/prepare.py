@@ -65,7 +65,7 @@ class Prepare(StageConfig):
     """Rows whose inputs occur with different labels: by default removed from text, kept in tables. Those of given splits stay."""
     unlabelled: Literal["reject", "keep"] = "reject"
     """Texts without a label: set aside, or kept in the training split for what learns from them too (the task consistency); those that
-    repeat a labelled text are set aside."""
+    repeat a labelled text are set aside. A source without the target's column is of such rows."""
     crosses: Literal["auto"] | Given = ()
     """Further inputs, each made of two to four others: `[[a, b], [c, d]]`; the product of numbers, the pair of categories. auto: the pairs,
     8 at most, that tell more of the first target on validation rows than its columns do one by one."""
@@ -269,11 +269,15 @@ def _feed(config: Any, plan: Plan) -> Feed:
     where = {config.rename.get(name, name): values for name, values in config.where.items()}
     split = split_name(config.split) if config.split else None
     back = {new: old for old, new in config.rename.items()}
-    if config.columns is None:
-        wanted = [name for name in plan.wanted(where) if not (split and name == plan.split)]
-        config = config.model_copy(update={"columns": tuple(back.get(name, name) for name in wanted)})
-    source: Source = plugin_of("data/sources", config).function(config)
-    return Feed(source, where, config.rename, split)
+    wanted = [name for name in plan.wanted(where) if not (split and name == plan.split)]
+
+    def opened(without: frozenset[str]) -> Feed:
+        names = tuple(back.get(name, name) for name in wanted if name not in without)
+        chosen = config.model_copy(update={"columns": names}) if config.columns is None else config
+        source: Source = plugin_of("data/sources", chosen).function(chosen)
+        return Feed(source, where, config.rename, split, without)
+
+    return cleaning.bare(opened, plan) if plan.unlabelled else opened(frozenset())
 
 
 def _why(quarantine: Quarantine, counts: list[cleaning.Count]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -58,3 +61,29 @@ def test_given_splits_hold_them_in_training_alone(tmp_path):
 def test_where_it_cannot_hold_it_is_refused(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         go(tmp_path, {"sources": [csv(tmp_path / "f.csv", GOOD)], "unlabelled": "keep", **settings})
+
+
+def test_a_source_without_the_targets_column_is_of_such_rows(tmp_path):
+    words = [row[:-1] for row in BARE]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in words[:20]), encoding="utf-8")
+    (tmp_path / "late.jsonl").write_text(json.dumps({"text": "no label as yet"}) + "\n" + json.dumps({"text": "one at last", "label": 1})
+                                         + "\n", encoding="utf-8")
+    pq.write_table(pa.table({"text": words[40:]}), tmp_path / "a.parquet")
+    numbers = [row.replace(",pos", ",1").replace(",neg", ",0") for row in GOOD]
+    sources = [csv(tmp_path / "good.csv", numbers), csv(tmp_path / "a.csv", words[20:40], "text"),
+               {"kind": "jsonl", "path": str(tmp_path / "a.jsonl")}, {"kind": "jsonl", "path": str(tmp_path / "late.jsonl")},
+               {"kind": "parquet", "path": str(tmp_path / "a.parquet")}]
+    facts, out = go(tmp_path / "run", {"sources": sources, "unlabelled": "keep"})
+    train = rows_of(out, "train")
+    assert set(train["text"].filter(train["label"].to_numpy() < 0).to_pylist()) == {*words, "no label as yet"}
+    assert sum(facts["rows"].values()) == 300 + 50 + 2
+    with pytest.raises(UserError, match=r"'a.csv' has no column 'label'; its columns are: text"):
+        go(tmp_path / "reject", {"sources": sources})
+    with pytest.raises(UserError, match="'a.csv' has no column 'test'; did you mean 'text'"):
+        go(tmp_path / "input", {"sources": sources[1:2], "inputs": {"test": "text"}, "unlabelled": "keep"})
+
+
+def test_columns_that_leave_out_what_the_recipe_names_are_refused(tmp_path):
+    source = {**csv(tmp_path / "f.csv", GOOD), "columns": ["text"]}
+    with pytest.raises(UserError, match="'f.csv' is read without the column 'label', which the recipe names; add it to the source's "):
+        go(tmp_path / "run", {"sources": [source]})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import field_validator
 
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import MissingColumn, UserError, nearest
 from bessemer.core.fetch import fetch, pins
 from bessemer.core.registry import plugin, register
 from bessemer.core.types import Chunk, DataSet, Source
@@ -52,8 +52,8 @@ def source(config: Catalogue) -> Source:
         for chunk in reader(fetch(data_set.resource)):
             for name in config.columns or ():
                 if name not in chunk.table.column_names:
-                    raise UserError(f"the data set '{config.name}' has no column '{name}'"
-                                    f"{nearest(name, chunk.table.column_names)}")
+                    raise MissingColumn(f"the data set '{config.name}' has no column '{name}'"
+                                        f"{nearest(name, chunk.table.column_names)}", name)
             table = chunk.table.select(list(config.columns)) if config.columns is not None else chunk.table
             yield Chunk(table, chunk.numbers, chunk.rejected)
 

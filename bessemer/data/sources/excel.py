@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from pydantic import Field
 
-from bessemer.core.errors import UserError, nearest
+from bessemer.core.errors import MissingColumn, UserError, nearest
 from bessemer.core.registry import register
 from bessemer.core.types import Chunk, Source
 from bessemer.data.rows import Rows, expand, missing_column, open_checked, rejects
@@ -116,7 +116,7 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
     named = distinct([names[place] for place in used], f"'{file}': the header")
     for name in wanted or ():
         if name not in named:
-            raise UserError(f"{missing_column(name, named, file)}{_title(named, config, cells)}")
+            raise MissingColumn(f"{missing_column(name, named, file)}{_title(named, config, cells)}", name)
     new = sorted(set(named) - set(wanted)) if wanted is not None and config.columns is None else []
     if new:
         raise UserError(f"'{file}' has a column '{new[0]}', which the first file has not; make the files alike or name the columns to read")
