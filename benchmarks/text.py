@@ -51,8 +51,7 @@ def newsgroups() -> dict[str, Any]:
 
 def reviews_zh() -> dict[str, Any]:
     """Return a convolutional network that forgets much while it learns, TF-IDF, and the blend of both, all from scratch."""
-    cnn = {"kind": "text_cnn", "widths": [2, 3, 5], "channels": 192, "embedding_size": 192, "pooling": ["max", "mean"], "dropout": 0.6,
-           "word_dropout": 0.3, "vocabulary": "all"}
+    cnn = {"kind": "text_cnn", "widths": [1, 2, 3, 4], "dropout": 0.5, "word_dropout": 0.2, "vocabulary": "all"}
     return {"prepare": {"sources": [{"kind": "catalogue", "name": "reviews-zh"}], "targets": {"label": {"kind": "category"}},
                         "inputs": {"text": {"kind": "text", "max_length": 128, "unicode_form": "NFKC",
                                             "tokenizer": {"kind": "characters", "vocab_size": 5000}}},

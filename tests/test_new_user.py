@@ -36,9 +36,9 @@ def test_predictions_do_not_take_the_place_of_the_rows(copied: Path, bessemer: C
     assert Path("mine.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", [3, "\ud800"])
-def test_what_is_no_text_is_named(copied: Path, text: Any) -> None:
-    with pytest.raises(UserError, match="^text 2 is no Unicode text"):
+@pytest.mark.parametrize(("text", "said"), [(3, "^text 2 is no text as those before it"), ("\ud800", "^text 2 is no Unicode text")])
+def test_what_is_no_text_is_named(copied: Path, text: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
         Model.load("runs/tiny").predict(["fine", text])
 
 

@@ -178,10 +178,16 @@ def _of_sequence(rows: Any, inputs: Sequence[str], aliases: Mapping[str, Sequenc
                         "rows, each a mapping")
     try:
         return pa.table({inputs[0]: pa.array(listed, pa.string(), from_pandas=True)})
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
-        wrong = next(index for index, text in enumerate(listed) if not _is_text(text))
-        raise UserError(f"text {wrong + 1} is no Unicode text ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); expected a str "
-                        "without lone surrogates: is the terminal or script in UTF-8?") from None
+    except UnicodeEncodeError:
+        wrong = next(index for index, text in enumerate(listed) if isinstance(text, str) and not _is_text(text))
+        raise UserError(f"text {wrong + 1} is no Unicode text ({listed[wrong]!a:.60}); expected a str without lone surrogates: is the "
+                        "terminal or script in UTF-8?") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        wrong = next((index for index, value in enumerate(listed) if isinstance(value, str) != isinstance(listed[0], str)), None)
+        if wrong is not None:
+            raise UserError(f"text {wrong + 1} is no text as those before it ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); "
+                            "expected texts alone, or lists of words alone") from None
+        return pa.table({inputs[0]: _array(inputs[0], listed)})  # numbers, lists of words: read as in rows that are mappings
 
 
 def _of_rows(rows: Sequence[Mapping[Any, Any]], inputs: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> pa.Table:

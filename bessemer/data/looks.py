@@ -78,6 +78,9 @@ def look(name: str, column: pa.ChunkedArray) -> Found:
         return vector
     if _lists(column):
         return Found(name, "list", _members(column), texts(column).null_count, reason=UNREAD, separator=_beside(column))
+    if is_typed(column) and _mostly(column, "mapping"):
+        return Found(name, "other", 0, column.null_count,
+                     reason="it holds mappings of values; write those that are meant as columns of their own")
     words = words_of(column)
     if words is None:
         return Found(name, "other", 0, column.null_count, reason=f"{texts(column).type} is no input in this version")
@@ -159,14 +162,20 @@ def marks() -> pa.Array:
     return pa.array(MISSING, pa.string())
 
 
-def _lists(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
+def _mostly(column: pa.ChunkedArray, kind: str) -> bool:
+    """Tell whether most values of JSON are of a kind: a few lists among texts are strays, as are a few mappings among lists."""
     import pyarrow.compute as pc
 
+    counted = pc.struct_field(column.combine_chunks(), "type").drop_null().value_counts().to_pylist()
+    kinds = {entry["values"]: entry["counts"] for entry in counted}
+    return bool(2 * kinds.get(kind, 0) > sum(kinds.values()))
+
+
+def _lists(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
     if is_typed(column):
-        counted = pc.struct_field(column.combine_chunks(), "type").drop_null().value_counts().to_pylist()
-        kinds = {entry["values"]: entry["counts"] for entry in counted}
-        return 2 * kinds.get("list", 0) > sum(kinds.values())  # a few lists among texts are strays, as are a few mappings among lists
+        return _mostly(column, "list")
     return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from bessemer.core.schema import Column
+
 
 def of_texts(plain: NetworkPredictor) -> NetworkPredictor:
     """Return a network's predictor as its heads and columns need it: the one of tags or of pairs, or itself."""
@@ -61,6 +63,13 @@ class PairPredictor(NetworkPredictor):
 @dataclass(eq=False)
 class TagPredictor(NetworkPredictor):
     """A network that gives logits for each token; `predict_batch` returns [W, L, C]."""
+
+    def clean(self, rows: pa.Table) -> list[str]:
+        """Return the clean texts of raw rows; a list of words has to hold one word each, as each gets one tag."""
+        texts = super().clean(rows)
+        if self.heads[0].unit == "word":
+            _check_words(rows, self._input)
+        return texts
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         """Return each clean text's token ids, and the place of each unit's first token among them."""
@@ -107,3 +116,28 @@ class TagPredictor(NetworkPredictor):
             return self.predict_batch(arrays)
         return np.concatenate([self.predict_batch({name: array[row:row + 1] for name, array in arrays.items()})
                                for row in range(len(arrays["input_ids"]))])
+
+
+def _check_words(rows: pa.Table, column: Column) -> None:
+    """Raise a UserError where a word of a list is none, or several; a list of one is a text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = rows.column(column.named_in(rows.column_names)).combine_chunks()
+    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+        return
+    lists = pc.if_else(pc.greater(pc.list_value_length(lists), 1), lists, None)
+    words = lists.flatten().cast(pa.string())
+    bare = pc.utf8_trim_whitespace(words)
+    several = pc.not_equal(pc.list_value_length(pc.utf8_split_whitespace(bare)), 1)
+    place = pc.index(pc.or_(several, pc.equal(bare, "")), True).as_py()
+    if place >= 0:
+        row = pc.list_parent_indices(lists)[place].as_py()
+        raise UserError(f"row {row + 1}: {odd_word(column.name, words[place].as_py())}")
+
+
+def odd_word(column: str, word: str) -> str:
+    """Return what is wrong with a list that holds such a word."""
+    what = "has a space in it" if word.strip() else "is empty"
+    return (f"the column '{column}' holds the word {word!a:.60}, which {what}; every word of a list gets one tag: write it as one word, or "
+            "as several of the list")

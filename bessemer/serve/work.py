@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
 from bessemer.predictors._rows import NetworkPredictor
+from bessemer.predictors._units import odd_word
 from bessemer.predictors.onnx_form import THREADS
 from bessemer.serve.answers import plain_rows
 from bessemer.serve.problems import Problem
@@ -99,10 +100,20 @@ def _too_long(column: Column, value: str, most: int) -> Problem:
                    "the text, or start the server with a larger --max-chars")
 
 
-def _as_text(column: Column, value: Any) -> Any:
-    """Return the text of a list of words where the column takes such; every other value as it is."""
-    cut = isinstance(value, list) and column.modality.get("lists") == "join" and all(isinstance(word, str) for word in value)
-    return " ".join(value) if cut else value
+def _as_text(column: Column, value: Any, tagged: bool) -> Any:
+    """Return the text of a list of words where the column takes such; every other value as it is. `tagged`: every word gets a tag."""
+    if not (isinstance(value, list) and column.modality.get("lists") == "join" and all(isinstance(word, str) for word in value)):
+        return value
+    odd = next((word for word in value if len(word.split()) != 1), None) if tagged and len(value) > 1 else None
+    if odd is not None:
+        raise Problem("row", odd_word(column.name, odd))
+    return " ".join(value)
+
+
+def _tagged(schema: Schema) -> bool:
+    """Tell whether every word of a text gets a tag."""
+    return any(column.modality["kind"] == "tags" and column.modality.get("unit", "word") == "word"
+               for column in schema.by_role(Role.TARGET))
 
 
 class Texts:
@@ -110,7 +121,7 @@ class Texts:
 
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
-        self.column = input_columns(predictor.schema)[0]
+        self.column, self.tagged = input_columns(predictor.schema)[0], _tagged(predictor.schema)
         self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS * int(os.environ.get(THREADS, "1"))
         self.light_chars = 0
 
@@ -139,7 +150,7 @@ class Texts:
             if name is None:
                 raise _missing(self.column, row)
             value = row[name]
-        value = _as_text(self.column, value)
+        value = _as_text(self.column, value, self.tagged)
         if isinstance(value, str):
             if len(value) > self.max_chars:
                 raise _too_long(self.column, value, self.max_chars)
@@ -184,7 +195,7 @@ class Tables:
 
     def __init__(self, predictor: Predictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
-        self.columns = input_columns(predictor.schema)
+        self.columns, self.tagged = input_columns(predictor.schema), _tagged(predictor.schema)
         self.names = tuple(column.name for column in self.columns)
         # One text is answered alone: a table of texts has no length to be sorted by.
         self.most_rows = min(MOST_ROWS, getattr(predictor, "rows_at_once", MOST_ROWS))
@@ -197,7 +208,7 @@ class Tables:
             name = column.name if column.name in row else column.named_in(row)
             if name is None:
                 raise _missing(column, row)
-            value = _as_text(column, row[name])
+            value = _as_text(column, row[name], self.tagged)
             if isinstance(value, str):
                 if len(value) > self.max_chars:
                     raise _too_long(column, value, self.max_chars)

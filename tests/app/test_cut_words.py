@@ -80,6 +80,10 @@ def test_from_init_to_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyP
     listed, said = (model.predict([{"words": value}]) for value in (["Bo", "met", "Ed"], "Bo met Ed"))
     assert listed == said
     assert [len(tags) for tags in listed] == [3]
+    assert model.predict([["Bo", "met", "Ed"]]) == listed
+    for words, wrong in ((["Bo", "met Ed"], "'met Ed', which has a space in it"), (["Bo", "\u3000"], "which is empty")):
+        with pytest.raises(UserError, match="^row 2: the column 'words' holds the word .*" + wrong):
+            model.predict([["Ed"], words])
     scored = model.evaluate(read_file(tmp_path / "x.jsonl", lambda message: None))
     assert (scored["rows"], scored["left_out"]["rows"]) == (121, 2)
     assert scored["metrics"]["accuracy"]["value"] > 0.9
@@ -95,6 +99,7 @@ def test_a_server_takes_lists_of_words(tmp_path: Path) -> None:
     for work, taken in ((work_of(form, 100), "Bo met"), (Tables(form, 100), ("Bo met",))):
         assert work.take({"words": ["Bo", "met"]}) == taken
         for value, said in ((["Bo", 3], "expected a list of words, one text"), ([["Bo"]], "expected a list of words, one text"),
+                            (["Bo", "met Ed"], "every word of a list gets one tag"),
                             ({"a": 1}, "holds an object"), (["long"] * 21, "holds a text of 104 characters; this server takes 100")):
             with pytest.raises(Problem) as found:
                 work.take({"words": value})

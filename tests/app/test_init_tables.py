@@ -14,7 +14,7 @@ import pytest
 
 from bessemer.app.starter import write_recipe
 from bessemer.core.errors import UserError
-from tests.conftest import Command, write_csv
+from tests.conftest import Command, sentences, write_csv
 
 Rows = dict[str, list[Any]]
 DRAW = random.Random(0)
@@ -222,3 +222,9 @@ def test_a_file_without_a_header(here: Path) -> None:
     assert lines[1] == f"  {HEADLESS} (9.5, 0.5, a)"
     Path("t.csv").write_text("".join(",".join(str(2000 + j if not i else i * j % 7) for j in range(5)) + "\n" for i in range(50)))
     assert "first line" not in "".join(write_recipe(Path("t.csv"), ("2004",), force=True)[1])  # years are names
+
+
+def test_a_label_as_a_column_name_tells_of_a_missing_header(here: Path) -> None:
+    write_csv(Path("t.csv"), sentences(60)[1:], sentences(60)[0])
+    lines = write_recipe(Path("t.csv"))[1]
+    assert lines[1].startswith(f"  {HEADLESS} (")

@@ -200,3 +200,10 @@ def test_a_part_of_a_file_is_named_after_a_hash(tmp_path):
         infer_source(tmp_path / "a.csv#y")
     (tmp_path / "a.csv#y.csv").write_text("text,y\none,1\n")  # a file of that name comes first
     assert infer_source(tmp_path / "a.csv#y.csv").path == str(tmp_path / "a.csv#y.csv")
+
+
+def test_mappings_are_no_words(tmp_path):
+    rows = [{"who": {"name": f"n{i}", "age": i}, "text": f"this is the text number {i} of all", "y": "ab"[i % 2]} for i in range(60)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [who] = [column for column in inspect(tmp_path / "t.jsonl", "y").columns if column.name == "who"]
+    assert (who.kind, who.modality) == ("other", None) and who.reason.startswith("it holds mappings of values")

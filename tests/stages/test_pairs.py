@@ -10,13 +10,14 @@ import pytest
 
 from bessemer.core.types import Answer
 from bessemer.search.front import Limits
-from bessemer.stages._budget_pairs import _room, promising
+from bessemer.stages._budget_pairs import _room, promising, spent
 from bessemer.stages._budget_try import Hunt
 
 TRUTH = np.arange(20) % 2
 SURE = np.eye(2)[TRUTH]
 UNSURE = np.where(np.arange(20)[:, None] < 4, [[0.55, 0.45]], SURE)  # wrong of two rows, and unsure of four
-ANSWERS = {"fast": UNSURE, "large": SURE, "larger": SURE, "largest": SURE, "slow": SURE, "trained": SURE}
+GRADED = np.where(SURE > 0, 0.6 + 0.02 * np.arange(20)[:, None], 0.4 - 0.02 * np.arange(20)[:, None])  # right, of another sureness each
+ANSWERS = {"graded": GRADED, "fast": UNSURE, "large": SURE, "larger": SURE, "largest": SURE, "slow": SURE, "trained": SURE}
 
 
 def hunt(**limits: Any) -> Hunt:
@@ -52,3 +53,22 @@ def test_how_slow_the_second_may_be_follows_from_the_rows_that_go_on() -> None:
     assert _room(hunt(accuracy_drop=0.0, latency_ms=2), form("fast", 1, 1)) == pytest.approx((2 - 1) / (4 / 20))
     assert _room(hunt(accuracy_drop=0.0, latency_ms=1), form("fast", 1, 1)) == 0.0
     assert _room(hunt(accuracy_drop=0.1, latency_ms=2), form("fast", 1, 1)) == pytest.approx((2 - 1) / 1e-3)
+
+
+def test_a_pair_sends_on_as_many_rows_as_its_time_allows() -> None:
+    listed = [form("slow", 3, 8), form("graded", 1, 1)]
+
+    def pair(**limits: float) -> tuple[float, float]:
+        search = hunt(accuracy_drop=0.0, size_mb=5, **limits)
+        expected, *_, threshold = spent(search, promising(search, listed)[0])
+        return expected, threshold
+
+    assert pair() == (1.0, 0.6)  # no row has to go on
+    late, threshold = pair(latency_ms=3)
+    assert (late, threshold) == (pytest.approx(1 + 4 / 20 * 8), pytest.approx(0.68))  # (0.9 * 3 - 1) / 8 of 20 rows are four
+    assert pair(latency_ms=1.05) == (1.0, 0.6)
+    late, threshold = pair(latency_ms=100)
+    assert late < 8 and threshold == pytest.approx(0.6 + 0.02 * 15)  # it has to be quicker than the slow one alone
+    search = hunt(accuracy_drop=0.0, size_mb=5, latency_ms=1.9)
+    before = promising(search, LISTED)[0]
+    assert spent(search, before)[3] == before[3]  # no row goes on less than the quality asks for
