@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import pytest
 import typer
+import yaml
 
 from bessemer.app import reference
 from bessemer.cli import app
@@ -130,7 +131,10 @@ def check_overrides(page: Path, given: dict[str, Any]) -> None:
 def test_recipes_in_pages_are_valid(page: Path, body: str) -> None:
     parsed = parse_yaml(body, page.name)
     assert "stages" in parsed, "a recipe in a page is whole, so that it can be copied and checked"
-    assert len(make_recipe(parsed, page.name).order()) == len(parsed["stages"])
+    made = make_recipe(parsed, page.name)
+    assert len(made.order()) == len(parsed["stages"])
+    kept = make_recipe(parse_yaml(yaml.safe_dump(made.plain(), sort_keys=False), page.name), page.name)  # as a run keeps it
+    assert kept == made and kept.plain() == made.plain()
 
 
 def test_settings_in_the_tutorials_table_are_valid() -> None:

@@ -16,6 +16,7 @@ from bessemer.core.errors import GuardError, UserError
 from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.registry import plugin_of
+from bessemer.stages._tasks import plainly, task_of
 
 if TYPE_CHECKING:
     from bessemer.core.events import Events
@@ -97,10 +98,28 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], sta
         "sources": [dump_plugin("data/sources", config) for config, _ in read],
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
+    settings, plainer = by_labels(settings, task_of(root / trained))
     plain = recipe.plain()
     plain["stages"] = {**{other: item for other, item in plain["stages"].items() if other not in undone}, name: settings}
     return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
-                                          for item in overrides]), name, "; ".join([taken.said, *(note for _, note in read if note)])
+                                          for item in overrides]), name, "; ".join([taken.said, *plainer, *(note for _, note in read if note)])
+
+
+def by_labels(settings: dict[str, Any], learnt: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
+    """Return an update's settings with a task that needs no more than labels, which is all that new rows have, and what is said of it.
+
+    Args:
+        settings: of the update; `task`, where it is there, is the network's own.
+        learnt: the task that the network learnt.
+    """
+    said = settings.get("task") or learnt
+    if said is None:
+        return settings, []
+    found, more = plainly(said), said["kind"] if said["kind"] != "supervised" else "teachers' answers"
+    if found["kind"] == said["kind"] and not said.get("distil"):
+        return settings, []
+    own = {"task": found} if "task" in settings else {}
+    return {**settings, **own}, [f"the network learnt by {more}; new rows are learnt by their labels (task: {found['kind']})"]
 
 
 def show(result: RunResult, name: str) -> None:

@@ -29,7 +29,7 @@ class Form(Config):
     predictor: Annotated[Config, Pick("predictors")]
     """Which predictor opens it, with its settings."""
     files: tuple[str, ...] = ()
-    """The files that hold its weights; their bytes are its size."""
+    """The files that hold its weights; all that it needs is told by `measure/size.py`."""
     lossy: bool = False
     """Whether it may answer otherwise than the trained model (int8); checked by agreement, not by equality."""
 

@@ -62,9 +62,10 @@ def ngrams(config: Ngrams) -> Model:
 
 
 def _effective(config: Ngrams, spec: BuildSpec) -> None:
-    """Refuse a key that was given and that this task has no use for."""
+    """Refuse a key that is not at its default and that this task has no use for; a run's own recipe names every default."""
     tags = "tags" in spec.heads
-    unused = "pooling" if tags and config.pooling != "mean" else "window" if not tags and "window" in config.model_fields_set else ""
+    unused = next((name for name in (("pooling",) if tags else ("window",))
+                   if getattr(config, name) != type(config).model_fields[name].default), None)
     if unused:
         what = "tags, whose n-grams are added up" if tags else "a text that is answered as a whole"
         raise UserError(f"model.{unused} has no effect on {what}; remove it")

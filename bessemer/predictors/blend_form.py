@@ -38,6 +38,11 @@ class BlendForm(Config):
             raise ValueError("expected a form and, for each target, a weight for each of the members")
         return self
 
+    @property
+    def inside(self) -> tuple[tuple[str, str], ...]:
+        """Folder and name of each form that it is made of."""
+        return tuple(zip(self.members, self.forms, strict=True))
+
 
 @dataclass(eq=False)
 class BlendPredictor:
@@ -110,7 +115,7 @@ def blend_form(config: BlendForm) -> Callable[[Path, Schema, str], Predictor]:
         if list(config.weights) != targets:
             raise UserError(f"'{folder}': the blend has weights for {', '.join(config.weights)}, the schema beside it has the targets "
                             f"{', '.join(targets)}; the two are not of the same run: blend again")
-        members = [open_form(folder / member, name) for member, name in zip(config.members, config.forms, strict=True)]
-        return BlendPredictor(schema, form, members, config.weights, tuple(zip(config.members, config.forms, strict=True)))
+        members = [open_form(folder / member, name) for member, name in config.inside]
+        return BlendPredictor(schema, form, members, config.weights, config.inside)
 
     return open_folder

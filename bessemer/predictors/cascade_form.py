@@ -37,6 +37,11 @@ class CascadeForm(Config):
             raise ValueError(f"expected {len(self.forms) - 1} thresholds for {len(self.forms)} forms, not {len(self.thresholds)}")
         return self
 
+    @property
+    def inside(self) -> tuple[tuple[str, str], ...]:
+        """Folder and name of each form that it is made of: all lie in this one."""
+        return tuple(("", name) for name in self.forms)
+
 
 @dataclass(eq=False)
 class CascadePredictor:

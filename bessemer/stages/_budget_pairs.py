@@ -15,7 +15,7 @@ from bessemer.core import registry
 from bessemer.core.artifact import digest
 from bessemer.core.pick import make
 from bessemer.search.front import MB
-from bessemer.stages._budget_deliver import candidates, copy_weights, place_of
+from bessemer.stages._budget_deliver import candidates, place_of
 from bessemer.stages._budget_measure import Place
 from bessemer.stages._budget_space import Settings, label, ladder
 from bessemer.stages._budget_try import Hunt, attempt, cost_untrained, measured, point_of, train_for_pair
@@ -180,7 +180,7 @@ def write_pair(folder: Path, places: Sequence[Place], threshold: float) -> Any:
     Both read the same columns, so what prepares the inputs is the first one's.
     """
     from bessemer.core.forms import Form, read_forms, write_forms
-    from bessemer.stages.compress import copy_files
+    from bessemer.stages.compress import copy_files, copy_weights
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ from bessemer.core.schema import Role, Schema
 
 if TYPE_CHECKING:
     from bessemer.core.config import Config
+    from bessemer.core.run import RunContext
     from bessemer.core.types import Task
     from bessemer.stages._learning import Spec
 
 TASK = "task.json"
+STEP = re.compile(r"[-+]?\d+(\.\d+)?")
+SHOWN = 12
 LABEL = ("classification", "distillation", "consistency", "shifted")
 """Ways to learn the one label of a text: its head is the same in all of them."""
 
@@ -54,16 +58,36 @@ def continued(said: dict[str, Any], spec: Spec) -> dict[str, Any]:
     """
     from bessemer.tasks.supervised import taught
 
-    known, kind = taught(spec.fitted_on or spec), said["kind"]
+    kind = said["kind"]
+    if not taught(spec.fitted_on or spec):
+        return plainly(said)
     if kind == "supervised":
-        found = {name: value for name, value in said.items() if name != "distil" and value is not None}
-        if known:
-            found["distil"] = said.get("distil") or {}
-        return found
-    if kind not in LABEL or (kind == "classification" and not known):
+        return {**plainly(said), "distil": said.get("distil") or {}}
+    if kind not in LABEL:
         return said
-    kept = ["target", *((["temperature", "label_weight"] if kind == "distillation" else []) if known else ["label_smoothing"])]
-    return {"kind": "distillation" if known else "classification", **{name: said[name] for name in kept if said.get(name) is not None}}
+    kept = ["target", *(["temperature", "label_weight"] if kind == "distillation" else [])]
+    return {"kind": "distillation", **{name: said[name] for name in kept if said.get(name) is not None}}
+
+
+def plainly(said: dict[str, Any]) -> dict[str, Any]:
+    """Return the task that says what one of the task `said` says, and is learnt from labels alone: no teachers, no texts without a label."""
+    if said["kind"] == "supervised":
+        return {name: value for name, value in said.items() if name != "distil" and value is not None}
+    if said["kind"] not in LABEL or said["kind"] == "classification":
+        return said
+    return {"kind": "classification", **{name: said[name] for name in ("target", "label_smoothing") if said.get(name) is not None}}
+
+
+def tell_order(task: Task, schema: Schema, run: RunContext) -> None:
+    """Tell in which order words are learnt as steps of a scale, where prepare was told none; numbers are in their own."""
+    columns = {column.name: column for column in schema.by_role(Role.TARGET)}
+    for head in task.outputs:
+        given = columns[head.target].modality.get("labels")
+        if head.link != "ordinal" or given or all(STEP.fullmatch(label) for label in head.labels):
+            continue
+        shown = " < ".join([*head.labels[:SHOWN], *(["…"] if len(head.labels) > SHOWN else [])])
+        run.note(f"'{head.target}' is learnt as steps of a scale in the order {shown}, in which its words are sorted; where that is not "
+                 f"their order, name it in prepare: targets: {{{head.target}: {{kind: category, labels: [lowest, …, highest]}}}}")
 
 
 def task_for(config: Config | None, weights: Path | None, spec: Spec) -> Config | None:

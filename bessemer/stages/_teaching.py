@@ -187,6 +187,11 @@ class Session:
         self.whole = len(self.reader)  # rows that the real run asks about
         self.answers: dict[str, np.ndarray] = {}
         self.positions = np.arange(len(self.reader))
+        # Of rows that were taught before, what is said now counts, and each stays a row of the data, a made one or a further one.
+        past = {MADE, *(f"{name}.teacher" for name in teachers.kinds)}
+        self.columns = tuple(name for name in self.reader.columns if name not in past)
+        self.highest = int(self.reader.stored("row_id").max(initial=0))
+        self.step = self.free = COPY_IDS * (1 + self.highest // COPY_IDS)
         if run.rehearsal and len(self.positions) > REHEARSED:
             spread = np.linspace(0, len(self.positions) - 1, REHEARSED).astype(np.int64)
             firsts = [np.unique(self.reader.stored(name), return_index=True)[1] for name, kind in teachers.kinds.items() if kind == "label"]
@@ -230,15 +235,19 @@ class Session:
         import time
 
         most, started = (REHEARSED // 4 if self.run.rehearsal else None), time.perf_counter()
+        base, self.free = self.free, self.free + self.step
+        if self.free + self.step >= 1 << 63:
+            raise UserError("data: too many rows were made from rows that were made before, and no numbers are left to tell them apart; give "
+                            "the data of prepare, or fewer copies")
         total = len(self.positions[:most])
         self.whole += len(self.reader)
         if self.run.rehearsal and copy:
             return
         with self.run.progress(f"new rows {copy + 1} of {number}", total, "rows") as progress:
             for index, rows in enumerate(self._blocks(most)):
-                block = self.reader.take(rows)
+                block = self.reader.take(rows, self.columns)
                 self._piece(f"copy-{copy:04d}-{index:06d}", lambda block=block: self.maker.copies(block, copy), block, "copies",  # type: ignore[misc]
-                            (copy + 1) * COPY_IDS)
+                            base)
                 progress.advance(len(rows))
         self.run.cost(Cost("new rows", time.perf_counter() - started, total, len(self.reader) * number))
 
@@ -255,7 +264,7 @@ class Session:
             new = fresh.new(hashes(rows, keys))
             left[0] = int((~new).sum())
             rows = rows.filter(pa.array(new))
-            whole = completed(rows, self.reader, block, base)
+            whole = completed(rows, self.reader.take(self.positions[:0], self.columns), block, base)
             asked = self._asked(whole) if len(whole) else _nothing(self._asked(self.reader.take(self.positions[:1])))
             for column in asked.column_names:
                 whole = whole.append_column(column, asked[column])
@@ -291,6 +300,7 @@ class Session:
             asked = count if most is None else min(most, count)
             if asked < count:
                 self.run.note(f"of {count:,} further rows {asked:,} are asked about")
+        base = SOURCE_IDS + (self.free if self.highest >= SOURCE_IDS else 0)
         with (pq.ParquetFile(file, pre_buffer=False) as found, self.run.progress("asking about further rows", asked, "rows") as progress):
             self.whole += asked
             for index, batch in enumerate(found.iter_batches(BLOCK, use_threads=False)):
@@ -298,7 +308,7 @@ class Session:
                 place = np.arange(index * BLOCK, index * BLOCK + len(batch))
                 drawn = (place + 1) * asked // count > place * asked // count
                 rows = pa.Table.from_batches([batch]).filter(pa.array(drawn))
-                self._piece(f"source-{index:06d}", lambda rows=rows: self.maker.foreign(rows), None, "unlabelled", SOURCE_IDS)  # type: ignore[misc]
+                self._piece(f"source-{index:06d}", lambda rows=rows: self.maker.foreign(rows), None, "unlabelled", base)  # type: ignore[misc]
                 progress.advance(len(rows))
                 if limit:
                     break
@@ -309,11 +319,12 @@ class Session:
 
         writer = ShardWriter(self.out / "train")
         for index, rows in enumerate(self._blocks()):
-            table = self.reader.take(rows)
+            table = self.reader.take(rows, self.columns)
             answers = self.parts.table(f"given-{index:06d}", lambda: pa.table({}))
             for name in answers.column_names:
                 table = table.append_column(name, answers[name])
-            writer.add(table.append_column(MADE, pa.array([GIVEN] * len(table), pa.int8())))
+            made = self.reader.take(rows, [MADE])[MADE] if MADE in self.reader.columns else pa.array([GIVEN] * len(table), pa.int8())
+            writer.add(table.append_column(MADE, made))
         for name in self.pieces:
             table = self.parts.table(name, lambda: pa.table({})).replace_schema_metadata(None)
             if len(table):
@@ -335,14 +346,14 @@ class Session:
         return {"teachers_agree_with_labels": found}
 
 
-def completed(made: pa.Table, reader: ShardReader, block: pa.Table | None, base: int) -> pa.Table:
-    """Return new rows with every column of the training rows: no target, the weight of the row that each was made from (or 1)."""
+def completed(made: pa.Table, like: pa.Table, block: pa.Table | None, base: int) -> pa.Table:
+    """Return new rows with every column of the training rows (`like`): no target, the weight of the row that each was made from (or 1)."""
     import numpy as np
     import pyarrow as pa
 
     ids = made["row_id"].to_numpy()
     found = {}
-    for field in reader.take(np.zeros(0, np.int64)).schema:
+    for field in like.schema:
         if field.name == "row_id":
             found[field.name] = pa.array(ids + base, pa.int64())
         elif field.name in made.column_names:

@@ -42,7 +42,7 @@ class Blend(StageConfig):
     """Validation rows that are used at most."""
 
 
-@register("stages", "blend")
+@register("stages", "blend", revision=2)
 def blend(config: Blend, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write the members that have a weight, and a `predictor.json` that blends them."""
     from bessemer.core.forms import Form, read_forms, write_forms

@@ -188,6 +188,16 @@ def copy_files(source: Path, out: Path) -> None:
         shutil.copytree(source / "columns", out / "columns", dirs_exist_ok=True)
 
 
+def copy_weights(form: Form, source: Path, out: Path) -> None:
+    """Copy the files of a form's weights from one folder to another."""
+    from bessemer.measure.size import weights
+
+    for file in weights(source, form):
+        place = out / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+
+
 def validation_rows(data: Path, limit: int) -> tuple[pa.Table, dict[str, np.ndarray]]:
     """Return up to `limit` evenly spaced rows of the validation split: raw inputs, and each target's truth as metrics take it."""
     import numpy as np

@@ -13,7 +13,7 @@ from bessemer.core.registry import register
 from bessemer.core.run import RunContext
 from bessemer.stages._checks import CHECKS, write_checks
 from bessemer.stages._exporting import Made, parity, written
-from bessemer.stages.compress import copy_files, validation_rows
+from bessemer.stages.compress import copy_files, copy_weights, validation_rows
 
 CHECKED_ROWS = 64
 
@@ -73,9 +73,7 @@ def _copied(source: Path, out: Path) -> list[Made]:
     if (source / CHECKS).is_file():
         shutil.copyfile(source / CHECKS, out / CHECKS)
     for form in found:
-        for file in form.files:
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / file, out / file)
+        copy_weights(form, source, out)
     return [Made(form, form.name) for form in found]
 
 

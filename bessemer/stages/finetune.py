@@ -96,7 +96,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     from bessemer.engine.job import Job
     from bessemer.stages import _learning as learning
     from bessemer.stages._regrowing import before_step, regrowing
-    from bessemer.stages._tasks import task_for
+    from bessemer.stages._tasks import task_for, tell_order
     from bessemer.stages._trained import build_spec, keep_replay, save_trained, start_of
 
     learning.use_threads(run)
@@ -106,6 +106,7 @@ def _fit_network(config: Finetune, inputs: Mapping[str, Path], out: Path, run: R
     validation = learning.shortened(whole, config.max_length)
     chosen = task_for(config.task, inputs.get("init"), spec)
     task = learning.make_task(chosen, spec)
+    tell_order(task, spec.schema, run)
     if config.teacher is not None and task.name != "distillation" and not hasattr(config.model, "embeddings"):
         raise UserError("teacher: nothing asks for a teacher's network with these settings; set the task 'distillation', a student such "
                         "as text_cnn, or remove the key")

@@ -52,8 +52,9 @@ class Supervised(Config):
     class_weights: Literal["none", "balanced"] = "none"
     """'balanced' weighs a class by rows / (classes x rows of the class) of the training split, as scikit-learn does."""
     ordinal: tuple[str, ...] = ()
-    """Targets whose labels are steps of a scale (1 to 5 stars), in code order: learnt as C - 1 questions "is it beyond this step?"
-    (Frank & Hall 2001; Niu et al. 2016), so that a near miss costs less than a far one."""
+    """Targets whose labels are steps of a scale (1 to 5 stars): learnt as C - 1 questions "is it beyond this step?" (Frank & Hall 2001;
+    Niu et al. 2016), so that a near miss costs less than a far one. The order is that of the target's `labels` in prepare; without them
+    numbers are in their order and words in that of the alphabet, which a note tells."""
     target_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Target -> how much its loss counts; 1 by default."""
     l1: Annotated[float, Field(ge=0)] = 0.0

@@ -31,14 +31,14 @@ class NetworkContract(PluginContract):
     folder: ClassVar[str] = "models"
     heads: ClassVar[tuple[str, ...]] = ("mlm", "classification")
 
-    def model(self, folder: Path) -> Model:
-        """Return the architecture."""
-        found: Model = self.made(folder)
+    def model(self, folder: Path, full: bool = False) -> Model:
+        """Return the architecture, by a config that names every default where `full` is true."""
+        found: Model = self.made(folder, full)
         return found
 
-    def built(self, folder: Path, head: str) -> Network:
+    def built(self, folder: Path, head: str, full: bool = False) -> Network:
         """Return a seeded network in evaluation mode."""
-        model = self.model(folder)
+        model = self.model(folder, full)
         assert model.build is not None and model.fit is None, "a network has a build and no fit; see FitContract"
         torch.manual_seed(3)
         labels = rows.LABELS if head == "classification" else ()
@@ -47,9 +47,9 @@ class NetworkContract(PluginContract):
         return network
 
     def test_built_alike_under_a_seed(self, tmp_path: Path) -> None:
-        """The same seed gives the same tensors; the heads and labels are those asked for."""
+        """The same seed gives the same tensors, also where every default is named; the heads and labels are those asked for."""
         for head in self.heads:
-            first, second = self.built(tmp_path, head), self.built(tmp_path, head)
+            first, second = self.built(tmp_path, head), self.built(tmp_path, head, full=True)
             assert first.heads == (head,)
             assert first.labels == (rows.LABELS if head == "classification" else ())
             other = second.tensors()
@@ -92,12 +92,12 @@ class FitContract(PluginContract):
 
     folder: ClassVar[str] = "models"
 
-    def fitted(self, folder: Path, name: str) -> tuple[dict[str, object], Path]:
+    def fitted(self, folder: Path, name: str, full: bool = False) -> tuple[dict[str, object], Path]:
         """Return the facts of a fit on 60 rows, and the folder that it wrote to."""
         out, files = folder / name, folder / "files"
         out.mkdir()
         files.mkdir(exist_ok=True)
-        model: Model = self.made(files)
+        model: Model = self.made(files, full)
         assert model.fit is not None and model.build is None, "it has a fit and no build; see NetworkContract"
         codes = np.arange(60) % len(rows.LABELS)
         texts = [f"{('bad', 'fine', 'good')[code]} {('film', 'room')[row % 2]} {row}" for row, code in enumerate(codes)]
@@ -107,8 +107,10 @@ class FitContract(PluginContract):
         return model.fit(spec), out
 
     def test_fitted_twice_it_is_the_same(self, tmp_path: Path) -> None:
-        """The same rows and seed give the same files and facts; the facts are JSON; nothing is a pickle."""
-        (first, one), (second, two) = self.fitted(tmp_path, "one"), self.fitted(tmp_path, "two")
+        """The same rows and seed give the same files and facts, also where every default is named; the facts are JSON; nothing is a
+        pickle.
+        """
+        (first, one), (second, two) = self.fitted(tmp_path, "one"), self.fitted(tmp_path, "two", full=True)
         assert first == second and json.loads(json.dumps(first)) == first
         names = sorted(file.name for file in one.iterdir())
         assert names and names == sorted(file.name for file in two.iterdir())

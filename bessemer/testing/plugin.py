@@ -42,9 +42,13 @@ class PluginContract(ABC):
         """Return the registered plug-in that takes the config."""
         return plugin_of(self.folder, config)
 
-    def made(self, folder: Path) -> Any:
-        """Return what the plug-in's function makes of its config alone."""
-        config = self.config(folder)
+    def full(self, folder: Path) -> Config:
+        """Return the small config as a run's own recipe keeps it: every default is named."""
+        return make(self.folder, json.loads(json.dumps(dump_plugin(self.folder, self.config(folder)))))
+
+    def made(self, folder: Path, full: bool = False) -> Any:
+        """Return what the plug-in's function makes of its config alone; of one that names every default where `full` is true."""
+        config = self.full(folder) if full else self.config(folder)
         return self.plugin(config).function(config)
 
     def test_registered(self, tmp_path: Path) -> None:

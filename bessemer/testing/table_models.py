@@ -97,19 +97,19 @@ class TableFitContract(PluginContract):
 
     folder: ClassVar[str] = "models"
 
-    def fitted(self, folder: Path, name: str, *targets: str) -> tuple[dict[str, Any], Path]:
+    def fitted(self, folder: Path, name: str, *targets: str, full: bool = False) -> tuple[dict[str, Any], Path]:
         """Return the facts of a fit, and the folder that it wrote to."""
         out, files = folder / name, folder / "files"
         out.mkdir()
         files.mkdir(exist_ok=True)
-        model: Model = self.made(files)
+        model: Model = self.made(files, full)
         assert model.fit is not None and model.build is None and model.table, "it has a fit and no build, and says that it reads tables"
         return model.fit(spec(out, *targets)), out
 
     def test_fitted_twice_it_is_the_same(self, tmp_path: Path) -> None:
         """The same rows and seed give the same files and facts; the facts are JSON; nothing is a pickle."""
         every = ("label", "amount", "flags")
-        (first, one), (second, two) = self.fitted(tmp_path, "one", *every), self.fitted(tmp_path, "two", *every)
+        (first, one), (second, two) = self.fitted(tmp_path, "one", *every), self.fitted(tmp_path, "two", *every, full=True)
         assert first == second and json.loads(json.dumps(first, allow_nan=False)) == first
         names = sorted(file.name for file in one.iterdir())
         assert names and names == sorted(file.name for file in two.iterdir())

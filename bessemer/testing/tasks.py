@@ -49,15 +49,15 @@ class TaskContract(PluginContract):
         """Return a network that has what the task needs."""
         return rows.network(task.heads)
 
-    def task(self, folder: Path) -> Task:
-        """Return the task."""
-        config = self.config(folder)
+    def task(self, folder: Path, full: bool = False) -> Task:
+        """Return the task, by a config that names every default where `full` is true."""
+        config = self.full(folder) if full else self.config(folder)
         found: Task = self.plugin(config).function(config, self.spec())
         return found
 
     def test_batches_repeat(self, tmp_path: Path) -> None:
-        """The same rows and epoch give the same bits, validation (epoch -1) too, from a task made anew as well."""
-        task, other = self.task(tmp_path), self.task(tmp_path)
+        """The same rows and epoch give the same bits, validation (epoch -1) too, from a task made anew with every default named as well."""
+        task, other = self.task(tmp_path), self.task(tmp_path, full=True)
         for epoch in (-1, 0, 2):
             first = task.batch(POSITIONS, epoch)
             assert first.row_ids is not None and first.row_ids.tolist() == (POSITIONS * 7 + 100).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from bessemer.core.config import Config
-from bessemer.core.registry import plugins
+from bessemer.core.errors import UserError
+from bessemer.core.pick import dump_plugin, make
+from bessemer.core.registry import plugin_of, plugins
+from bessemer.core.types import BuildSpec
 from bessemer.nn.checkpoint import save_network
 from bessemer.testing import rows
 from bessemer.testing.models import FitContract, NetworkContract
@@ -100,3 +104,35 @@ class TestEachTableFit(TableFitContract):
 
     def config(self, folder: Path) -> Config:
         return example("models", self.kind, EXAMPLES, folder)
+
+
+def every_spec(kind: str) -> list[BuildSpec]:
+    """What a network is built from: each head that one of text may have, or the outputs of a table."""
+    if table(kind):
+        found = rows.table_of()
+        return [BuildSpec(found.schema, dict(found.info), (), outputs=6)]
+    return [BuildSpec(rows.SCHEMA, rows.INFO, (head,), labels) for head, labels in (("classification", rows.LABELS), ("tags", rows.LABELS),
+                                                                                   ("mlm", ()))]
+
+
+def built(config: Config, spec: BuildSpec) -> dict[str, Any] | str:
+    """The tensors of a seeded network, or why there is none."""
+    torch.manual_seed(3)
+    try:
+        return dict(plugin_of("models", config).function(config).build(spec).state_dict())
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds("models") if not fits(kind)])
+def test_a_recipe_that_names_every_default_builds_the_same(kind: str, tmp_path: Path) -> None:
+    """A run keeps such a recipe, and it must run again: of each head the same tensors, or the same refusal."""
+    short = example("models", kind, EXAMPLES, tmp_path)
+    full = make("models", json.loads(json.dumps(dump_plugin("models", short))))
+    pairs = [(built(short, spec), built(full, spec)) for spec in every_spec(kind)]
+    for one, two in pairs:
+        if isinstance(one, str) or isinstance(two, str):
+            assert one == two
+        else:
+            assert one.keys() == two.keys() and all(torch.equal(item, two[name]) for name, item in one.items())
+    assert not all(isinstance(one, str) for one, _ in pairs)

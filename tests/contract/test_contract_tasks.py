@@ -55,7 +55,7 @@ class TestEachTaskOfTheLabelledOnes(TestEachTaskOfPartlyLabelledRows):
         self.kind = request.param
 
     def test_batches_repeat(self, tmp_path: Path) -> None:
-        task, other = self.task(tmp_path), self.task(tmp_path)
+        task, other = self.task(tmp_path), self.task(tmp_path, full=True)
         for epoch in (-1, 0, 2):
             first = task.batch(POSITIONS, epoch)
             assert first.row_ids is not None and first.row_ids.tolist() == (POSITIONS * 14 + 100).tolist()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import bessemer
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import load_recipe, make_recipe
 
@@ -150,3 +151,10 @@ def test_a_stage_that_another_takes_by_default_is_said_to_be_so():
             "the stage, or name another with compressed")
     with pytest.raises(UserError, match=said):
         make_recipe(stages(finetune={"model": {"kind": "bert"}}, evaluate={}, export={"scores": "evaluate"}), "r.yaml").order()
+
+
+def test_nothing_asks_which_keys_a_recipe_names() -> None:
+    """A run's own recipe names every default, and must run as the one that it was made from; so what was said is told by its value."""
+    root = Path(bessemer.__file__).parent
+    asking = {str(file.relative_to(root)) for file in root.rglob("*.py") if "fields_set" in file.read_text(encoding="utf-8")}
+    assert asking == {"core/config.py", "core/recipe.py"}  # of keys that nothing reads, less defaults; and how a sentence ends

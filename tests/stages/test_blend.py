@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bessemer.core.errors import UserError
 from bessemer.core.forms import open_form, read_forms
 from bessemer.core.types import Answer
 from bessemer.data.shards import ShardReader
+from bessemer.measure.size import needed, size
 from bessemer.predictors.blend_form import BlendPredictor
 from bessemer.stages._blending import chosen, losses, parts, solve
 from tests.conftest import sentences, write_csv
@@ -86,6 +88,20 @@ def test_text_models_blend(here: Path) -> None:
     each = [open_form(found.folder.parent / name).predict(table)["label"].values for name in found.manifest.facts["members"]]
     mix = [facts["weights"][name] for name in found.manifest.facts["members"]]
     np.testing.assert_allclose(said, sum(weight * values for weight, values in zip(mix, each, strict=True)), rtol=1e-5)
+    assert_size_is_all_that_answers(found.folder, table, here / "copy")
+
+
+def assert_size_is_all_that_answers(folder: Path, rows: pa.Table, copy: Path) -> None:
+    """A blend counts what its members count, and answers with only the files that are counted."""
+    form = read_forms(folder)[0]
+    config: Any = form.predictor
+    each = [size(folder / member, name)["form"] for member, name in zip(config.members, config.forms, strict=True)]
+    assert size(folder, form.name)["form"] == sum(each) + (folder / "schema.json").stat().st_size
+    for path in needed(folder, form.name):
+        (copy / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy / path.relative_to(folder))
+    before, after = (open_form(place).predict(rows) for place in (folder, copy))
+    assert all(before[target].values.tobytes() == after[target].values.tobytes() for target in before)
 
 
 def test_a_blend_is_scored_by_its_members_answers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +161,7 @@ def test_tables_blend_better_than_each_member_and_without_the_useless_one(here: 
     said = open_form(found.folder).predict(validation)["amount"].values[:, 0]
     error = ((said - validation["amount"].to_numpy())**2).mean()
     assert error == pytest.approx(facts["targets"]["amount"]["blend"], rel=1e-9)
-    size = sum((found.folder / file).stat().st_size for file in read_forms(found.folder)[0].files)
-    assert size == sum((result.root / name / file).stat().st_size for name in facts["members"]
-                       for file in read_forms(result.root / name)[0].files)
+    assert_size_is_all_that_answers(found.folder, validation, here / "copy")
     first = {file.relative_to(found.folder): file.read_bytes() for file in found.folder.rglob("*")
              if file.is_file() and file.name not in ("manifest.json", "timings.json")}
     again = run({**recipe, "name": "again"}).stages["blend"].folder

@@ -85,6 +85,18 @@ def test_a_folder_without_the_record_says_it_by_its_heads(trained: tuple[str, Pa
     assert task_of(tmp_path) is None
 
 
+@pytest.mark.parametrize(("labels", "told"), [(None, True), (["low", "medium", "high"], False)])
+def test_an_order_of_words_that_nobody_gave_is_told(tmp_path: Path, labels: list[str] | None, told: bool) -> None:
+    write_csv(tmp_path / "rows.csv", [(str(row % 30), ("low", "medium", "high")[row % 30 // 10]) for row in range(180)], ("size", "level"))
+    run({"name": "steps", "threads": 1, "output_dir": str(tmp_path / "run"), "stages": {
+        "prepare": {"sources": [{"kind": "csv", "path": str(tmp_path / "rows.csv")}], "inputs": {"size": {"kind": "number"}},
+                    "targets": {"level": {"kind": "category", "labels": labels}}, "split": {"kind": "random", "validation": 30, "test": 30}},
+        "finetune": {"model": {"kind": "mlp", "hidden_sizes": [8]}, "num_train_epochs": 1, "learning_rate": 1e-2,
+                     "task": {"kind": "supervised", "ordinal": ["level"]}}}})
+    said = (tmp_path / "run/events.jsonl").read_text(encoding="utf-8")
+    assert ("'level' is learnt as steps of a scale in the order high < low < medium" in said) == told
+
+
 def test_how_a_label_was_learnt_is_left_where_the_rows_do_not_have_it(finished: Path) -> None:
     spec = open_split(finished / "runs/tiny/prepare", "train", 0)
     assert not isinstance(spec, TableSpec)

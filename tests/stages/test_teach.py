@@ -39,6 +39,8 @@ TEXT = {
         "by_model": {"kind": "teach", "models": ["baseline"], "masked_model": "pretrain", "copies": 1},
         "rounded": {"kind": "teach", "models": ["finetune"], "copies": 0, "bf16": True},
         "by_words": {"kind": "teach", "models": ["baseline"], "copies": 3, "spans": 0.5},
+        "again": {"kind": "teach", "data": "teach", "models": ["baseline"], "copies": 1,
+                  "sources": [{"kind": "lines", "path": "others.txt"}]},
         "taught": {"kind": "finetune", "data": "by_words", "model": NGRAMS, "learning_rate": 2e-2, "max_steps": 60, "num_train_epochs": 99},
         "alone": {"kind": "finetune", "model": NGRAMS, "learning_rate": 2e-2, "max_steps": 60, "num_train_epochs": 99}}}
 
@@ -62,6 +64,7 @@ def write_texts(folder: Path) -> None:
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
     write_texts(folder)
+    (folder / "others.txt").write_text("\n".join(text for text, _ in sentences(300, seed=5)[:20]) + "\n", encoding="utf-8")
     return run_here(folder, TEXT)
 
 
@@ -105,6 +108,18 @@ def test_answers_are_the_mean_of_the_teachers_probabilities(text: Path) -> None:
     rows = after.select(["text"])
     mean = np.mean([open_form(text / name).predict(rows)["label"].values for name in ("finetune", "baseline")], axis=0)
     np.testing.assert_allclose(np.exp(np.array(after["label.teacher"].to_pylist())), mean, atol=2e-5)
+
+
+def test_rows_that_were_taught_are_taught_again(text: Path) -> None:
+    """What the new teacher says counts; rows keep what they are; new ones have ids of their own."""
+    before, after = train(text / "teach"), train(text / "again")
+    count = len(before)
+    kept = [name for name in before.column_names if name != "label.teacher"]
+    assert after.column_names == before.column_names and after.slice(0, count).select(kept).equals(before.select(kept))
+    said = open_form(text / "baseline").predict(after.select(["text"]))["label"].values
+    np.testing.assert_allclose(np.exp(np.array(after["label.teacher"].to_pylist())), said, atol=2e-5)
+    assert len(pc.unique(after["row_id"])) == len(after)
+    assert set(after[".made"].to_pylist()[count:]) == {1, 2} and set(after["label"].to_pylist()[count:]) == {-1}
 
 
 def test_answers_in_bfloat16_are_near_the_exact_ones(text: Path) -> None:
@@ -180,6 +195,7 @@ TABLE = {
                     "split": {"kind": "random", "validation": 60, "test": 40}},
         "finetune": {"model": {"kind": "linear", "c": [1.0]}},
         "teach": {"copies": 2},
+        "again": {"kind": "teach", "data": "teach", "copies": 1},
         "student": {"kind": "finetune", "data": "teach", "model": {"kind": "mlp", "hidden_sizes": [16]}, "num_train_epochs": 2,
                     "learning_rate": 1e-2}}}
 
@@ -222,3 +238,11 @@ def test_a_tables_answers_are_learnt_in_the_targets_own_scale(table: Path) -> No
     np.testing.assert_allclose(np.exp(np.array(after["kind.teacher"].to_pylist())), said["kind"].values, atol=1e-5)
     manifest = load_manifest(table / "student")
     assert manifest is not None and manifest.facts["task"] == "supervised" and manifest.facts["rows"] == len(after)
+
+
+def test_a_tables_rows_that_were_taught_are_taught_again(table: Path) -> None:
+    before, after = train(table / "teach"), train(table / "again")
+    kept = [name for name in before.column_names if name not in ("y", "y.scaled")]  # which are nan in made rows
+    assert after.column_names == before.column_names and after.slice(0, len(before)).select(kept).equals(before.select(kept))
+    assert set(after[".made"].to_pylist()[len(before):]) == {1} and len(pc.unique(after["row_id"])) == len(after)
+    assert np.isfinite(after["y.teacher"].to_numpy()).all()
