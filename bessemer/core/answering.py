@@ -1,6 +1,7 @@
 """Answering: which finished stage of a run's folder answers where no stage is named; one rule for every command.
 
-A promoted update, or what was exported or compressed from it; else `export`, else `blend`, else `compress`, else a trained model. Among
+A promoted update, or what was exported or compressed from it; else `export`, else `blend`, else `compress`, else a trained model. What was
+made from an update that is not promoted (its promotion was undone, or it never was) answers only where it is named. Among
 several of one kind: the first that the recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was
 made. Stages that the run's recipe.yaml does not name are ignored.
 """
@@ -8,8 +9,10 @@ made. Stages that the run's recipe.yaml does not name are ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bessemer.core import artifact
@@ -35,6 +38,7 @@ class Choice(NamedTuple):
         others: names of the run's other stages that could answer.
         strangers: names of finished stages with a model that the run's recipe.yaml does not name.
         finished: the run's finished stages, as they were read to choose; None where the folder was named itself.
+        unasked: stages that could answer but were made from an update that is not promoted -> that update.
     """
 
     folder: Path
@@ -42,6 +46,7 @@ class Choice(NamedTuple):
     others: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     finished: Finished | None = None
+    unasked: Mapping[str, str] = MappingProxyType({})
 
     def said(self, does: str = "answers", another: str = "") -> list[str]:
         """Return a line for each thing that a person should know of the choice; none where there was none.
@@ -54,10 +59,24 @@ class Choice(NamedTuple):
         if self.others:
             how = another or f"to ask another, name its folder, such as {root / self.others[0]}"
             lines.append(f"{self.folder.name} of {root} {does} ({self.why}); it also holds {', '.join(self.others)}: {how}")
+        for update in dict.fromkeys(self.unasked.values()):
+            names = [name for name, item in self.unasked.items() if item == update]
+            were, they = ("was", "it does") if len(names) == 1 else ("were", "they do")
+            lines.append(f"{', '.join(names)} of {root} {were} made from {update}, which is not promoted, so {they} not answer"
+                         f"{self._anew(names)}")
         if self.strangers:
             lines.append(f"{root} holds {', '.join(self.strangers)} of an earlier recipe, which recipe.yaml no longer names: ignored, and "
                          "may be deleted")
         return lines
+
+    def _anew(self, names: Sequence[str]) -> str:
+        """Return how stages are made from the trained model that answers in their place, in words; empty where that cannot be said."""
+        mine = None if self.finished is None else self.finished.kept.get(self.folder.name)
+        if self.finished is None or mine is None or mine.kind != "finetune":
+            return ""
+        moved = [f"{name}.model={self.folder.name}" for name in names if self.finished.kept[name].kind in ("compress", "export")]
+        how = shlex.join(["bessemer", "run", str(self.folder.parent / "recipe.yaml"), *moved])
+        return f"; to make {'it' if len(names) == 1 else 'them'} from {self.folder.name} again: {how}" if moved else ""
 
 
 class Finished:
@@ -102,6 +121,12 @@ class Finished:
             queue += near
         return found
 
+    def unpromoted(self, name: str, update: str | None) -> str | None:
+        """Return the last update that a stage was made from where that is not `update`, the promoted one; None where it is, or none is."""
+        found = [item for item in self.sources(name) if self.kept[item].kind == "update"]
+        last = [item for item in found if not any(item in self.sources(other) for other in found)]
+        return next((item for item in last if item != update), None)
+
 
 def _stages(root: Path) -> dict[str, dict[str, Any]] | None:
     """Return the stages of a run's recipe.yaml as plain values: a model answers though this version knows a key of it no longer."""
@@ -140,9 +165,11 @@ def preferred(finished: Finished) -> Choice:
     def of(kinds: Sequence[str]) -> list[tuple[str, str]]:
         return finished.ordered(lambda name, item: item.kind in kinds and (root / name / FILE).is_file())
 
-    trained, made_of = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
-    made = [name for name, _, _ in made_of] + [name for name, _ in trained]
-    smaller = [name for name, _, kind in made_of if update in finished.sources(name)] if update in finished.kept else []
+    trained, every = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
+    made = [name for name, _, _ in every] + [name for name, _ in trained]
+    unasked = {name: other for name, _, _ in every if (other := finished.unpromoted(name, update)) is not None}
+    made_of = [item for item in every if item[0] not in unasked]
+    smaller = [name for name, _, _ in made_of if update in finished.sources(name)] if update in finished.kept else []
     strangers = tuple(name for name in finished.strangers if name != update and (root / name / FILE).is_file())
     if smaller:
         chosen, why = smaller[0], f"made from {update}, a promoted update"
@@ -154,16 +181,25 @@ def preferred(finished: Finished) -> Choice:
             why = f"of {', '.join(PREFERRED)} and the trained models the first that is there"
     elif trained:
         chosen, why = trained[0]
+    elif every:
+        chosen = every[0][0]
+        why = f"made from {unasked.pop(chosen)}, which is not promoted; no other model is there"
     else:
-        manifest = artifact.load_manifest(root)
-        if manifest is not None:
-            raise UserError(f"'{root}' is a finished {manifest.kind} stage, which holds no model; give the run's folder, {root.parent}, or "
-                            "a stage of it that holds one")
-        if not (root / "recipe.yaml").is_file():
-            raise UserError(f"'{root}' holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME "
-                            "(bessemer run makes it)")
-        raise UserError(f"'{root}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}")
-    return Choice(root / chosen, why, tuple(name for name in made if name != chosen), strangers, finished)
+        raise UserError(_nothing(root))
+    others = tuple(name for name in made if name != chosen)
+    return Choice(root / chosen, why, others, strangers, finished, {} if update else unasked)
+
+
+def _nothing(root: Path) -> str:
+    """Return why a run's folder holds no model, and what to do, a sentence."""
+    manifest = artifact.load_manifest(root)
+    if manifest is not None:
+        return (f"'{root}' is a finished {manifest.kind} stage, which holds no model; give the run's folder, {root.parent}, or "
+                "a stage of it that holds one")
+    if not (root / "recipe.yaml").is_file():
+        return (f"'{root}' holds no finished model yet, and no recipe.yaml of a run; give a run's folder, such as runs/NAME "
+                "(bessemer run makes it)")
+    return f"'{root}' holds no finished model yet; run the recipe first: bessemer run {root / 'recipe.yaml'}"
 
 
 def _check(root: Path, name: str, finished: Finished, update: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bessemer.serve.versions import Place, Version, asked, load_version, stamp_o
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 OTHER = "it reads"
+GONE = "its folder has gone; the version in memory goes on answering until another may follow it, or is used"
 NO_NAME = ("its name cannot stand in an address; rename it: letters A to Z, digits, '.', '_' and '-', at most 100, the first a letter or a "
            "digit")
 
@@ -33,6 +34,7 @@ class Hosted:
         name: in addresses.
         source: where its versions come from.
         loaded: versions in memory by name, oldest first.
+        fault: why no versions can be found now; empty where they can.
         faults: versions that are not served -> why.
         stamps: what was last seen of each version's folder.
         current: the version that answers.
@@ -42,6 +44,7 @@ class Hosted:
     name: str
     source: Source
     loaded: dict[str, Version] = field(default_factory=dict)
+    fault: str = ""
     faults: dict[str, str] = field(default_factory=dict)
     stamps: dict[str, str] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Registry:
                 raise Problem("conflict", f"the version '{version:.100}' of '{hosted.name}' is not served: {why}")
             raise Problem("not-found", f"the model '{hosted.name}' has no version '{version:.100}'{nearest(version[:100], hosted.loaded)}")
         if hosted.current is None:
-            why = next(iter(hosted.faults.values()), "it is being loaded")
+            why = hosted.fault or next(iter(hosted.faults.values()), "it is being loaded")
             raise Problem("no-model", f"no version of '{hosted.name}' is ready: {why}", ((b"retry-after", b"1"),))
         if hosted.route.shares:
             name = chosen_version(hosted.route.shares, request)
@@ -139,7 +142,8 @@ class Registry:
             states[name] = {**states.get(name, {"version": name, "state": "refused"}), "problem": why}
         for name in hosted.places:
             states.setdefault(name, {"version": name, "state": "unloaded"})
-        return {"model": hosted.name, "current": current, "previous": hosted.previous, **hosted.route.plain(),
+        problem = {"problem": hosted.fault} if hosted.fault else {}
+        return {"model": hosted.name, "current": current, "previous": hosted.previous, **hosted.route.plain(), **problem,
                 "versions": [states[name] for name in sorted(states, key=natural)]}
 
     # ---- looking for versions ----------------------------------------------------------------------------------------
@@ -174,17 +178,18 @@ class Registry:
     async def _refresh_model(self, hosted: Hosted) -> None:
         read = await asyncio.get_running_loop().run_in_executor(None, self._places, hosted.source)
         if isinstance(read, str):
-            self._fault(hosted, "newest", read)
+            if hosted.fault != read:
+                hosted.fault = read
+                self.log.event("refused", level="error", model=hosted.name, problem=read)
             return
         found, odd = read
-        hosted.faults.pop("newest", None)
+        hosted.fault = ""
         for name in [name for name, why in hosted.faults.items() if why == NO_NAME and name not in odd]:
             del hosted.faults[name]
         for name in odd:
             self._fault(hosted, name, NO_NAME)
         if hosted.source.kind == "versions":
-            for name in {*hosted.stamps, *hosted.places, *hosted.loaded} - {place.version for place in found}:
-                self._forget(hosted, name)
+            self._forget(hosted, {*hosted.stamps, *hosted.places, *hosted.loaded} - {place.version for place in found})
         hosted.places.update({place.version: place for place in found})
         away, ready = set(hosted.route.unloaded), 0
         wanted = set(hosted.route.named()) - away
@@ -208,6 +213,8 @@ class Registry:
             folders, odd = _folders(source.folder)
         except UserError as error:
             return str(error)
+        except FileNotFoundError:  # the model's folder has gone, and every version's with it
+            return [], []
         except OSError as error:
             return f"'{source.folder}' cannot be read ({error.strerror})"
         return [Place(source.name, path.name, path, stamp_of(path)) for path in sorted(folders, key=lambda path: natural(path.name))], odd
@@ -250,6 +257,8 @@ class Registry:
             if hosted.faults.get(chosen, "").startswith(OTHER):
                 del hosted.faults[chosen]
             self.log.event("switched", model=hosted.name, version=chosen, before=before)
+        if chosen is not None and hosted.route.shadow == chosen:
+            hosted.route = replace(hosted.route, shadow=None)  # what was held against the one that answered answers now itself
         keep = {chosen, hosted.previous, *wanted, *hosted.route.named()} - (set(hosted.route.unloaded) - {chosen})
         for name in [name for name in hosted.loaded if name not in keep]:
             hosted.stamps.pop(name, None)  # it is loaded again where newer ones go
@@ -267,15 +276,29 @@ class Registry:
                     "purpose when clients are ready")
         return False
 
-    def _forget(self, hosted: Hosted, name: str) -> None:
-        """Let go of a version whose folder has gone, unless it is the only one that answers."""
-        hosted.stamps.pop(name, None)
-        hosted.places.pop(name, None)
-        if hosted.current is not None and hosted.current.name == name:
-            if len(hosted.loaded) == 1:
-                self._fault(hosted, name, "its folder has gone; the version in memory goes on answering")
-                return
-            hosted.current = None
+    def _forget(self, hosted: Hosted, gone: Set[str]) -> None:
+        """Let go of versions whose folders have gone; that which answers only where another may follow it and it is not asked for by name.
+
+        The others go first: what follows shall not be one whose folder went at the same time.
+        """
+        before = hosted.current.name if hosted.current is not None else None
+        for name in gone:
+            hosted.stamps.pop(name, None)
+            hosted.places.pop(name, None)
+            if name != before:
+                self._drop(hosted, name)
+        if before is None or before not in gone:
+            return
+        other = next((name for name in reversed(hosted.loaded)
+                      if name not in (before, *hosted.route.unloaded) and self._follows(hosted, name)), None)
+        if other is None or hosted.route.use == before:
+            self._fault(hosted, before, GONE)
+            return
+        hosted.current, hosted.previous = hosted.loaded[other], None
+        self.log.event("switched", model=hosted.name, version=other, before=before)
+        self._drop(hosted, before)
+
+    def _drop(self, hosted: Hosted, name: str) -> None:
         hosted.faults.pop(name, None)
         if name in hosted.loaded:
             self._retire(hosted.loaded.pop(name))
@@ -314,6 +337,9 @@ class Registry:
                               f"{nearest(command['version'][:100], {**hosted.places, **hosted.loaded})}")
             if command["action"] == "unload" and hosted.current is not None and hosted.current.name == command["version"]:
                 raise Problem("conflict", f"the version '{hosted.current.name}' answers now; use another one before you unload it")
+            if command["action"] == "shadow" and hosted.current is not None and hosted.current.name == command["version"]:
+                raise Problem("conflict", f"the version '{hosted.current.name}' answers now, so it cannot be asked beside itself; name "
+                              "another one as the shadow")
             hosted.route = route
             ready = [name for name in hosted.loaded if name not in route.unloaded] if hosted.source.kind == "versions" else []
             newest = ready[-self.settings.keep_versions:]

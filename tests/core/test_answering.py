@@ -80,3 +80,21 @@ def test_what_was_made_from_a_promoted_update_answers_in_its_place(tmp_path: Pat
     root = _run(tmp_path / "new", recipe, {**made, "compress": ("compress", ["update-001"])})
     (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "update-001"}))
     assert (choose(root).folder.name, choose(root).why) == ("export", "made from update-001, a promoted update")
+
+
+def test_what_was_made_from_an_update_that_is_not_promoted_answers_only_where_nothing_else_does(tmp_path: Path) -> None:
+    made = {"plain": ("finetune", list[str]()), "update-001": ("update", ["plain"]), "update-002": ("update", ["update-001"]),
+            "compress": ("compress", ["update-002"])}
+    recipe: dict[str, dict[str, object]] = {"plain": {"kind": "finetune"}, "update-001": {"kind": "update"},
+                                            "update-002": {"kind": "update"}, "compress": {}}
+    root = _run(tmp_path / "run", recipe, made)
+    assert (choose(root).folder.name, choose(root).unasked) == ("plain", {"compress": "update-002"})
+    assert choose(root).said()[1] == (f"compress of {root} was made from update-002, which is not promoted, so it does not answer; to make "
+                                      f"it from plain again: bessemer run {root}/recipe.yaml compress.model=plain")
+    for update, answers in (("update-001", "update-001"), ("update-002", "compress")):
+        (root / "promoted.json").write_text(json.dumps({"stage": update, "key": update}))
+        assert choose(root).folder.name == answers and len(choose(root).said()) == 1
+    root = _run(tmp_path / "alone", {name: recipe[name] for name in ("update-002", "compress")},
+                {"update-002": ("update", []), "compress": ("compress", ["update-002"])})
+    assert choose(root).folder.name == "compress"
+    assert choose(root).why == "made from update-002, which is not promoted; no other model is there"

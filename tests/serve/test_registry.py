@@ -341,3 +341,79 @@ def test_a_version_that_reads_other_columns_does_not_take_over_unasked(store: Pa
             assert found["current"] == "2" and "problem" not in found["versions"][1]
 
     run(scenario())
+
+
+def versions_of(found: dict[str, Any]) -> dict[str, str]:
+    return {item["version"]: item["state"] for item in found["versions"]}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_deleted_version_goes_on_answering_where_none_may_follow_it(store: Path, pinned: bool) -> None:
+    async def scenario() -> None:
+        async with process(models_folder=str(store)) as server:
+            if pinned:
+                await server.post("/admin/models/mood/use", {"version": "1"})
+            write_table_model(store / "mood" / "2")
+            await server.registry.refresh()
+            before = (await server.post("/predict", LONG)).json()
+            shutil.rmtree(store / "mood" / "1")
+            for _ in range(2):
+                await server.registry.refresh()
+                assert (await server.post("/predict", LONG)).json() == before and before["version"] == "1"
+                found = await state(server)
+                assert versions_of(found) == {"1": "current", "2": "ready"}
+                assert "its folder has gone; the version in memory goes on answering" in found["versions"][0]["problem"]
+            await server.post("/admin/models/mood/use", {"version": "newest"})
+            assert (await state(server))["current"] == "1", "another kind of version does not take over, be the folder of this one gone"
+            place(store, "3")
+            for _ in range(2):
+                await server.registry.refresh()
+            assert await answered_by(server) == "3" and set(versions_of(await state(server))) == {"2", "3"}
+
+    run(scenario())
+
+
+def test_a_deleted_version_that_was_asked_for_goes_on_answering(store: Path) -> None:
+    async def scenario() -> None:
+        async with process(models_folder=str(store)) as server:
+            place(store)
+            await server.registry.refresh()
+            await server.post("/admin/models/mood/use", {"version": "1"})
+            shutil.rmtree(store / "mood" / "1")
+            for _ in range(2):
+                await server.registry.refresh()
+                assert (await server.post("/predict", LONG)).json()["version"] == "1"
+            await server.post("/admin/models/mood/use", {"version": "newest"})
+            await server.registry.refresh()
+            assert await answered_by(server) == "2" and set(versions_of(await state(server))) == {"2"}
+
+    run(scenario())
+
+
+def test_a_model_whose_whole_folder_goes_keeps_what_answers_and_no_other_version(store: Path, graph: bytes) -> None:
+    async def scenario() -> None:
+        for version in ("1", "2", "3"):
+            write_text_model(store / "other" / version, graph, version)
+        async with process(models_folder=str(store)) as server:
+            shutil.rmtree(store / "other")
+            for _ in range(2):
+                await server.registry.refresh()
+                found = await state(server, "other")
+                assert versions_of(found) == {"3": "current"} and "problem" not in found
+                assert (await server.post("/v1/models/other/predict", LONG)).json()["version"] == "3"
+
+    run(scenario())
+
+
+def test_no_version_is_its_own_shadow(store: Path) -> None:
+    async def scenario() -> None:
+        async with process(models_folder=str(store)) as server:
+            is_problem(await server.post("/admin/models/mood/shadow", {"version": "1"}), 409,
+                       "the version '1' answers now, so it cannot be asked beside itself; name another one as the shadow")
+            place(store)
+            await server.post("/admin/models/mood/use", {"version": "1"})
+            assert (await server.post("/admin/models/mood/shadow", {"version": "2"})).json()["shadow"] == "2"
+            found = (await server.post("/admin/models/mood/use", {"version": "2"})).json()
+            assert (found["current"], found["shadow"]) == ("2", None)
+
+    run(scenario())
