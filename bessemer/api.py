@@ -109,7 +109,10 @@ class Model:
 
     def predict_quantiles(self, rows: Any) -> Any:
         """Return quantiles float64 [N, Q] of a number, the levels rising as the task lists them; of several targets a mapping."""
-        found = {target: answer.values[:, 1:] for target, answer in self.answers(rows).items() if answer.quantiles}
+        answers = self.answers(rows)
+        found = {target: answer.values[:, 1:] for target, answer in answers.items() if answer.quantiles}
+        if not found and not any(answer.kind == "number" for answer in answers.values()):
+            raise UserError(f"{_names(self.targets)} is no number, and only numbers have quantiles; use predict_proba")
         if not found:
             raise UserError(f"the model has no quantiles of {_names(self.targets)}; train it with, say, "
                             "task: {kind: supervised, quantiles: [0.05, 0.5, 0.95]}")

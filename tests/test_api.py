@@ -78,6 +78,8 @@ def test_mistakes_are_user_errors(bessemer_run: Path) -> None:
         model.evaluate({"text": ["a"]})
     with pytest.raises(UserError, match="expected rows .*, not None"):
         model.predict(None)
+    with pytest.raises(UserError, match="^'label' is no number, and only numbers have quantiles; use predict_proba$"):
+        model.predict_quantiles(["a"])
     assert model.predict([]) == [] and model.problems([]).to_pylist() == []
     found = model.evaluate([{"text": "The room.", "label": "good"}, {"text": "", "label": "bad"}, {"text": "The room.", "label": "odd"}])
     assert found["rows"] == 1 and found["left_out"]["reasons"] == {"empty text": 1, "label: a label that the model does not know": 1}

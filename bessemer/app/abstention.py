@@ -21,6 +21,7 @@ def thresholds_of(finished: Finished, model: Model, coverage: float) -> dict[str
         model: that answers.
         coverage: part of the rows that is to be answered; one of those that the evaluation has.
     """
+    _check(model)
     entries = _entries(finished, model)
     found: dict[str, float] = {}
     for target, each in entries.items():
@@ -30,6 +31,19 @@ def thresholds_of(finished: Finished, model: Model, coverage: float) -> dict[str
                             "run's evaluation has chosen thresholds")
         found[target] = known[coverage]
     return found
+
+
+def _check(model: Model) -> None:
+    """Refuse a model of which no target has one label a row: nothing else has a probability that says how sure an answer is."""
+    from bessemer.core.schema import Role
+    from bessemer.modalities import modality_of
+
+    kinds = {column.name: modality_of(column).answer for column in model.schema.by_role(Role.TARGET)}
+    if "label" not in kinds.values():
+        said = {"number": "is a number", "flags": "may have several labels in a row", "tags": "has a tag for each unit of a text"}
+        each = ", ".join(f"'{target}' {said[kind]}" for target, kind in kinds.items())
+        raise UserError(f"--coverage is for targets with one label a row, whose probability says how sure it is; {each}: leave "
+                        "--coverage out")
 
 
 def _entries(finished: Finished, model: Model) -> Mapping[str, list[dict[str, Any]]]:

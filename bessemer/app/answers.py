@@ -39,6 +39,7 @@ def show_predictions(run: Path, given: list[str], form: str | None, coverage: fl
     """Print what the model says about each text, or about each row written as a JSON object of the input columns."""
     from bessemer.api import Model
     from bessemer.app.console import out, table
+    from bessemer.app.joined import told
 
     choice = chosen(run)
     model = Model.load(choice.folder, form)
@@ -47,6 +48,7 @@ def show_predictions(run: Path, given: list[str], form: str | None, coverage: fl
     wrong = why.is_valid().index(True).as_py()
     if named and wrong >= 0:
         raise UserError(f"row {wrong + 1} cannot be predicted: {why[wrong].as_py()}; correct it")
+    told(model)
     found = answer_columns(model, model.answers(rows), False, _sure(run, choice, model, coverage))
     cells = [[_shown(value) for value in column.to_pylist()] for column in found.values()]
     shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in given]
@@ -112,6 +114,7 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
     """
     from bessemer.api import Model
     from bessemer.app.console import Bars, err
+    from bessemer.app.joined import told
     from bessemer.data.named_file import named_source
 
     if output is not None and output.suffix not in WRITERS:
@@ -123,6 +126,7 @@ def predict_file(run: Path, file: Path, output: Path | None, form: str | None, c
     choice = chosen(run)
     model = Model.load(choice.folder, form)
     sure = _sure(run, choice, model, coverage)
+    told(model)
     config, said = named_source(file, encoding, model.folder)
     if said:
         err.print(said, markup=False)
@@ -221,12 +225,15 @@ def answer_columns(model: Model, answers: Mapping[str, Answer], nested: bool, su
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from bessemer.app.joined import separator_of
+
     found: dict[str, pa.Array] = {}
+    separators = {column.name: separator_of(column) for column in model.schema.columns if column.name in answers}
     for target, answer in answers.items():
         alone = len(answers) == 1
         first = {"label": "label", "number": "prediction", "flags": "labels", "tags": "tags"}[answer.kind] if alone else target
         mark = "" if alone else f"{target}_"
-        part = _columns(answer, first, mark, _separator(model, target), nested)
+        part = _columns(answer, first, mark, separators[target], nested)
         if target in sure and answer.kind == "label":
             part[first] = pc.if_else(pc.greater_equal(part[f"{mark}probability"], sure[target]), part[first], pa.scalar(None, pa.string()))
         if answer.spread is not None:
@@ -261,12 +268,6 @@ def _columns(answer: Answer, first: str, mark: str, separator: str, nested: bool
         each = [pa.array(answer.values[:, index]) for index in range(len(answer.labels))]
         found[f"{mark}probabilities"] = pa.StructArray.from_arrays(each, list(answer.labels))
     return found
-
-
-def _separator(model: Model, target: str) -> str:
-    """Return the sign that the target's own values hold between labels."""
-    column = next(column for column in model.schema.columns if column.name == target)
-    return column.modality.get("separator") or "|"
 
 
 def _write(found: pa.Table, output: Path | None) -> None:

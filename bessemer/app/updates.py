@@ -99,10 +99,11 @@ def with_update(root: Path, files: Sequence[Path], overrides: Sequence[str], sta
         "learning_rate": first.learning_rate * SLOWER, "num_train_epochs": EPOCHS, "early_stopping_patience": PATIENCE,
         **{key: value for key, value in first.model_dump(mode="json").items() if key in COPIED and value is not None}}
     settings, plainer = by_labels(settings, task_of(root / trained))
+    told = "; ".join([taken.said, *plainer, *(note for _, note in read if note)])
     plain = recipe.plain()
     plain["stages"] = {**{other: item for other, item in plain["stages"].items() if other not in undone}, name: settings}
     return make_recipe(plain, str(file), [f"{name}.{item}" if item.partition("=")[0].split(".")[0] not in plain["stages"] else item
-                                          for item in overrides]), name, "; ".join([taken.said, *plainer, *(note for _, note in read if note)])
+                                          for item in overrides]), name, told
 
 
 def by_labels(settings: dict[str, Any], learnt: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:

@@ -226,7 +226,7 @@ def taught(hunt: Hunt, beside: Path | None = None) -> Training:
     def work() -> dict[str, Any]:
         if room < 0 and not hunt.rehearsal:
             return {"status": "dropped", "reason": f"to ask the trained network about {rows:,} rows would take {rows * ask:.0f} s, more "
-                    f"than {TEACHING:.0%} of the {search.minutes:g} minutes"}
+                    f"than {TEACHING:.0%} of the {search.lasts}"}
         sources = list(search.model_dump(mode="json")["unlabelled"])
         if (hunt.origin.folder / NEW_ROWS).is_file():  # an update learnt from them, and the data do not hold them
             sources.append({"kind": "parquet", "path": str(hunt.origin.folder / NEW_ROWS)})
@@ -280,7 +280,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
             hunt.run.check()
             settings, ticket = proposer.ask()
             if hunt.left < hunt.ending and not _known(hunt, settings):
-                hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.minutes:g} minutes "
+                hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.lasts} "
                               f"{max(0.0, hunt.left):.0f} s are left, and {hunt.ending:.0f} s are kept for the choice")
                 if ENDED not in hunt.journal:
                     hunt.journal.add(ENDED, {"label": "the time", "settings": None, "status": "finished", "forms": []})

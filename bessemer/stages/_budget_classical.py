@@ -78,7 +78,7 @@ def _fitted(hunt: Hunt, analyzer: str, listed: bool) -> dict[str, Any]:
     assert search is not None
     if late > PART * 60 * search.minutes:
         return {"status": "dropped", "reason": f"{NO_TIME} fitting it is forecast to take {late:.0f} s, more than {PART:.0%} of the "
-                f"{search.minutes:g} minutes"}
+                f"{search.lasts}"}
     training = hunt.training
     model = {"kind": CLASSICAL, "analyzers": [analyzer], "losses": ["squared_hinge"], "c": [4.0, 16.0]}
     recipe = {"name": f"{training.name}-{CLASSICAL}-{analyzer}", "seed": training.seed, "threads": training.threads, "stages": {

@@ -60,3 +60,12 @@ class Search(Config):
     """Let easy texts leave the most promising network before its end: small classifiers after some of its layers are trained for that."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the order in which candidates are tried; the recipe's by default."""
+
+    @property
+    def lasts(self) -> str:
+        """Say how long it may take.
+
+        >>> Search(minutes=1).lasts, Search().lasts, Search(minutes=0.5).lasts
+        ('1 minute', '20 minutes', '0.5 minutes')
+        """
+        return f"{self.minutes:g} minute{'' if self.minutes == 1 else 's'}"

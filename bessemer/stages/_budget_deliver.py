@@ -6,14 +6,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bessemer.search.front import SLACK, Choice, Limits, choose, pareto
 from bessemer.stages._budget_measure import Place, in_turn
 from bessemer.stages._budget_try import ENDED, NO_TIME, SECOND, Hunt, point_of
-
-if TYPE_CHECKING:
-    from bessemer.core.forms import Form
 
 FRONT = "front.json"
 KEPT = ("quality", "drop", "worst_target", "size_bytes", "latency_ms", "p95_ms", "latency_16_ms", "memory_bytes", "ratio", "lossy", "exits")
@@ -23,7 +20,7 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
     """Write the chosen network's folder with the chosen form first; return facts."""
     from bessemer.core.forms import read_forms, write_forms
     from bessemer.stages._checks import write_checks
-    from bessemer.stages.compress import FLOAT, copy_files
+    from bessemer.stages.compress import FLOAT, copy_files, copy_weights
     from bessemer.stages.early_exit import NAME
 
     listed = candidates(hunt)
@@ -52,15 +49,6 @@ def deliver(hunt: Hunt, trained: Path, out: Path) -> dict[str, Any]:
             "limits": hunt.limits.plain(), "candidates": len(listed), "rows": hunt.yard.rows.num_rows, "size_bytes": entry["size_bytes"],
             "drop": entry["drop"], "own_network": model.resolve() != trained.resolve(), "decided_by": "measured latencies: another run of "
             "the search may choose otherwise", "methods": entry["methods"]}
-
-
-def copy_weights(form: Form, source: Path, out: Path) -> None:
-    """Copy the files of a form from one folder to another."""
-    for name in form.files:
-        for file in (source / name, source / f"{name}.data"):
-            if file.is_file():
-                (out / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, out / file.relative_to(source))
 
 
 def candidates(hunt: Hunt) -> list[dict[str, Any]]:
@@ -114,7 +102,7 @@ def summary(hunt: Hunt, listed: Sequence[dict[str, Any]], choice: Choice, again:
     reachable = choice.reached and not late(hunt.limits, again, 1 + SLACK)
     said, short = sentence(hunt, listed[choice.index], choice, (again, reachable)), ended_by_time(hunt)
     if short and not reachable:
-        said = said.replace("not reachable", f"not reached within {search.minutes:g} minutes", 1)
+        said = said.replace("not reachable", f"not reached within {search.lasts}", 1)
     return {"stage": hunt.run.name, "metric": hunt.yard.metric, **several, "limits": hunt.limits.plain(),
             "reachable": reachable, "ended_by_time": short, "sentence": said, "reference": {"name": "trained network", **{
                 name: reference[name] for name in ("quality", "latency_ms", "p95_ms", "latency_16_ms")}, "size_bytes": trained_bytes(hunt)},

@@ -70,7 +70,7 @@ def continued(said: dict[str, Any], spec: Spec) -> dict[str, Any]:
 
 
 def plainly(said: dict[str, Any]) -> dict[str, Any]:
-    """Return the task that says what one of the task `said` says, and is learnt from labels alone: no teachers, no texts without a label."""
+    """Return the task that says what one of the task `said` says, and is learnt by labels alone: no teachers, no rows without a label."""
     if said["kind"] == "supervised":
         return {name: value for name, value in said.items() if name != "distil" and value is not None}
     if said["kind"] not in LABEL or said["kind"] == "classification":

@@ -237,7 +237,7 @@ class Session:
         most, started = (REHEARSED // 4 if self.run.rehearsal else None), time.perf_counter()
         base, self.free = self.free, self.free + self.step
         if self.free + self.step >= 1 << 63:
-            raise UserError("data: too many rows were made from rows that were made before, and no numbers are left to tell them apart; give "
+            raise UserError("data: too many rows were made of rows that were made before; no numbers are left to tell them apart: give "
                             "the data of prepare, or fewer copies")
         total = len(self.positions[:most])
         self.whole += len(self.reader)

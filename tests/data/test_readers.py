@@ -65,8 +65,10 @@ def test_sheets_by_name_and_number(tmp_path):
     assert read("excel", path=sheet(tmp_path, [], "g.xlsx", notes=[["t"], ["one"]]))[0] == [{"t": "one"}]
     for settings, message in (
             ({}, r"has 2 sheets with rows \(notes, Labels\); name one: 'sheet: notes'"), ({"sheet": "Label"}, "did you mean 'Labels'"),
-            ({"sheet": 4}, "has 3 sheets, no sheet 4; its sheets are: Sheet, notes, Labels"), ({"sheet": 1}, "has no header"),
-            ({"sheet": 2, "header_row": 2}, "has a header but no rows"), ({"sheet": 2, "columns": ("u",)}, "has no column 'u'")):
+            ({"sheet": 4}, "has 3 sheets, no sheet 4; its sheets are: Sheet, notes, Labels"),
+            ({"sheet": 1}, "the sheet 'Sheet' has no header"),
+            ({"sheet": 2, "header_row": 2}, "the sheet 'notes' has a header but no rows"),
+            ({"sheet": 2, "columns": ("u",)}, "has no column 'u'")):
         with pytest.raises(UserError, match=message):
             read("excel", path=path, **settings)
     with pytest.raises(UserError, match="the header names the column 't' twice"):

@@ -90,7 +90,8 @@ def test_an_order_of_words_that_nobody_gave_is_told(tmp_path: Path, labels: list
     write_csv(tmp_path / "rows.csv", [(str(row % 30), ("low", "medium", "high")[row % 30 // 10]) for row in range(180)], ("size", "level"))
     run({"name": "steps", "threads": 1, "output_dir": str(tmp_path / "run"), "stages": {
         "prepare": {"sources": [{"kind": "csv", "path": str(tmp_path / "rows.csv")}], "inputs": {"size": {"kind": "number"}},
-                    "targets": {"level": {"kind": "category", "labels": labels}}, "split": {"kind": "random", "validation": 30, "test": 30}},
+                    "targets": {"level": {"kind": "category", "labels": labels}},
+                    "split": {"kind": "random", "validation": 30, "test": 30}},
         "finetune": {"model": {"kind": "mlp", "hidden_sizes": [8]}, "num_train_epochs": 1, "learning_rate": 1e-2,
                      "task": {"kind": "supervised", "ordinal": ["level"]}}}})
     said = (tmp_path / "run/events.jsonl").read_text(encoding="utf-8")

@@ -45,7 +45,8 @@ def test_new_rows_are_learnt_by_their_labels(trained: Path, tmp_path: Path, stag
     shutil.copytree(trained / "run", tmp_path / "run")
     said: list[str] = []
     events = Events([lambda _, data: said.append(str(data.get("message", "")))])
-    result, name = update(tmp_path / "run", [trained / "new.csv"], ["methods=[replay]", "num_train_epochs=1", "resamples=100"], events, stage)
+    few = ["methods=[replay]", "num_train_epochs=1", "resamples=100"]
+    result, name = update(tmp_path / "run", [trained / "new.csv"], few, events, stage)
     task = json.loads((result.stages[name].folder / TASK).read_text(encoding="utf-8"))
     assert (task["kind"], task["label_smoothing"]) == ("classification", 0.1 if stage == "consistent" else 0.0)
     assert any(f"the network learnt by {TASKS[stage]['kind']}; new rows are learnt by their labels" in line for line in said)
@@ -56,6 +57,7 @@ def test_what_a_task_needs_beside_labels_is_left_out() -> None:
     assert by_labels(plain, None) == (plain, [])
     taught = {"task": {**plain["task"], "distil": {"temperature": 2.0}}}  # type: ignore[dict-item]
     settings, said = by_labels(taught, None)
-    assert settings == {"task": {"kind": "supervised", "class_weights": "balanced", "ordinal": ["stars"]}} and "teachers' answers" in said[0]
+    assert settings == {"task": {"kind": "supervised", "class_weights": "balanced", "ordinal": ["stars"]}}
+    assert "teachers' answers" in said[0]
     settings, said = by_labels({}, {"kind": "distillation"})  # the stage itself goes on with what its network learnt
     assert settings == {} and len(said) == 1

@@ -102,7 +102,8 @@ def _below_title(file: Path, cells: Iterator[tuple[int, list[Any]]]) -> tuple[It
 
 
 def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk]:
-    cells, notes = _below_title(file, _cells(file, config)) if config.header_row is None else (_cells(file, config), ())
+    opened: list[str] = []
+    cells, notes = _below_title(file, _cells(file, config, opened)) if config.header_row is None else (_cells(file, config, opened), ())
     head = config.header_row or 0
     names: list[str] = []
     for number, row in cells:
@@ -112,7 +113,8 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
             break
     used = [place for place, name in enumerate(names) if name]
     if not used:
-        raise UserError(f"'{file}' has no header" + (f" in row {head}" if head else "") + "; expected the columns' names in one row")
+        raise UserError(f"'{file}': the sheet '{opened[0]}' has no header" + (f" in row {head}" if head else "")
+                        + "; expected the columns' names in one row")
     named = distinct([names[place] for place in used], f"'{file}': the header")
     for name in wanted or ():
         if name not in named:
@@ -131,7 +133,7 @@ def _read(file: Path, config: Excel, wanted: list[str] | None) -> Iterator[Chunk
         yield Chunk(chunk.table, chunk.numbers, _rejected(chunk.rejected, stray), notes)
         notes = ()
     if not any_row:
-        raise UserError(f"'{file}' has a header but no rows; expected at least one")
+        raise UserError(f"'{file}': the sheet '{opened[0]}' has a header but no rows; expected at least one")
 
 
 def _rejected(unread: pa.Table | None, stray: list[tuple[int, list[Any]]]) -> pa.Table | None:
@@ -144,8 +146,8 @@ def _rejected(unread: pa.Table | None, stray: list[tuple[int, list[Any]]]) -> pa
     return pa.concat_tables(found) if found else None
 
 
-def _cells(file: Path, config: Excel) -> Iterator[tuple[int, list[Any]]]:
-    """Yield (row number, values) of the sheet, top to bottom."""
+def _cells(file: Path, config: Excel, opened: list[str]) -> Iterator[tuple[int, list[Any]]]:
+    """Yield (row number, values) of the sheet, top to bottom; its name is added to `opened` before the first."""
     with open_checked(file, "an Excel sheet", text=False) as stream:
         head = stream.read(8)
     if head[:4] == b"PK\x03\x04":
@@ -161,6 +163,7 @@ def _cells(file: Path, config: Excel) -> Iterator[tuple[int, list[Any]]]:
     try:
         with python_calamine.CalamineWorkbook.from_path(str(file)) as book:
             name = _sheet(file, book, config.sheet)
+            opened.append(name)
             yield from enumerate(book.get_sheet_by_name(name).iter_rows(), 1)
     except python_calamine.PasswordError:
         raise _locked(file) from None
