@@ -256,9 +256,9 @@ def export(run: RunArgument, to: Annotated[str | None, typer.Option(help="onnx, 
     for line in notes:
         console.err.print(line, markup=False)
     result = _brought(recipe, name, run)
-    line = outdated(result, name)
-    if line is not None:
-        console.out.print(line, markup=False)
+    behind = outdated(result, name)
+    if behind is not None:
+        console.out.print(behind, markup=False)
     _next(result)
 
 
