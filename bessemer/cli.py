@@ -13,6 +13,7 @@ import typer
 from bessemer.core.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
+    from bessemer.core.recipe import Recipe
     from bessemer.core.run import RunResult
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -237,29 +238,40 @@ def bench(run: RunArgument, batch: Annotated[str, typer.Option(help="Rows that a
 @app.command()
 def report(run: RunArgument) -> None:
     """Bring a run's report up to date."""
-    _stages(run, ("report",))
+    from bessemer.app.exporting import with_report
+
+    recipe, name = with_report(run)
+    _next(_brought(recipe, name, run))
 
 
 @app.command()
-def export(run: RunArgument, to: Annotated[str | None, typer.Option(help="onnx, openvino or torch; as the recipe says by default.")] = None
-           ) -> None:
+def export(run: RunArgument, to: Annotated[str | None, typer.Option(help="onnx, openvino or torch; as the recipe says by default.")] = None,
+           stage: Annotated[str | None, typer.Option(help="The stage whose network is exported; by default as the recipe says, else that "
+                                                          "which answers.")] = None) -> None:
     """Bring a run's export up to date: one folder that predicts without torch (to torch: a program of its own)."""
-    _stages(run, ("compress", "export"), to)
-
-
-def _stages(root: Path, kinds: tuple[str, ...], to: str | None = None) -> None:
     from bessemer.app import console
-    from bessemer.app.answers import exported_to, with_stages
+    from bessemer.app.exporting import outdated, with_export
+
+    recipe, name, notes = with_export(run, to, stage)
+    for line in notes:
+        console.err.print(line, markup=False)
+    result = _brought(recipe, name, run)
+    behind = outdated(result, name)
+    if behind is not None:
+        console.out.print(behind, markup=False)
+    _next(result)
+
+
+def _brought(recipe: Recipe, name: str, root: Path) -> RunResult:
+    """Bring a run up to date as far as one of its stages."""
+    from bessemer.app import console
     from bessemer.core.events import Events
     from bessemer.core.run import Options, execute
 
-    recipe, last = with_stages(root, kinds)
-    if to is not None:
-        recipe, last = exported_to(recipe, last, to)
     with console.Bars() as bars:
-        result = execute(recipe, Events([bars]), Options(until=last, root=root))
-    console.out.print(f"{last}: {result.stages[last].folder}")
-    _next(result)
+        result = execute(recipe, Events([bars]), Options(until=name, root=root, tentative=True))
+    console.out.print(f"{name}: {result.stages[name].folder}", markup=False)
+    return result
 
 
 @app.command()

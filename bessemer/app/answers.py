@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.errors import UserError, nearest
-from bessemer.core.recipe import Recipe, load_recipe, make_recipe
+from bessemer.core.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -335,39 +334,3 @@ def _show_sheet(title: str, sheet: Mapping[str, Any]) -> None:
     if sheet.get("quantiles"):
         console.table("quantiles", ("level", "rows at most that"), [
             (f"{item['level']:g}", f"{item['below']:.4f}") for item in sheet["quantiles"]])
-
-
-def with_stages(root: Path, kinds: tuple[str, ...]) -> tuple[Recipe, str]:
-    """Return a run's recipe with stages of these kinds, added where it has none, and the name of the last."""
-    from bessemer.core import registry
-
-    file = root / "recipe.yaml"
-    if not file.is_file():
-        raise UserError(f"'{root}' has no recipe.yaml, so it is no run's folder; give one such as runs/NAME")
-    recipe = load_recipe(file)
-    last = ""
-    for kind in kinds:
-        names = [name for name, stage in recipe.stages.items() if registry.plugin_of("stages", stage).name == kind]
-        if not names:
-            plain = recipe.plain()
-            plain["stages"][kind] = {"kind": kind, **({"stages": list(recipe.stages)} if kind == "report" else {})}
-            recipe = make_recipe(plain, str(file))
-            names = [kind]
-        last = names[-1]
-    return recipe, last
-
-
-def exported_to(recipe: Recipe, stage: str, to: str) -> tuple[Recipe, str]:
-    """Return a recipe with an export stage for a runtime, the last, and its name: one that is there, or `export-<to>` beside `stage`."""
-    from bessemer.core import registry
-
-    known = ("onnx", "openvino", "torch")
-    if to not in known:
-        raise UserError(f"--to: there is no export to '{to}'{nearest(to, known)}")
-    plain = recipe.plain()
-    kinds = {name: registry.plugin_of("stages", item).name for name, item in recipe.stages.items()}
-    found = [name for name, kind in kinds.items() if kind == "export" and plain["stages"][name]["to"] == to]
-    name = found[-1] if found else f"export-{to}"
-    # Of several exports the last in the recipe answers, which is that which was asked for last.
-    plain["stages"][name] = plain["stages"].pop(name) if found else {**plain["stages"][stage], "to": to, "form": None}
-    return make_recipe(plain, f"{recipe.name}, with an export to {to}"), name

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.app.networks import Taken, recipe_file, take
-from bessemer.core.artifact import write_atomic
+from bessemer.app.networks import compress_stage, recipe_file, take
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.registry import plugin_of
@@ -40,12 +39,7 @@ def compress(root: Path, budget: Mapping[str, float | None], search: Mapping[str
     if changed is not None:
         raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
                         f"run bessemer run {root / 'recipe.yaml'} first, and then compress")
-    before = (root / "recipe.yaml").read_text(encoding="utf-8")
-    try:
-        execute(recipe, events, Options(until=name, root=root))
-    except UserError:
-        write_atomic(root / "recipe.yaml", before)  # a budget that cannot be searched for would end every later run of this recipe
-        raise
+    execute(recipe, events, Options(until=name, root=root, tentative=True))
     return execute(recipe, events, Options(root=root)), name
 
 
@@ -77,16 +71,8 @@ def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[
     taken = take(root, recipe, kinds, stage, "compress")
     plain = recipe.plain()
     stages: dict[str, Any] = plain["stages"]
-    names = [name for name, kind in kinds.items() if kind == "compress"]
-    behind = [name for name in taken.chain if name in names]
-    own = [name for name in names if stages[name]["model"] == taken.name]
-    notes = [taken.said]
-    name = (*behind, *own[-1:], *names[-1:], "")[0]
-    if not name:
-        name = _added(recipe, taken, kinds, stages)
-    elif stages[name]["model"] != taken.name:
-        notes.append(f"the stage {name} takes it in place of {stages[name]['model']}, and what follows is made anew from it")
-        _moved(stages, name, kinds, taken, recipe.stages[taken.name].data)
+    name, told = compress_stage(recipe, taken, kinds, stages)
+    notes = [taken.said, *told]
     limits = {key: value for key, value in budget.items() if value is not None}
     kept = (stages[name].get("budget") or {}) if not limits else {}
     given = {key: value for key, value in search.items() if value is not None}
@@ -96,29 +82,6 @@ def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[
     for setting in ("max_accuracy_drop", "min_agreement", "calibration_rows"):
         stages[name].pop(setting, None)
     return make_recipe(plain, str(recipe_file(root))), name, notes
-
-
-def _moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: Taken, data: str) -> None:
-    """Give a compress stage another network, and the exports of its forms too."""
-    for other, kind in kinds.items():
-        if kind == "export" and stages[other]["compressed"] == name:
-            stages[other].update(model=taken.name, data=data)
-    stages[name].update(model=taken.name, data=data)
-
-
-def _added(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
-    name = "compress"
-    while name in stages:
-        name += "-budget"
-    last = {kind: item for kind, item in ((kinds[item], item) for item in stages)}
-    later = {item: stages.pop(item) for item in list(stages) if kinds[item] in ("evaluate", "export", "report")}
-    stages[name] = {"kind": "compress", "data": recipe.stages[taken.name].data, "model": taken.name}
-    stages.update(later)
-    if "evaluate" in last:
-        stages[last["evaluate"]]["models"] = [*stages[last["evaluate"]]["models"], name]
-    if "report" in last:
-        stages[last["report"]]["stages"] = [*stages[last["report"]]["stages"], name]
-    return name
 
 
 def show(result: RunResult, name: str) -> None:

@@ -1,10 +1,10 @@
-"""Which trained network of a run `compress` and `update` take: that of the stage that answers (`core/answering.py`), or one named."""
+"""Which trained network of a run `compress`, `update` and `export` take: that of the stage that answers, or one that is named."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bessemer.core.answering import PROMOTED, Finished, preferred
 from bessemer.core.artifact import MANIFEST
@@ -12,9 +12,9 @@ from bessemer.core.errors import UserError, nearest
 from bessemer.core.forms import FILE
 from bessemer.core.recipe import Recipe
 
-WORDS = {"compress": "compressed", "update": "updated"}
+WORDS = {"compress": "compressed", "update": "updated", "export": "exported"}
 """Command -> what becomes of the network."""
-LEARNT = {"compress": ("finetune", "update", "prune"), "update": ("finetune", "update")}
+LEARNT = {"compress": ("finetune", "update", "prune"), "update": ("finetune", "update"), "export": ("finetune", "update", "prune")}
 """Command -> kinds of stages whose networks it takes."""
 MADE = {"export": "compressed", "compress": "model", "early_exit": "model"}
 """Kind of a stage that only gives a network another form -> the slot that names what it was made from."""
@@ -54,7 +54,7 @@ def take(root: Path, recipe: Recipe, kinds: Mapping[str, str], stage: str | None
         recipe: of the run.
         kinds: stage -> its kind.
         stage: named by the user, or None.
-        command: `compress` or `update`.
+        command: `compress`, `update` or `export`.
     """
     networks = [name for name, kind in kinds.items() if kind in LEARNT[command] and _holds(root / name)]
     if not networks:
@@ -92,7 +92,7 @@ def _none(root: Path, kinds: Mapping[str, str], command: str) -> str:
     one = len(others) == 1
     what = f"the model of {', '.join(others)} is" if one else f"the models of {', '.join(others)} are"
     also = {"update": ", or run the recipe anew with the new rows as a further source: that trains the model on all of them",
-            "compress": ""}[command]
+            "export": f", or copy {root / others[0]}, which answers as it is", "compress": ""}[command]
     return (f"'{root}' holds no network, which alone can be {WORDS[command]}: {what} none; add a finetune stage of a network to "
             f"{root / 'recipe.yaml'}{also}")
 
@@ -103,6 +103,53 @@ def behind(recipe: Recipe, kinds: Mapping[str, str], name: str) -> list[str]:
     while kinds.get(chain[-1]) in MADE:
         chain.append(recipe.references(chain[-1])[MADE[kinds[chain[-1]]]])
     return chain
+
+
+def compress_stage(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stages: dict[str, Any],
+                   of: tuple[str, ...] = ("compress",)) -> tuple[str, list[str]]:
+    """Return the stage that makes the forms of a network, and what a person should know; `stages`, of a plain recipe, then has it.
+
+    It is the one that answers or that what answers was made from; else the last of that network; else the last compress stage, which then
+    takes that network; else one that is added. One that is added is also scored: by the evaluate stage, where there is one, whose scores
+    the report then shows.
+
+    Args:
+        of: kinds of stages that make forms.
+    """
+    behind = [name for name in taken.chain if kinds[name] in of]
+    own = [name for name, kind in kinds.items() if kind in of and stages[name]["model"] == taken.name]
+    names = [name for name, kind in kinds.items() if kind == "compress"]
+    name = (*behind, *own[-1:], *names[-1:], "")[0]
+    if not name:
+        return _added(recipe, taken, kinds, stages), []
+    if stages[name]["model"] == taken.name:
+        return name, []
+    told = f"the stage {name} takes it in place of {stages[name]['model']}, and what follows is made anew from it"
+    moved(stages, name, kinds, taken, recipe.stages[taken.name].data)
+    return name, [told]
+
+
+def moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: Taken, data: str) -> None:
+    """Give a stage that makes forms another network, and the exports of its forms too."""
+    for other, kind in kinds.items():
+        if kind == "export" and stages[other]["compressed"] == name:
+            stages[other].update(model=taken.name, data=data)
+    stages[name].update(model=taken.name, data=data)
+
+
+def _added(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
+    name = "compress"
+    while name in stages:
+        name += "-budget"
+    last = {kind: item for kind, item in ((kinds[item], item) for item in stages)}
+    later = {item: stages.pop(item) for item in list(stages) if kinds[item] in ("evaluate", "export", "report")}
+    stages[name] = {"kind": "compress", "data": recipe.stages[taken.name].data, "model": taken.name}
+    stages.update(later)
+    if "evaluate" in last:
+        stages[last["evaluate"]]["models"] = [*stages[last["evaluate"]]["models"], name]
+    if "report" in last:
+        stages[last["report"]]["stages"] = [*stages[last["report"]]["stages"], name]
+    return name
 
 
 def _holds(folder: Path) -> bool:

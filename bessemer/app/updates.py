@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.app.networks import recipe_file, take
 from bessemer.core.answering import PROMOTED, Finished, preferred, promoted
 from bessemer.core.artifact import load_manifest, write_atomic
-from bessemer.core.errors import GuardError, UserError
+from bessemer.core.errors import UserError
 from bessemer.core.pick import dump_plugin
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.registry import plugin_of
@@ -44,17 +43,11 @@ def update(root: Path, files: Sequence[Path], overrides: Sequence[str], events: 
         raise UserError(f"the run is not up to date: the settings, files or code of its stage '{changed}' have changed since it was run; "
                         f"run bessemer run {root / 'recipe.yaml'} first, which may train again, and then update")
     answered = preferred(Finished(root)).folder.name
-    before = (root / "recipe.yaml").read_text(encoding="utf-8")
     there = _there(recipe, name, root)
     if there is not None:
         events.emit("note", message=f"{there} of {root} learnt these rows from this network with these settings: it is not learnt again")
         recipe, name = load_recipe(root / "recipe.yaml"), there
-    try:
-        result = execute(recipe, events, Options(until=name, root=root))
-    except (UserError, GuardError):
-        with suppress(OSError):  # on a read-only disk nothing has changed
-            write_atomic(root / "recipe.yaml", before)  # a stage that cannot run would end every later run of this recipe
-        raise
+    result = execute(recipe, events, Options(until=name, root=root, tentative=True))
     if result.stages[name].manifest.facts["decision"] == "promoted":
         plain = {"stage": name, "key": result.stages[name].manifest.key, "before": answered}
         if there is None or answered != name:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -155,11 +155,14 @@ class Options:
         until: the last stage to bring up to date (with what it needs), or None for all.
         root: the run's folder, in place of the recipe's.
         rehearsal: bytes of each source that a rehearsal reads at most; None is the real thing.
+        tentative: a command added to the run's recipe what may fail: recipe.yaml is then put back, as a stage that cannot run would end
+            every later run of it. One that was stopped stays in it, so that the same command, or the recipe, goes on where it stopped.
     """
 
     until: str | None = None
     root: Path | None = None
     rehearsal: int | None = None
+    tentative: bool = False
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,8 @@ def execute(recipe: Recipe, events: Events, options: Options = Options(), stop: 
         store = Store(root)
         text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True, width=110)
         target = root / "recipe.yaml"
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        before = target.read_text(encoding="utf-8") if target.is_file() else None
+        if before != text:
             artifact.write_atomic(target, text)
         heard = log_to(root / "events.jsonl")
         events.listeners.append(heard)
@@ -266,6 +270,13 @@ def execute(recipe: Recipe, events: Events, options: Options = Options(), stop: 
             store.stamps.save()
             events.emit("run_end", name=recipe.name, folder=str(root),
                         seconds=round(sum(item.seconds for item in done.values()), 3))
+        except Interrupted:
+            raise
+        except Exception:
+            if options.tentative and before is not None:
+                with suppress(OSError):  # what was wrong is what is told, be the disk full or not
+                    artifact.write_atomic(target, before)
+            raise
         finally:
             events.listeners.remove(heard)
         return RunResult(root, recipe, done)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.core.errors import UserError
 from bessemer.core.pick import make
 from bessemer.core.registry import plugin_of
 from bessemer.core.run import RunContext
-from bessemer.stages.compress import Limits, check, network_of, validation_rows
+from bessemer.stages.compress import FLOAT, Limits, Otherwise, check, graph_predictor, network_of, validation_rows
 
 if TYPE_CHECKING:
     from bessemer.core.forms import Form
@@ -23,46 +22,76 @@ LIMITS = Limits(min_agreement=0.95, max_accuracy_drop=0.02)
 
 @dataclass(frozen=True)
 class Made:
-    """A written form, and the form of the compress stage that it must answer like."""
+    """A written form, and the form that it must answer like.
+
+    Attributes:
+        form: of the folder that is written.
+        like: the name of the other, which it was made of.
+        folder: where that lies.
+    """
 
     form: Form
     like: str
+    folder: Path
 
 
-def written(to: str, source: Path, network: Path, out: Path, run: RunContext) -> list[Made]:
+def written(to: str, source: Path, network: Path, out: tuple[Path, str], run: RunContext) -> list[Made]:
     """Write the forms of an export to `openvino` or `torch`, in the order of the compress stage's.
+
+    Where that holds no float graph (a search chose TF-IDF or a pair, or exits cut the graph into parts) the network itself is exported.
 
     Args:
         to: the runtime.
         source: the compress stage's folder.
         network: the folder of the network that its graphs were made of.
-        out: the folder to write to.
+        out: the folder to write to, which has the network already, and the name of its form in torch.
         run: of the stage.
     """
     from bessemer.core.forms import read_forms
 
-    graphs = [form for form in read_forms(source) if plugin_of("predictors", form.predictor).name in GRAPHS]
+    every = read_forms(source)
+    members = {name for form in every for name in getattr(form.predictor, "forms", ())}  # of a cascade: neither is the model alone
+    graphs = [form for form in every if plugin_of("predictors", form.predictor).name in GRAPHS and form.name not in members]
     exact = next((form for form in graphs if not form.lossy), None)
     if exact is None:
-        raise UserError(f"to: '{source}' holds no float graph, so nothing can be exported to {to}; give a compress stage of a network")
+        return [_whole(to, [form.name for form in every], network, out, run)]
     if to == "torch":
-        return [_torch(exact, network, out, run)]
-    found = [item for form in graphs if (item := _openvino(form, source, out, run)) is not None]
-    if found and found[0].like != graphs[0].name:
-        run.note(f"{found[0].form.name}, made of {found[0].like}, answers in place of {graphs[0].name}")
-    return found
+        return [Made(_torch(exact, network, out[0], run), exact.name, source)]
+    return [Made(made, form.name, source) for form in graphs if (made := _openvino(form, source, out[0], run)) is not None]
 
 
-def _torch(exact: Form, network: Path, out: Path, run: RunContext) -> Made:
+def _whole(to: str, others: Sequence[str], network: Path, out: tuple[Path, str], run: RunContext) -> Made:
+    """Export a network by itself, held against itself in torch."""
+    from bessemer.core.forms import Form
+    from bessemer.nn.table import is_table_network
+
+    table = is_table_network(network)
+    folder, like = out
+    heads = ("heads.json",) if (folder / "heads.json").is_file() else ()
+    plain = Form(name=FLOAT, predictor=graph_predictor(network, table, "model.onnx"), files=("model.onnx", *heads))
+    run.note(f"{', '.join(others)}: none is one float graph, which alone {to} runs; the trained network is exported instead, "
+             "whole and in float32")
+    if to == "torch":
+        made: Form | None = _torch(plain, network, folder, run)
+    else:
+        export = make("export", "onnx")
+        with run.progress("export", None, "graphs"):
+            plugin_of("export", export).function(export)(network_of(network, table), run.scratch / "model.onnx")
+        made = _openvino(plain, run.scratch, folder, run)
+    assert made is not None  # only lossy graphs, and those with scales of a batch, are left out
+    return Made(made, like, folder)
+
+
+def _torch(exact: Form, network: Path, out: Path, run: RunContext) -> Form:
     from bessemer.nn.table import is_table_network
 
     config = make("export", "torch")
     with run.progress("export to torch", None, "graphs"):
         plugin_of("export", config).function(config)(network_of(network, is_table_network(network)), out / "model.pt2")
-    return Made(_form("torch-program", "torch_program", exact, "model.pt2", ("model.pt2",)), exact.name)
+    return _form("torch-program", "torch_program", exact, "model.pt2", ("model.pt2",))
 
 
-def _openvino(form: Form, source: Path, out: Path, run: RunContext) -> Made | None:
+def _openvino(form: Form, source: Path, out: Path, run: RunContext) -> Form | None:
     import onnx
 
     from bessemer.export.openvino import UnknownOperators, convert
@@ -84,7 +113,7 @@ def _openvino(form: Form, source: Path, out: Path, run: RunContext) -> Made | No
             run.note(f"{form.name} is left out: {error}")
             return None
     name = form.name.replace("onnx-", "openvino-", 1)
-    return Made(_form(name, "openvino", form, file, (file, Path(file).with_suffix(".bin").name)), form.name)
+    return _form(name, "openvino", form, file, (file, Path(file).with_suffix(".bin").name))
 
 
 def _form(name: str, kind: str, like: Form, file: str, files: tuple[str, ...]) -> Form:
@@ -97,15 +126,26 @@ def _form(name: str, kind: str, like: Form, file: str, files: tuple[str, ...]) -
     return Form(name=name, predictor=make("predictors", settings), files=(*files, *heads), lossy=like.lossy)
 
 
-def parity(made: Sequence[Made], inputs: Mapping[str, Path], out: Path, rows: int, run: RunContext) -> dict[str, dict[str, float]]:
-    """Compare each form with the graph that it was made of, on validation rows: float within 1e-4, lossy within LIMITS."""
+def parity(made: Sequence[Made], inputs: Mapping[str, Path], out: Path, rows: int, run: RunContext) -> tuple[list[Made], dict[str, Any]]:
+    """Compare each form with the one that it was made of, on validation rows: float within 1e-4, lossy within LIMITS.
+
+    Returns those that agree, and how closely. A lossy form that does not is left out: two runtimes round otherwise, and 4 bits magnify it.
+    """
     from bessemer.core.forms import open_form
 
     table, truths = validation_rows(inputs["data"], rows)
-    found = {}
+    kept, found = list[Made](), dict[str, Any]()
     for item in made:
         run.check()
-        reference = open_form(inputs["compressed"], item.like).predict(table)
+        reference = open_form(item.folder, item.like).predict(table)
         answers = open_form(out, item.form.name).predict(table)
-        found[item.form.name] = check(item.form, reference, answers, truths, None if run.rehearsal else LIMITS)
-    return found
+        try:
+            found[item.form.name] = check(item.form, reference, answers, truths, None if run.rehearsal else LIMITS)
+        except Otherwise as error:
+            run.note(f"{item.like} is left out: as {item.form.name} it answers otherwise than it does itself by ONNX Runtime: {error.how}")
+            continue
+        kept.append(item)
+    shared = {file for item in kept for file in item.form.files}
+    for file in {file for item in made for file in item.form.files if item not in kept} - shared:
+        (out / file).unlink(missing_ok=True)
+    return kept, found

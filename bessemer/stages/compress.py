@@ -96,6 +96,18 @@ class Limits:
     max_accuracy_drop: float
 
 
+class Otherwise(GuardError):
+    """A lossy form answers otherwise than it may.
+
+    Attributes:
+        how: how far, in words.
+    """
+
+    def __init__(self, message: str, how: str) -> None:
+        super().__init__(message)
+        self.how = how
+
+
 @register("stages", "compress")
 def compress(config: Compress, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
     """Write the float graph, the compressed graphs, the preprocessing and `predictor.json`; check each against the network."""
@@ -135,7 +147,7 @@ def graph_forms(config: Compress, network_folder: Path, data: Path, out: Path, r
 
     def form(name: str, file: str, lossy: bool) -> Form:
         files = (file, "heads.json") if (out / "heads.json").is_file() else (file,)
-        return Form(name=name, predictor=_predictor(network_folder, table, file), files=files, lossy=lossy)
+        return Form(name=name, predictor=graph_predictor(network_folder, table, file), files=files, lossy=lossy)
 
     forms, methods = [form(FLOAT, "model.onnx", False)], {}
     chains = config.methods if config.methods is not None else _methods(table)
@@ -165,7 +177,8 @@ def network_of(folder: Path, table: bool) -> torch.nn.Module:
     return load_network(folder, answering(folder)).eval()
 
 
-def _predictor(folder: Path, table: bool, file: str) -> Config:
+def graph_predictor(folder: Path, table: bool, file: str) -> Config:
+    """Return what opens an ONNX graph of a network."""
     from bessemer.core.schema import Schema
 
     if table:
@@ -262,8 +275,8 @@ def check(form: Form, reference: Mapping[str, Answer], found: Mapping[str, Answe
         # of few rows a single label is more than the limits: what chance alone explains is let pass
         chance = CHANCE * math.sqrt(max(0.0, 1 - same) / max(1, len(truths[target]))) if answer.kind == "label" else 0.0
         if limits is not None and (same < limits.min_agreement - chance or drop > limits.max_accuracy_drop + chance):
-            raise GuardError(f"the form {form.name} answers otherwise than the trained network: the same label on {same:.1%} of "
-                             f"{len(truths[target])} validation rows (min_agreement {limits.min_agreement:.1%}), {metric} worse by "
-                             f"{drop:.4f} (max_accuracy_drop {limits.max_accuracy_drop}); leave this method out of compress.methods, or "
-                             "allow more")
+            how = (f"the same label on {same:.1%} of {len(truths[target])} validation rows (min_agreement {limits.min_agreement:.1%}), "
+                   f"{metric} worse by {drop:.4f} (max_accuracy_drop {limits.max_accuracy_drop})")
+            raise Otherwise(f"the form {form.name} answers otherwise than the trained network: {how}; leave this method out of "
+                            "compress.methods, or allow more", how)
     return parity

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from bessemer.core import artifact
-from bessemer.core.errors import GuardError, UserError
+from bessemer.core.errors import GuardError, Interrupted, UserError
 from bessemer.core.events import Events
 from bessemer.core.recipe import Recipe, StageConfig, make_recipe
 from bessemer.core.registry import plugins, register
@@ -215,3 +215,27 @@ def test_a_later_field_at_its_old_value_is_no_part_of_the_key(tmp_path: Path, mo
     assert key() != plain
     monkeypatch.setattr(Lora, "later", {"use_rslora": False, "bias": "none", "use_dora": True})
     assert key(use_dora=True) == plain
+
+
+class Fall(StageConfig):
+    by: str = "UserError"
+
+
+@register("stages", "test-fall")
+def fall(config: Fall, inputs: Mapping[str, Path], out: Path, run: RunContext) -> dict[str, Any]:
+    raise {"UserError": UserError, "RuntimeError": RuntimeError, "Interrupted": Interrupted, "KeyboardInterrupt": KeyboardInterrupt}[
+        config.by]("as asked")
+
+
+@pytest.mark.parametrize(("by", "stays"), [("UserError", False), ("RuntimeError", False), ("Interrupted", True),
+                                           ("KeyboardInterrupt", True)])
+def test_what_a_command_added_to_the_recipe_leaves_it_where_it_fails_and_stays_where_it_was_stopped(
+        tmp_path: Path, by: str, stays: bool) -> None:
+    go(chain(), tmp_path)
+    file = tmp_path / "recipe.yaml"
+    before = file.read_bytes()
+    plain = chain().plain()
+    added = make_recipe({**plain, "stages": {**plain["stages"], "c": {"kind": "test-fall", "by": by}}}, "r")
+    with pytest.raises(BaseException, match="as asked"):  # noqa: B017, PT011
+        go(added, tmp_path, tentative=True)
+    assert (file.read_bytes() == before) is not stays and ("test-fall" in file.read_text()) is stays

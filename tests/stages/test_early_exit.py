@@ -17,6 +17,7 @@ import yaml
 from bessemer.api import run
 from bessemer.core.artifact import load_manifest
 from bessemer.core.errors import UserError
+from bessemer.core.events import Events
 from bessemer.core.forms import open_form, read_forms
 from bessemer.nn.bert import Bert, BertConfig
 from bessemer.nn.early_exit import EarlyExits
@@ -136,3 +137,17 @@ def test_the_export_predicts_without_torch(made: Path) -> None:
     assert done.stdout.strip().startswith("early-exit")
     scores = json.loads((made / "evaluate" / "scores.json").read_text())
     assert "early_exit early-exit" in scores["forms"]
+
+
+@pytest.mark.parametrize(("to", "name"), [("openvino", "openvino-float32"), ("torch", "torch-program")])
+def test_a_network_with_exits_is_exported_whole_to_other_runtimes(made: Path, tmp_path: Path, to: str, name: str) -> None:
+    heard = list[str]()
+    run({"name": "ship", "threads": 1, "output_dir": str(tmp_path), "stages": {"export": {
+        "data": str(made / "prepare"), "model": str(made / "finetune"), "compressed": str(made / "early_exit"), "to": to}}},
+        events=Events([lambda kind, data: heard.append(str(data["message"])) if kind == "note" else None]))
+    assert [form.name for form in read_forms(tmp_path / "export")] == [name, "torch-float32"]
+    assert [text for text in heard if text.startswith("early-exit-static_int8, early-exit-dynamic_int8, early-exit: none is one float "
+                                                      f"graph, which alone {to} runs; the trained network is exported instead")]
+    rows = raw_rows(made / "prepare", "validation", np.arange(20))[0]
+    expected = open_form(made / "finetune").predict(rows)["label"].values
+    np.testing.assert_allclose(open_form(tmp_path / "export").predict(rows)["label"].values, expected, atol=1e-5)

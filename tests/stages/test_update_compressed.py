@@ -13,9 +13,13 @@ import pytest
 from sklearn.metrics import r2_score
 
 from bessemer.api import run
+from bessemer.app.exporting import outdated, with_export
 from bessemer.app.updates import update
+from bessemer.core.answering import choose
 from bessemer.core.events import Events
 from bessemer.core.forms import open_form
+from bessemer.core.recipe import load_recipe
+from bessemer.core.run import Options, execute
 from bessemer.data.shards import ShardReader
 from bessemer.stages._update_kept import HELD_OUT, NEW_ROWS, _joined, keep_new, with_held_out
 from bessemer.stages.compress import validation_rows
@@ -75,3 +79,27 @@ def test_a_search_over_an_update_counts_its_new_rows(updated: Path) -> None:
 def test_tags_of_fewer_units_are_filled_up() -> None:
     assert _joined(np.array([[1, 0, -1]]), np.array([[2]])).tolist() == [[1, 0, -1], [2, -1, -1]]
     assert _joined(np.array([1.0]), np.array([2.0])).tolist() == [1.0, 2.0]
+
+
+def test_what_was_exported_from_an_update_answers_as_long_as_that_is_promoted(updated: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(updated / "run", tmp_path / "run")
+
+    def exported(stage: str) -> str | None:
+        recipe, name, _ = with_export(root, None, stage)
+        return outdated(execute(recipe, Events(), Options(until=name, root=root, tentative=True)), name)
+
+    assert exported("finetune") == (f"export holds finetune as it was before update-001, which was promoted and answers for {root}; to "
+                                    f"export update-001: bessemer export {root} --stage update-001")
+    assert choose(root).folder.name == "update-001"
+    before = (root / "export" / "manifest.json").read_bytes()
+    assert exported("update-001") is None
+    assert (choose(root).folder.name, choose(root).why) == ("export", "made from update-001, a promoted update")
+    (root / "promoted.json").unlink()
+    found = choose(root)
+    again = ("export.model=finetune", "compress.model=finetune")
+    assert found.folder.name == "finetune" and found.said()[1:] == [
+        f"export, compress of {root} were made from update-001, which is not promoted, so they do not answer; to make them from finetune "
+        f"again: bessemer run {root}/recipe.yaml {' '.join(again)}"]
+    execute(load_recipe(root / "recipe.yaml", again), Events(), Options(root=root))
+    assert choose(root).folder.name == "export" and len(choose(root).said()) == 1
+    assert (root / "export" / "manifest.json").read_bytes() == before
