@@ -261,6 +261,7 @@ def execute(recipe: Recipe, events: Events, options: Options = Options(), stop: 
             artifact.write_atomic(target, text)
         heard = log_to(root / "events.jsonl")
         events.listeners.append(heard)
+        back = before if options.tentative else None
         try:
             events.emit("run_start", name=recipe.name, folder=str(root), stages=wanted)
             done: dict[str, StageResult] = {}
@@ -270,15 +271,15 @@ def execute(recipe: Recipe, events: Events, options: Options = Options(), stop: 
             store.stamps.save()
             events.emit("run_end", name=recipe.name, folder=str(root),
                         seconds=round(sum(item.seconds for item in done.values()), 3))
-        except Interrupted:
-            raise
-        except Exception:
-            if options.tentative and before is not None:
-                with suppress(OSError):  # what was wrong is what is told, be the disk full or not
-                    artifact.write_atomic(target, before)
+            back = None
+        except (Interrupted, KeyboardInterrupt):
+            back = None
             raise
         finally:
             events.listeners.remove(heard)
+            if back is not None:
+                with suppress(OSError):  # what was wrong is what is told, be the disk full or not
+                    artifact.write_atomic(target, back)
         return RunResult(root, recipe, done)
 
 

@@ -77,9 +77,9 @@ def test_a_source_without_the_targets_column_is_of_such_rows(tmp_path):
     train = rows_of(out, "train")
     assert set(train["text"].filter(train["label"].to_numpy() < 0).to_pylist()) == {*words, "no label as yet"}
     assert sum(facts["rows"].values()) == 300 + 50 + 2
-    with pytest.raises(UserError, match=r"'a.csv' has no column 'label'; its columns are: text"):
+    with pytest.raises(UserError, match="a.csv' has no column 'label'; its columns are: text"):
         go(tmp_path / "reject", {"sources": sources})
-    with pytest.raises(UserError, match="'a.csv' has no column 'test'; did you mean 'text'"):
+    with pytest.raises(UserError, match="a.csv' has no column 'test'; did you mean 'text'"):
         go(tmp_path / "input", {"sources": sources[1:2], "inputs": {"test": "text"}, "unlabelled": "keep"})
 
 
