@@ -145,7 +145,7 @@ def parity(made: Sequence[Made], inputs: Mapping[str, Path], out: Path, rows: in
         except Otherwise as error:
             run.note(f"{item.like} is left out: as {item.form.name} it answers otherwise than it does itself by ONNX Runtime: {error.how}")
             continue
-        except GuardError as error:  # OpenVINO, for one, computes whole numbers in 32 bits, which hashes of n-grams leave
+        except GuardError as error:  # seen of hashed n-grams by OpenVINO, whose whole numbers have 32 bits
             raise GuardError(f"{error}; this runtime computes the network otherwise, so it cannot be exported to it: export it to onnx"
                              ) from None
         kept.append(item)
