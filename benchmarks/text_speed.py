@@ -78,15 +78,15 @@ def engine(kind: str, data: Path, threads: int, seed: int) -> Callable[[], Child
     return lambda: Child(sys.executable, "benchmarks.peers.text_engine", kind, str(data), str(threads), str(seed), threads=THREADS)
 
 
-def trainer(kind: str, data: Path, strategy: str, seed: int) -> Callable[[], Child]:
+def trainer(kind: str, data: Path, seed: int, strategy: str = "random") -> Callable[[], Child]:
     return lambda: Child(PEERS, "benchmarks.peers.trainer", kind, str(data), weights(), strategy, str(seed), threads=THREADS)
 
 
-def training(kind: str, strategy: str, cache: Path, minutes: float, seed: int) -> Rounds:
+def training(kind: str, cache: Path, minutes: float, seed: int) -> Rounds:
     """Return rounds of the engine's and the Trainer's turns; of the masked language model also of matrix products."""
     data = prepared("r8" if kind == "finetune" else "wiki-en", cache / kind)
     children = {ENGINE: engine(kind, data, THREADS, seed), PLAIN: engine(kind, data, 1, seed),
-                "Trainer": trainer(kind, data, strategy, seed)}
+                "Trainer": trainer(kind, data, seed)}
     if THREADS == 1:  # then the two ways of the engine are one
         del children[PLAIN]
     steps = dict.fromkeys(children, 4)
@@ -105,7 +105,7 @@ def an_epoch(cache: Path, minutes: float, seed: int) -> Rounds:
 
     data = prepared("r8", cache / "finetune")
     turns = -(-len(ShardReader(data / "train")) // (ROWS * STEPS))
-    children = {ENGINE: engine("finetune", data, THREADS, seed), "Trainer": trainer("finetune", data, "group_by_length", seed)}
+    children = {ENGINE: engine("finetune", data, THREADS, seed), "Trainer": trainer("finetune", data, seed, "group_by_length")}
     rounds = in_turn(children, dict.fromkeys(children, STEPS), 24 * 60)
     taken = [next(rounds) for _ in range(turns)]
     rounds.close()
@@ -228,9 +228,9 @@ def main() -> None:
 
 
 PARTS: dict[str, Callable[[Path, float, int], Rounds]] = {
-    "finetune": lambda cache, minutes, seed: training("finetune", "random", cache, minutes, seed),
+    "finetune": lambda cache, minutes, seed: training("finetune", cache, minutes, seed),
     "grouped": an_epoch,
-    "mlm": lambda cache, minutes, seed: training("mlm", "random", cache, minutes, seed),
+    "mlm": lambda cache, minutes, seed: training("mlm", cache, minutes, seed),
     "tokenise": lambda cache, minutes, seed: tokenising(cache, minutes),
     "prepare": lambda cache, minutes, seed: whole(cache, minutes),
     "memory": lambda cache, minutes, seed: memory(cache, minutes),

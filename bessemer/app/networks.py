@@ -125,11 +125,11 @@ def compress_stage(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stage
     if stages[name]["model"] == taken.name:
         return name, []
     told = f"the stage {name} takes it in place of {stages[name]['model']}, and what follows is made anew from it"
-    moved(stages, name, kinds, taken, recipe.stages[taken.name].data)
+    _moved(stages, name, kinds, taken, recipe.stages[taken.name].data)
     return name, [told]
 
 
-def moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: Taken, data: str) -> None:
+def _moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: Taken, data: str) -> None:
     """Give a stage that makes forms another network, and the exports of its forms too."""
     for other, kind in kinds.items():
         if kind == "export" and stages[other]["compressed"] == name:

@@ -153,7 +153,7 @@ def headless(found: Inspection) -> list[str]:
     names = [column.name for column in found.columns]
     said = [f"  {note}" for note in found.notes]
     return [*said, f"  {HEADLESS} ({', '.join(line_of(name) for name in names[:SHOWN_NAMES])}{', …' * (len(names) > SHOWN_NAMES)})"
-            ] if like_values(names) or any(column.name in column.counts for column in found.columns) else said
+            ] if like_values(names) or any(column.name in column.counts and not column.name.isdigit() for column in found.columns) else said
 
 
 def told(data: Path, table: Table) -> list[str]:

@@ -77,9 +77,9 @@ class Plan:
     unlabelled: bool = False
     lists: frozenset[str] = frozenset()
 
-    def wanted(self, feed_where: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """Return the columns to read, in order, each once."""
-        extra = [name for name in (self.weight, self.split, self.by[0] if self.by else None) if name]
+    def wanted(self, feed_where: Mapping[str, tuple[str, ...]], feed_split: str | None) -> tuple[str, ...]:
+        """Return the columns to read of a feed, in order, each once; one whose rows are all of one split names none."""
+        extra = [name for name in (self.weight, None if feed_split else self.split, self.by[0] if self.by else None) if name]
         return tuple(dict.fromkeys([*self.inputs, *self.targets, *extra, *feed_where]))
 
 
@@ -259,7 +259,7 @@ def clean(feeds: list[Feed], plan: Plan, file: Path, quarantine: Quarantine,
     cleaner, counts, writer = _Cleaner(plan, quarantine), [], None
     try:
         for position, (feed, name) in enumerate(zip(feeds, _names(feeds), strict=True)):
-            count = Count(name)
+            count = Count(name, notes=[f"{name} has no column '{lost}': all of its rows are without one" for lost in sorted(feed.without)])
             counts.append(count)
             for chunk in _limited(_whole(feed, plan), plan.rehearsal):
                 count.notes += chunk.notes
@@ -312,7 +312,7 @@ def _whole(feed: Feed, plan: Plan) -> Iterator[Chunk]:
     """Yield a source's chunks with all columns that the recipe names; of a feed without some targets these are missing in all rows."""
     import pyarrow as pa
 
-    wanted = [name for name in plan.wanted(feed.where) if not (feed.split and name == plan.split)]
+    wanted = plan.wanted(feed.where, feed.split)
     for chunk in feed.source.read():
         table = chunk.table.rename_columns([feed.rename.get(name, name) for name in chunk.table.column_names])
         for name in wanted if table.num_columns else ():

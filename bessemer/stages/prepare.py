@@ -269,7 +269,7 @@ def _feed(config: Any, plan: Plan) -> Feed:
     where = {config.rename.get(name, name): values for name, values in config.where.items()}
     split = split_name(config.split) if config.split else None
     back = {new: old for old, new in config.rename.items()}
-    wanted = [name for name in plan.wanted(where) if not (split and name == plan.split)]
+    wanted = plan.wanted(where, split)
 
     def opened(without: frozenset[str]) -> Feed:
         names = tuple(back.get(name, name) for name in wanted if name not in without)

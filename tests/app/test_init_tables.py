@@ -228,3 +228,5 @@ def test_a_label_as_a_column_name_tells_of_a_missing_header(here: Path) -> None:
     write_csv(Path("t.csv"), sentences(60)[1:], sentences(60)[0])
     lines = write_recipe(Path("t.csv"))[1]
     assert lines[1].startswith(f"  {HEADLESS} (")
+    Path("n.csv").write_text("0,1,2,y\n" + "".join(f"{i % 2},{i * 7 % 5},{i % 3},{'ab'[i * i % 3 % 2]}\n" for i in range(60)))
+    assert "first line" not in "".join(write_recipe(Path("n.csv"), ("y",))[1])  # numbers name columns that nobody named

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bessemer.core.errors import UserError
-from tests.stages.test_prepare import GOOD, csv, go, rows_of
+from bessemer.stages.prepare import Prepare, prepare
+from tests.stages.test_prepare import GOOD, Run, csv, go, rows_of
 
 BARE = [f"nobody has marked number {i}," for i in range(50)]
 TWINS = [f"sample number {i} is here," for i in range(7)]
@@ -77,6 +78,12 @@ def test_a_source_without_the_targets_column_is_of_such_rows(tmp_path):
     train = rows_of(out, "train")
     assert set(train["text"].filter(train["label"].to_numpy() < 0).to_pylist()) == {*words, "no label as yet"}
     assert sum(facts["rows"].values()) == 300 + 50 + 2
+    told = Run(tmp_path / "told")
+    (tmp_path / "told/out").mkdir()
+    base = {"inputs": {"text": {"kind": "text", "tokenizer": {"kind": "wordpiece", "vocab_size": 300}}}, "targets": {"label": "category"}}
+    prepare(Prepare.model_validate({**base, "sources": sources, "unlabelled": "keep"}), {}, tmp_path / "told/out", told)
+    assert [note for note in told.notes if "has no column" in note] == [
+        f"{name} has no column 'label': all of its rows are without one" for name in ("a.csv", "a.jsonl", "a.parquet")]
     with pytest.raises(UserError, match="a.csv' has no column 'label'; its columns are: text"):
         go(tmp_path / "reject", {"sources": sources})
     with pytest.raises(UserError, match="a.csv' has no column 'test'; did you mean 'text'"):
