@@ -50,14 +50,17 @@ def newsgroups() -> dict[str, Any]:
 
 
 def reviews_zh() -> dict[str, Any]:
-    """Return a convolutional network that forgets much while it learns, TF-IDF, and the blend of both, all from scratch."""
+    """Return a convolutional network that forgets much while it learns, two linear models, of TF-IDF and of terms by their log-count ratio
+    too, and the blend of the three, all from scratch.
+    """
     cnn = {"kind": "text_cnn", "widths": [1, 2, 3, 4], "dropout": 0.5, "word_dropout": 0.2, "vocabulary": "all"}
     return {"prepare": {"sources": [{"kind": "catalogue", "name": "reviews-zh"}], "targets": {"label": {"kind": "category"}},
                         "inputs": {"text": {"kind": "text", "max_length": 128, "unicode_form": "NFKC",
                                             "tokenizer": {"kind": "characters", "vocab_size": 5000}}},
                         "split": {"kind": "stratified", "validation": 1500, "test": 3000}},
             "finetune": {"model": cnn, "num_train_epochs": 7, "learning_rate": 1e-3, "replay_rows": 0},
-            "baseline": BASELINE, "blend": {"models": ["finetune", "baseline"]}}
+            "ratio": {"kind": "finetune", "model": {"kind": "tfidf_linear", "weightings": ["ratio"]}},
+            "baseline": BASELINE, "blend": {"models": ["finetune", "ratio", "baseline"]}}
 
 
 SETS: Mapping[str, tuple[dict[str, Any], float | None]] = {

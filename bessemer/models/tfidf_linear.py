@@ -7,9 +7,10 @@ Legend: N rows, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -20,7 +21,7 @@ from bessemer.core.registry import plugin_of, register
 from bessemer.core.schema import Column, Role
 from bessemer.core.types import FitSpec, Modality, Model
 from bessemer.models._table_rows import present_in, truth_of
-from bessemer.models._text_linear import Loss, Rows, Solver, Truth, Weights, answers_of, quality
+from bessemer.models._text_linear import Loss, Rows, Solver, Truth, Weighting, Weights, answers_of, quality
 from bessemer.models._text_terms import Analyzer, Terms
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class TfidfLinear(Config):
     losses: tuple[Loss, ...] = Field(("squared_hinge", "logistic"), min_length=1)
     """What to learn labels by: a linear support-vector machine, whose margins are made probabilities by the validation rows, or logistic
     regression. All are tried with the first kind of terms, the better one with the others. A number is learnt by least squares."""
+    weightings: tuple[Weighting, ...] = Field(("idf",), min_length=1)
+    """How a term of labels counts: idf, by how rare it is; ratio, also by how much more often it stands in texts of the label than in
+    others (naive Bayes' log-count ratio, Wang & Manning 2012), which often suits opinions. All are tried with the first kind of terms, the
+    better one with the others."""
     c: tuple[float, ...] = Field((1.0, 4.0, 16.0, 64.0), min_length=1)
     """Inverse strengths of the L2 penalty to try, one after another while the validation rows do not get worse; of a squared hinge a
     sixteenth of each, which is as strong."""
@@ -45,6 +50,7 @@ class TfidfLinear(Config):
     """At most so many terms of a kind, the most frequent ones."""
     max_iter: int = Field(1000, ge=1)
     """Most iterations of the solver."""
+    later: ClassVar[Mapping[str, Any]] = {"weightings": ("idf",)}
 
 
 @register("models", "tfidf_linear", revision=3)
@@ -68,17 +74,17 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
     _check(train_truth, valid_truth, target, kind)
     best: tuple[tuple[float, float], Terms, Weights, dict[str, Any]] | None = None
     tried: list[dict[str, Any]] = []
-    losses: tuple[Loss, ...] = config.losses[:1] if kind == "number" else config.losses
+    ways = _ways(config, kind)
     for analyzer in config.analyzers:
         terms = Terms.of(analyzer, len(train_texts), config.max_features)
         train, valid = Rows(terms.fit_transform(train_texts), train_truth), Rows(terms.transform(valid_texts), valid_truth)
-        for loss in losses:
+        for loss, weighting in ways:
             before: tuple[float, float] | None = None
             for c in config.c:
                 with threadpool_limits(1):  # the products are sparse: threads only wait for one another
-                    weights = Solver(kind, loss, config.max_iter, spec.seed).solve(train, valid, _strength(kind, loss, c))
+                    weights = Solver(kind, loss, config.max_iter, spec.seed, weighting).solve(train, valid, _strength(kind, loss, c))
                 found = quality(kind, answers_of(kind, len(target.labels), weights)(valid.terms), valid_truth)
-                way = {"analyzer": analyzer, **({} if kind == "number" else {"loss": loss}), "c": c}
+                way = {"analyzer": analyzer, **({} if kind == "number" else {"loss": loss, "weighting": weighting}), "c": c}
                 tried.append({**way, _FACT[kind]: abs(found[0])})
                 if best is None or found > best[0]:
                     best = (found, terms, weights, way)
@@ -86,11 +92,16 @@ def _fit(config: TfidfLinear, spec: FitSpec) -> dict[str, Any]:
                     break
                 before = found
         assert best is not None
-        losses = (best[3].get("loss", losses[0]),)
+        ways = [(best[3].get("loss", ways[0][0]), best[3].get("weighting", "idf"))]
     assert best is not None
     chosen, terms, weights, way = best
     _save(spec.out, terms, weights, {**terms.kept, **way, "kind": kind, "labels": list(target.labels)})
     return {_FACT[kind]: abs(chosen[0]), **way, "tried": tried, "num_terms": len(terms.names), "num_train_rows": len(train_texts)}
+
+
+def _ways(config: TfidfLinear, kind: Truth) -> list[tuple[Loss, Weighting]]:
+    """Return what is tried with the first kind of terms; a number knows neither a loss nor labels to weigh by."""
+    return [(config.losses[0], "idf")] if kind == "number" else list(product(config.losses, config.weightings))
 
 
 def _strength(kind: Truth, loss: Loss, c: float) -> float:

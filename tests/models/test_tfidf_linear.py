@@ -126,6 +126,38 @@ def test_a_hinges_margins_become_probabilities(num_labels: int, tmp_path: Path) 
     assert own == pytest.approx(min(log_loss(scale) for scale in np.geomspace(0.02, 140, 2000)), abs=1e-3)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
+@pytest.mark.parametrize("num_labels", [2, 3])
+def test_terms_by_their_log_count_ratio(num_labels: int, loss: str, tmp_path: Path) -> None:
+    """The same classes as scikit-learn's solver over terms times their ratios, each class against the others (Wang & Manning 2012)."""
+    train, valid, test = (rows(count, num_labels, seed) for count, seed in ((80, 0), (60, 1), (40, 2)))
+    facts = fit(spec_of(tmp_path, train, valid, num_labels), analyzers=("word",), losses=(loss,), weightings=("ratio",), c=(16.0,))
+    plain = plain_terms("word")
+    terms, asked = plain.fit_transform(train[0]).toarray(), plain.transform(test[0]).toarray()
+    margins = []
+    for code in range(num_labels) if num_labels > 2 else [1]:
+        own = np.array(train[1]) == code
+        p, q = 1 + (terms[own] > 0).sum(0), 1 + (terms[~own] > 0).sum(0)
+        ratio = np.log((p / p.sum()) / (q / q.sum()))
+        solver = LogisticRegression(C=16.0, max_iter=1000) if loss == "logistic" else LinearSVC(C=1.0, random_state=0, dual="auto")
+        margins.append(solver.fit(terms * ratio, own).decision_function(asked * ratio))
+    plainly = np.stack(margins, 1) if num_labels > 2 else np.stack([np.zeros(len(asked)), margins[0]], 1)
+    found = np.log(load_linear(tmp_path)(test[0]).astype(np.float64))
+    assert facts["weighting"] == "ratio" and np.array_equal(found.argmax(1), plainly.argmax(1))
+    between = (found[:, 1] - found[:, 0]) / (plainly[:, 1] - plainly[:, 0])
+    assert between.min() > 0 and np.allclose(between, between[0], rtol=1e-2), "one number scales the margins"
+
+
+def test_the_better_weighting_stays(tmp_path: Path) -> None:
+    """Both are tried with the first kind of terms, the better one with the others; a number has none."""
+    facts = fit(spec_of(tmp_path, rows(80, 3, 0), rows(30, 3, 1), 3), losses=("logistic",), weightings=("idf", "ratio"), c=(1.0,))
+    assert [item["weighting"] for item in facts["tried"][:2]] == ["idf", "ratio"] and len(facts["tried"]) == 4
+    texts, codes = rows(120, 2, 0)
+    given = [(texts[:80], [float(code) for code in codes[:80]]), (texts[80:], [float(code) for code in codes[80:]])]
+    number = fit(spec_with(tmp_path, "number", *given), analyzers=("word",), weightings=("ratio",), c=(1.0,))
+    assert "weighting" not in number
+
+
 def spec_with(folder: Path, kind: str, train: tuple[list[str], Any], valid: tuple[list[str], Any]) -> FitSpec:
     """Rows whose target is several labels or a number."""
     column = Column(name="said", role=Role.INPUT, modality={"kind": "text"})
@@ -138,18 +170,19 @@ def spec_with(folder: Path, kind: str, train: tuple[list[str], Any], valid: tupl
     return FitSpec(Schema(columns=(column, target)), tables(train), tables(valid), 0, folder)
 
 
+@pytest.mark.parametrize("weighting", ["idf", "ratio"])
 @pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
-def test_several_labels(loss: str, tmp_path: Path) -> None:
+def test_several_labels(loss: str, weighting: str, tmp_path: Path) -> None:
     """Each label has a linear model of its own, by the rows that say whether it holds; a label that never holds is unlikely everywhere."""
     texts, codes = rows(120, 2, 0)
     flags = [[int(code == 0), int(code == 1), 0] for code in codes]
     flags[0][0] = -1  # not known
     fit(spec_with(tmp_path, "multilabel", (texts[:80], flags[:80]), (texts[80:], flags[80:])), losses=(loss,), c=(4.0,),
-        analyzers=("word",))
+        analyzers=("word",), weightings=(weighting,))
     found = load_linear(tmp_path)(texts[80:])
     assert found.dtype == np.float32 and found.shape == (40, 3) and found[:, 2].max() < 0.01
     assert np.array_equal(found[:, :2] > 0.5, np.array(flags[80:])[:, :2] == 1)
-    if loss == "logistic":
+    if loss == "logistic" and weighting == "idf":
         plain = plain_terms("word")
         terms = plain.fit_transform(texts[:80])
         alone = LogisticRegression(C=4.0, max_iter=1000).fit(terms[1:], np.array(codes[1:80]) == 0)
