@@ -89,6 +89,7 @@ def slug(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-")
 
 
+MARKS = ("<!-- the table of benchmarks/results/text.md -->", "<!-- its end -->")
 CROSSED, FOLDS = "reviews-zh, five folds", 5
 
 
@@ -189,7 +190,17 @@ def report(folder: Path) -> None:
     lines += ["", *(line for line in before if line.startswith("\\* "))] if kept and any(line.startswith("\\* ") for line in before) else (
         ["", f"\\* taken earlier. {earlier}"] if kept else [])
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    shown([line for line in lines if line.startswith(("|", "\\*"))])
     print("\n".join(lines))
+
+
+def shown(table: Sequence[str]) -> None:
+    """Write the table into docs/text.md, between its marks."""
+    page = RESULTS.parent.parent / "docs" / "text.md"
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    first = next((place for place, line in enumerate(table) if not line.startswith("|")), len(table))
+    page.write_text("\n".join([before + MARKS[0], "", *table[:first], "", *table[first:], MARKS[1] + after]), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -170,6 +170,12 @@ def test_recipes_that_ship_are_valid_and_say_their_command(file: Path) -> None:
     assert head.startswith(f"# bessemer run recipes/{file.name}")
 
 
+def test_the_table_of_texts_is_that_of_its_result_page() -> None:
+    tables = [[line for line in (ROOT / page).read_text(encoding="utf-8").split("| set |")[-1].splitlines() if line.startswith("| ")]
+              for page in ("docs/text.md", "benchmarks/results/text.md")]
+    assert tables[0] == tables[1] and len(tables[0]) > 20
+
+
 def test_reference_is_what_the_code_says() -> None:
     made = reference.render(COMMANDS)
     assert (ROOT / "docs/reference.md").read_text(encoding="utf-8") == made, "docs/reference.md is stale: run make reference"
