@@ -1,5 +1,5 @@
 """The search for a form that meets a budget: what methods do to the trained network, then smaller networks, some of them low-rank,
-some trained for int8, some with early exits, then pairs of forms.
+some trained for int8 or for longer, some with early exits, then pairs of forms.
 
 Everything that is measured goes to a journal in `trials/`, named by the stage's key. A killed search goes on from it: finished trainings
 are artifacts and are found again, measurements are read again, and the proposer, seeded and told the same, asks the same.
@@ -259,6 +259,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
     from bessemer.stages._budget_earlier import try_earlier
     from bessemer.stages._budget_exits import try_exits
     from bessemer.stages._budget_int8 import train_for_int8
+    from bessemer.stages._budget_longer import train_longer
     from bessemer.stages._budget_pairs import train_seconds
 
     search = hunt.config.search
@@ -278,6 +279,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
     with hunt.run.progress("search", search.trials, "candidates") as progress:
         while len(seen) < search.trials and repeats < REPEATS * search.trials:
             hunt.run.check()
+            train_longer(hunt)
             settings, ticket = proposer.ask()
             if hunt.left < hunt.ending and not _known(hunt, settings):
                 hunt.run.note(f"{counted(len(seen), 'smaller network')} looked at; no other is begun: of the {search.lasts} "
@@ -294,6 +296,7 @@ def explore(hunt: Hunt, space: Mapping[str, Mapping[str, Any]]) -> None:
                 train_seconds(hunt, space)
                 try_exits(hunt, 1)
             seen.add(record["id"])
+    train_longer(hunt, waiting=False)
     try_exits(hunt, 2)
 
 

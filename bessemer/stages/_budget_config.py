@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -58,8 +59,13 @@ class Search(Config):
     """Train a network of text on with the rounding of int8 where its int8 form loses much more than the network itself."""
     early_exits: bool = True
     """Let easy texts leave the most promising network before its end: small classifiers after some of its layers are trained for that."""
+    longer: bool = True
+    """Where much of the time is gone and nothing meets the budget, train the network on that loses least of those that are small and fast
+    enough."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the order in which candidates are tried; the recipe's by default."""
+
+    later: ClassVar[Mapping[str, Any]] = {"longer": True}  # a search that has ended by an earlier version is not begun again
 
     @property
     def lasts(self) -> str:

@@ -294,10 +294,15 @@ class Training:
     length: int | None = None
 
 
+def learnt_as(family: str, origin: Origin) -> str:
+    """Return by which passes and rates a family is trained."""
+    return "slim_table" if family == "slim" and origin.table else family
+
+
 def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training) -> dict[str, Any]:
     """Return the recipe of a candidate up to a rung (1 to RUNGS): what is cut, then trained, each rung going on from the one before."""
     family = str(settings["family"])
-    kind = "slim_table" if family == "slim" and origin.table else family
+    kind = learnt_as(family, origin)
     task = {} if training.task is None else {"task": dict(training.task)}
     stages: dict[str, Any] = {}
     start: dict[str, Any] = {"init": "cut"}

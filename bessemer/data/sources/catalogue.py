@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from pydantic import field_validator
 
-from bessemer.core.errors import MissingColumn, UserError, nearest
+from bessemer.core.errors import UserError
 from bessemer.core.fetch import fetch, pins
 from bessemer.core.registry import plugin, register
 from bessemer.core.types import Chunk, DataSet, Source
+from bessemer.data.combine import picked
 from bessemer.data.rows import Rows
 
 
@@ -27,7 +28,6 @@ class Catalogue(Rows):
         except UserError as error:
             raise ValueError(str(error)) from None
         return value
-
 
     def outside(self) -> tuple[str, ...]:
         """Return the pinned checksums of the data set."""
@@ -50,11 +50,7 @@ def source(config: Catalogue) -> Source:
 
     def read() -> Iterator[Chunk]:
         for chunk in reader(fetch(data_set.resource)):
-            for name in config.columns or ():
-                if name not in chunk.table.column_names:
-                    raise MissingColumn(f"the data set '{config.name}' has no column '{name}'"
-                                        f"{nearest(name, chunk.table.column_names)}", name)
-            table = chunk.table.select(list(config.columns)) if config.columns is not None else chunk.table
+            table = picked(chunk.table, config.columns, config.name)
             yield Chunk(table, chunk.numbers, chunk.rejected)
 
     return Source(config.name, (), read)
