@@ -168,8 +168,9 @@ def report(folder: Path) -> None:
              "differences paired on the same rows (the first form of a set against TF-IDF with a linear model). r8, r52 and newsgroups "
              "have their published splits, a tenth of the training rows validates. That r8 and r52 should read more or learn for "
              "longer was decided with the test scores of shorter trainings known; that the baseline tries words and characters together "
-             "and a squared hinge was chosen on validation rows, after which r8, r52 and newsgroups were scored again. The network of "
-             "reviews-zh was chosen on validation rows of one split, some of which each fold tests. Minutes: of the "
+             "and a squared hinge was chosen on validation rows, after which r8, r52 and newsgroups were scored again. The members of "
+             "the blend of reviews-zh were chosen on validation rows of one split, some of which each fold tests; without the linear model "
+             "of log-count ratios the five folds had .8528, which was known. Minutes: of the "
              "stage that trained it, on a machine that other work shared.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}. Date: "
              f"{datetime.date.today()}. Command: `make bench-text`.", "",
