@@ -152,7 +152,7 @@ class Yard:
         """Return `size_bytes`, `latency_ms` (of one row; the trained network's milliseconds over the ratio to it, measured in turn),
         `ratio`; whole: also `latency_16_ms`, `p95_ms`; memory: also `memory_bytes`.
         """
-        from bessemer.measure.latency import Effort, latency
+        from bessemer.measure.latency import Effort, in_parts, latency
         from bessemer.measure.memory import peak_memory
         from bessemer.measure.size import size
 
@@ -163,8 +163,7 @@ class Yard:
         timed = latency(forms, self.rows, (1,), effort, tick=self.run.check)
         one = timed["candidate"]["1"]
         times = one["ratio"]["median"]
-        if any(hasattr(part, "thresholds") for part in (candidate, getattr(candidate, "predict_batch", None))):
-            # of a cascade and of early exits the mean: the median would hide the rows that go on
+        if in_parts(candidate):  # the mean: the median would hide the rows that go on
             times = timed["trained"]["1"]["mean_ms"] / one["mean_ms"]
         milliseconds = self.trained_ms / times if self.trained_ms else one["median_ms"]
         found = {"size_bytes": size(place.folder, place.form or "")["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],

@@ -42,6 +42,18 @@ def test_a_quick_form_is_warm_and_a_slow_one_is_called_twice() -> None:
     assert [name for name, _ in log].count("slow") == 2 < [name for name, _ in log].count("quick")
 
 
+@pytest.mark.parametrize(("parts", "seconds"), [(True, 1.0), (False, 1.0), (True, 0.0)])
+def test_a_form_of_several_parts_settles_before_the_first_round(parts: bool, seconds: float) -> None:
+    """It answers all rows once, as long as it is quick; a form of one part, and what is hardly timed at all, does not."""
+    log: list[tuple[str, tuple[int, ...]]] = []
+    form = Form(log, "a")
+    if parts:
+        form.thresholds = (0.5,)  # type: ignore[attr-defined]
+    rounds({"a": form}, pa.table({"n": np.arange(50)}), 1, Effort(seconds, 1, 1, 0))  # type: ignore[dict-item]
+    settled = {rows for _, rows in log[:50]}
+    assert (len(settled) > 25) == (parts and seconds > 0)
+
+
 def test_a_round_is_finished_when_the_time_is_over() -> None:
     forms = {"a": Form([], "a")}
     assert len(rounds(forms, pa.table({"n": [1, 2, 3]}), 1, Effort(0.0, 60, 4, 1))["a"]) == 4  # type: ignore[arg-type]
