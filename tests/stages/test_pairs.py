@@ -10,7 +10,7 @@ import pytest
 
 from bessemer.core.types import Answer
 from bessemer.search.front import Limits
-from bessemer.stages._budget_pairs import _room, promising, spent
+from bessemer.stages._budget_pairs import _room, promising, spent, tried
 from bessemer.stages._budget_try import Hunt
 
 TRUTH = np.arange(20) % 2
@@ -29,7 +29,7 @@ def hunt(**limits: Any) -> Hunt:
 
 def form(name: str, size_mb: float, latency_ms: float) -> dict[str, Any]:
     lost = float((ANSWERS[name].argmax(axis=1) != TRUTH).mean())
-    return {"name": name, "form": name, "folder": "/nowhere", "length": None, "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
+    return {"name": name, "form": name, "folder": "/nowhere", "model": "", "length": None, "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
             "drop": {"value": lost, "low": lost, "high": lost}}
 
 
@@ -72,3 +72,17 @@ def test_a_pair_sends_on_as_many_rows_as_its_time_allows() -> None:
     search = hunt(accuracy_drop=0.0, size_mb=5, latency_ms=1.9)
     before = promising(search, LISTED)[0]
     assert spent(search, before)[3] == before[3]  # no row goes on less than the quality asks for
+
+
+@pytest.mark.parametrize(("dear_ms", "shares"), [(8.0, [0.2]), (16.0, [0.1, 0.2])])
+def test_a_pair_whose_second_form_is_slower_than_alone_sends_fewer_rows_on(dear_ms: float, shares: list[float]) -> None:
+    """Alone the second takes 8 ms: four of twenty rows go on; where it turns out to take 16, two, so that the mean is within 3 ms."""
+    search = hunt(accuracy_drop=0.0, size_mb=5, latency_ms=3)
+    pair = promising(search, [form("slow", 3, 8), form("graded", 1, 1)])[0]
+
+    def measure(_hunt: Hunt, _pair: Any, threshold: float) -> dict[str, Any]:
+        on = float((GRADED.max(axis=1) < threshold).mean())
+        return {"on": on, "latency_ms": 1 + on * dear_ms}
+
+    found = tried(search, pair, measure)
+    assert [item["on"] for item in found["forms"]] == shares and found["forms"][0]["latency_ms"] <= 3
