@@ -29,7 +29,8 @@ def hunt(**limits: Any) -> Hunt:
 
 def form(name: str, size_mb: float, latency_ms: float) -> dict[str, Any]:
     lost = float((ANSWERS[name].argmax(axis=1) != TRUTH).mean())
-    return {"name": name, "form": name, "folder": "/nowhere", "model": "", "length": None, "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
+    return {"name": name, "form": name, "folder": "/nowhere", "model": "", "length": None,
+             "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
             "drop": {"value": lost, "low": lost, "high": lost}}
 
 
