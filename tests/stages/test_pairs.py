@@ -30,8 +30,7 @@ def hunt(**limits: Any) -> Hunt:
 def form(name: str, size_mb: float, latency_ms: float) -> dict[str, Any]:
     lost = float((ANSWERS[name].argmax(axis=1) != TRUTH).mean())
     return {"name": name, "form": name, "folder": "/nowhere", "model": "", "length": None,
-             "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms,
-            "drop": {"value": lost, "low": lost, "high": lost}}
+            "size_bytes": int(size_mb * 1e6), "latency_ms": latency_ms, "drop": {"value": lost, "low": lost, "high": lost}}
 
 
 LISTED = [form("large", 9, 4), form("larger", 9.5, 5), form("largest", 9.9, 6), form("slow", 3, 8), form("fast", 1, 1)]
