@@ -19,9 +19,9 @@ from bessemer.stages._budget_try import FORECAST, NO_TIME, Hunt, attempt, foreca
 
 LONGER, PREFIX, SAID = "longer", "longer-", "trained for longer"
 """Setting of a network that was trained for longer, what its record begins with (a number follows), and what people read."""
-WHEN = (0.6, 0.25)
+WHEN = (0.6, 0.4)
 """Parts of the search's time: where less is left, a network is trained on for the first time, and for the second."""
-PART = 0.5
+PART = 0.6
 """Part of the time left that one such training may take."""
 MULTIPLES = (8, 4, 2, 1)
 """As many times the passes of the last rung; the most that the time allows."""
