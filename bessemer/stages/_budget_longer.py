@@ -23,7 +23,7 @@ WHEN = (0.6, 0.4)
 """Parts of the search's time: where less is left, a network is trained on for the first time, and for the second."""
 PART = 0.6
 """Part of the time left that one such training may take."""
-MULTIPLES = (8, 4, 2, 1)
+MULTIPLES = (8.0, 4.0, 2.0, 1.0, 0.5)
 """As many times the passes of the last rung; the most that the time allows."""
 
 
@@ -71,7 +71,7 @@ def worth_training(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> dict[str, An
     return min(found, key=lambda item: (item["drop"]["value"], item["latency_ms"]), default=None)
 
 
-def recipe_for(hunt: Hunt, item: Mapping[str, Any], multiple: int) -> dict[str, Any]:
+def recipe_for(hunt: Hunt, item: Mapping[str, Any], multiple: float) -> dict[str, Any]:
     """Return the recipe that trains a form's network on, as often again over as many rows as the training split has."""
     training, model = hunt.training, Path(item["model"])
     kind = learnt_as(hunt.journal[item["record"]]["settings"]["family"], hunt.origin)
@@ -83,15 +83,15 @@ def recipe_for(hunt: Hunt, item: Mapping[str, Any], multiple: int) -> dict[str, 
     return {"name": f"{training.name}-longer-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": {LONGER: stage}}
 
 
-def affordable(hunt: Hunt, item: Mapping[str, Any]) -> tuple[int, float]:
-    """Return how many times the last rung's passes the time allows, 0 where not even once, and the forecast of once in seconds."""
+def affordable(hunt: Hunt, item: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how many times the last rung's passes the time allows, 0 where not even half of them, and the forecast of once in seconds."""
     for multiple in MULTIPLES:
         recipe = recipe_for(hunt, item, multiple)
         if (hunt.folder(recipe) / LONGER / MANIFEST).is_file():  # trained before a kill, or by another search
             return multiple, 0.0
-    once = FORECAST * forecast(hunt, recipe_for(hunt, item, 1))
+    once = FORECAST * forecast(hunt, recipe_for(hunt, item, 1.0))
     room = PART * max(0.0, hunt.left - hunt.ending)
-    return next((multiple for multiple in MULTIPLES if multiple * once <= room), 0), once
+    return next((multiple for multiple in MULTIPLES if multiple * once <= room), 0.0), once
 
 
 def _trained(hunt: Hunt, item: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_the_most_faithful_network_that_is_fast_enough_learns_on(tmp_path: Path)
     known = hunt(tmp_path, 0.01)
     item = worth_training(known, candidates(known))
     assert item is not None and item["record"] == "small"
-    stage = recipe_for(known, item, 4)["stages"][LONGER]
+    stage = recipe_for(known, item, 4.0)["stages"][LONGER]
     assert stage["num_train_epochs"] == 4 * 3.0 * 0.5 and stage["init"] == str(tmp_path / "small/rung-2") and "task" not in stage
     known.journal.add("longer-1", {"label": "", "settings": {}, "of": "small", "status": "dropped", "forms": []})
     item = worth_training(known, candidates(known))
