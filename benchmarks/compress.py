@@ -88,7 +88,7 @@ ARMS: Mapping[str, dict[str, Any]] = {
 """Ablation: what differs from the search for the first budget."""
 WAYS = {"slim networks": "slim:", "other architectures": "text_cnn|text_rnn|ngrams|mlp", "TF-IDF": "TF-IDF", "pairs": "^pair:",
         "8-bit products": "int8", "weights of 8 or 4 bits alone": "weight_only", "4 bits": "bits 4", "low rank": "low rank",
-        "fewer tokens": r"\d tokens", "early exits": "exit"}
+        "longer training": "trained for longer", "fewer tokens": r"\d tokens", "early exits": "exit"}
 """What a candidate's name says of the ways that it was made by."""
 
 
