@@ -120,10 +120,11 @@ def _made(kind: str, path: Path, **more: Any) -> Config:
 def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
     """Return the kind of text whose name does not say it."""
     found = encoding_of(head)
-    first = (head.decode(found, "replace") if found else head.decode("utf-8-sig", "replace")).lstrip("\ufeff").split("\n", 1)[0]
+    lines = (head.decode(found, "replace") if found else head.decode("utf-8-sig", "replace")).lstrip("\ufeff").split("\n")
+    first = lines[0]
     if first.lstrip()[:1] == "{":
         return "jsonl"
-    if first.lstrip().startswith("__label__"):
+    if any(line.lstrip().startswith("__label__") for line in lines):  # a line may have no label
         return "fasttext"
     if kind is None:
         raise UserError(f"'{path}' has the suffix '{path.suffix}', which says nothing about its kind; expected {', '.join(KINDS)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -62,7 +63,7 @@ def test_rows_of_python_and_of_requests_are_refused_alike(folder: Path, row: int
 
 def test_what_a_list_loses_is_counted() -> None:
     """Personal data over several words of a list are counted, as those of a text are."""
-    config = make("modalities", {"kind": "text", "lists": "join", "scrub": ["phone"]})
+    config: Any = make("modalities", {"kind": "text", "lists": "join", "scrub": ["phone"]})
     scrubbed = Scrubbed({"words": config})
     clean, _ = scrubbed.counted("words", text(config).clean)(pa.array([ODD[5], ["Bo", "ran"], None]))
     assert clean.to_pylist() == ["call [PHONE]", "Bo ran", None]
