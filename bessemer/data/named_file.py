@@ -23,7 +23,7 @@ _PLAIN, _UTF8, _OTHER = "ASCII alone", "UTF-8, or shown by its first bytes", "ne
 
 
 def named_source(path: Path, encoding: str | None = None, run: Path | None = None) -> tuple[Config, str]:
-    """Return how a file is read, and what a person should know of that, a sentence a line, or nothing.
+    """Return how a file is read, and what a person should know of that, in a line, or nothing.
 
     Args:
         path: the file, as `infer_source` has it.
@@ -42,7 +42,7 @@ def named_source(path: Path, encoding: str | None = None, run: Path | None = Non
     shown = found_in(_telling(config.outside()[0])).name if not isinstance(config, Folder) else None
     doubt = f", though its bytes look like {shown.upper()}" if shown is not None and _name(shown) != _name(named) else ""
     told = f"{path}: it is not UTF-8 and is read as {named.upper()}, as the run's sources are{doubt}; --encoding says another"
-    return in_encoding(config, named, path), f"{how}\n{told}" if how else told
+    return in_encoding(config, named, path), f"{how}; {told}" if how else told
 
 
 def run_encoding(folder: Path) -> str | None:

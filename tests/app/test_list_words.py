@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bessemer.api import Model, run
@@ -14,8 +15,10 @@ from bessemer.app.answers import predict_file
 from bessemer.core.errors import UserError
 from bessemer.core.forms import open_form
 from bessemer.core.pick import make
+from bessemer.data.quarantine import Quarantine
 from bessemer.modalities.text import text
 from bessemer.serve.problems import Problem
+from bessemer.serve.why import why
 from bessemer.serve.work import work_of
 from bessemer.stages._scrubbing import Scrubbed
 
@@ -68,3 +71,23 @@ def test_what_a_list_loses_is_counted() -> None:
     clean, _ = scrubbed.counted("words", text(config).clean)(pa.array([ODD[5], ["Bo", "ran"], None]))
     assert clean.to_pylist() == ["call [PHONE]", "Bo ran", None]
     assert scrubbed.notes() == ["words: personal data replaced: phone 1"]
+
+
+def test_reasons_are_told_of_a_list_of_words(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"words": ["soup", "good" if n % 2 else "bad", f"{n}"], "y": n % 2}) + "\n" for n in range(60)))
+    run({"name": "x", "output_dir": str(tmp_path / "run"), "stages": {
+        "prepare": {"sources": [{"kind": "jsonl", "path": str(file)}], "targets": {"y": {"kind": "category"}},
+                    "inputs": {"words": {"kind": "text", "lists": "join"}}},
+        "finetune": {"model": {"kind": "tfidf_linear"}}}})
+    form = open_form(tmp_path / "run/finetune")
+    found, same = (why(form, {"words": row}) for row in (["the", "good", "soup"], "the good soup"))
+    assert found == same
+    assert (found[0].text, found[0].start, found[0].stop) == ("good", 4, 8)
+
+
+def test_quarantine_holds_no_number_that_goes_over_words(tmp_path: Path) -> None:
+    with Quarantine(tmp_path / "q.parquet", ("phone",)) as quarantine:
+        quarantine.add("x", [1, 2, 3, 4], ["odd"] * 4, ["column 'words'"] * 4, [json.dumps(ODD[5]), str(ODD[5]), '["Bo", "ran"]', None])
+    found = pq.read_table(tmp_path / "q.parquet")["content"].to_pylist()
+    assert found == ['["call [PHONE]"]', "['call [PHONE]']", '["Bo", "ran"]', None]
