@@ -60,3 +60,12 @@ def test_a_split_that_was_left_out_is_told_where_it_is_read(tmp_path: Path) -> N
         run(made)
     notes = [json.loads(line).get("message", "") for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
     assert not any(note.startswith("test: ") for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["classification", "shifted"])
+def test_a_task_of_one_label_refuses_several_targets(tmp_path: Path, kind: str) -> None:
+    """It learnt codes of one target with the head of another, or a network that no evaluation could score."""
+    made = recipe(tmp_path, [said(number) for number in range(60)])
+    made["stages"]["finetune"]["task"] = {"kind": kind, "target": "s"}
+    with pytest.raises(UserError, match=rf"^the task '{kind}' learns one target, and the data have 2 \(y, s\): take supervised, which"):
+        run(made)
