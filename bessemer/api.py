@@ -176,6 +176,7 @@ class Rows:
         from bessemer.core.errors import nearest
         from bessemer.data.columns import is_typed, no_texts, texts
         from bessemer.predictors._cleaner import TOGETHER, plain_numbers
+        from bessemer.predictors._units import unfit_lists
 
         table = self.named(rows)
         found = pa.nulls(len(table), pa.string())
@@ -191,7 +192,7 @@ class Rows:
             values = table.column(column.name)
             why = pc.coalesce(no_texts(values, lists=self._cleaner.lists[column.name]), reasons(column, values))
             found = pc.coalesce(found, pc.binary_join_element_wise(column.name, why, ": ") if several else why)
-        return found
+        return pc.coalesce(found, unfit_lists(self.schema, table))
 
     @cached_property
     def _cleaner(self) -> Cleaner:

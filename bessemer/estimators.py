@@ -239,7 +239,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_ = unique_labels(y)
         if len(self.classes_) < 2:
-            raise ValueError(f"Classifier needs samples of at least 2 classes, but the data contains only one class: {self.classes_[0]!r}")
+            raise ValueError(f"Classifier needs samples of at least 2 classes, but the data contains only one class: '{self.classes_[0]}'")
         code_N = np.searchsorted(self.classes_, y)
         columns[TARGET] = np.array(label_words(self.classes_.tolist()), object)[code_N].tolist()
         _weigh(columns, sample_weight, len(code_N))

@@ -63,6 +63,7 @@ def test_listed_label_that_no_row_has(bessemer: Command, here: Path) -> None:
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"sorces": []}, "unknown key 'sorces'; did you mean 'sources'?"),
+    ({"sources": ["rows.csv"]}, "sqlalchemy, sqlite; a path is written with its kind: {kind: …, path: rows.csv}"),
     ({"split": {"kind": "stratifid"}}, "there is no 'stratifid' among the data/splits; did you mean 'stratified'?"),
     ({"limit": "many"}, "'limit': input should be a whole number"),
     ({"duplicates": "drop"}, "'duplicates': input should be 'remove' or 'keep', not 'drop'"),

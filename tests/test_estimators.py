@@ -195,6 +195,9 @@ def test_what_is_no_list_of_texts_is_named(given, message):
                                       "the row out"),
     (np.array([["good"], ["bad"]], object), "row 0 (from 0) of X is a row of 1 with the text 'good' in it; give texts as a list or an "
                                             "array [N] of one text a row, and a table with words in it as a data frame"),
+    (np.array([["good"], ["bad"]]), "row 0 (from 0) of X is a row of 1 with the text 'good' in it; give texts as a list or an array [N] of "
+                                    "one text a row, and a table with words in it as a data frame"),
+    ([b"good", b"bad"], "row 0 (from 0) of X is no text but bytes: decode it, as b.decode('utf-8')"),
     ([[1, 2], [3, "bad"]], "row 1 (from 0) of X is a row of 2 with the text 'bad' in it; give texts as a list or an array [N] of one text "
                            "a row, and a table with words in it as a data frame"),
 ])

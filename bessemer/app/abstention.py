@@ -48,13 +48,22 @@ def _check(model: Model) -> None:
 
 def _entries(finished: Finished, model: Model) -> Mapping[str, list[dict[str, Any]]]:
     """Return target -> what each coverage gives, of the evaluated form of this name."""
-    run = finished.root
+    run, stage = finished.root, model.folder.name
+    mine = {stage, *_packed(finished, stage)}
     for file in [run / name / "scores.json" for name in finished.kept if (run / name / "scores.json").is_file()]:
         forms = json.loads(file.read_text(encoding="utf-8"))["forms"].values()
-        same = [item for item in forms if item["name"] == model.form and "abstention" in item]
-        own = [item for item in same if item["stage"] == model.folder.name]
+        same = [item for item in forms if item["name"] == model.form and "abstention" in item and item["stage"] in mine]
+        own = [item for item in same if item["stage"] == stage]
         if same:
             entries: Mapping[str, list[dict[str, Any]]] = (own or same)[0]["abstention"]
             return entries
-    raise UserError(f"'{run}' has no thresholds for the form '{model.form}': no evaluation of its labels on validation and test rows is "
-                    "there; run its recipe with an evaluate stage that scores this form, or leave --coverage out")
+    raise UserError(f"'{run}' has no thresholds for the form '{model.form}' of {stage}: no evaluation of its labels on validation and test "
+                    "rows is there; run its recipe with an evaluate stage that scores this form of it, or leave --coverage out")
+
+
+def _packed(finished: Finished, stage: str) -> set[str]:
+    """Return the stages of which an export holds the forms as they are; none of another stage, such as an update."""
+    manifest = finished.kept.get(stage)
+    if manifest is None or manifest.kind != "export":
+        return set()
+    return {name for name, item in finished.kept.items() if item.key in manifest.inputs.values()}

@@ -46,7 +46,9 @@ def show_predictions(run: Path, given: list[str], form: str | None, coverage: fl
     why = model.problems(rows)
     wrong = why.is_valid().index(True).as_py()
     if named and wrong >= 0:
-        raise UserError(f"row {wrong + 1} cannot be predicted: {why[wrong].as_py()}; correct it")
+        said = why[wrong].as_py()
+        where = f"column '{model.inputs[0]}': " if len(model.inputs) == 1 and not said.startswith("the column") else ""
+        raise UserError(f"row {wrong + 1} cannot be predicted: {where}{said}; correct it")
     told(model)
     found = answer_columns(model, model.answers(rows), False, _sure(run, choice, model, coverage))
     cells = [[_shown(value) for value in column.to_pylist()] for column in found.values()]
@@ -62,13 +64,25 @@ def _shown(value: Any) -> str:
 
 
 def _given(model: Model, given: list[str]) -> tuple[pa.Table, bool]:
-    """Return the rows that arguments hold, and whether they are JSON objects."""
+    """Return the rows that arguments hold, and whether some are JSON objects of the model's columns.
+
+    Where the model reads one text, what is no such object is a text, which is said of other objects: a name in them may be misspelt.
+    """
+    from bessemer.app.console import err
     from bessemer.data.given import table_of
 
-    text_alone = reads_text(model)
     rows = [_row(text) for text in given]
-    if text_alone and not all(row is not None and model.inputs[0] in row for row in rows):
-        return table_of(given, model.inputs), False
+    if reads_text(model):
+        column = next(column for column in model.schema.columns if column.name == model.inputs[0])
+        held = [None if row is None else column.named_in(row) for row in rows]
+        odd = next((place for place, row in enumerate(rows) if row is not None and held[place] is None), None)
+        if odd is not None:
+            err.print(f"text {odd + 1} is a JSON object without the column '{column.name}', and is read as a text as it stands",
+                      markup=False)
+        if not any(held):
+            return table_of(given, model.inputs), False
+        rows = [{column.name: text if row is None or name is None else row[name]}
+                for row, name, text in zip(rows, held, given, strict=True)]
     bad = next((text for text, row in zip(given, rows, strict=True) if row is None), None)
     if bad is not None:
         names = ", ".join(f'"{name}": …' for name in model.inputs[:3]) + (", …" if len(model.inputs) > 3 else "")

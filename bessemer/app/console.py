@@ -152,7 +152,7 @@ def results(scores: dict[str, Any], latency: dict[str, Any]) -> None:
         for name, found in sheets.items():
             if "without_overlap" in found:
                 apart, metric = found["without_overlap"], names[0]
-                out.print(Text(f"{name}: without the {found['rows'] - apart['rows']:,} rows that also occur in training: "
+                out.print(Text(f"{name}: without the {found['rows'] - apart['rows']:,} rows that are in training, or near to one: "
                                f"{show.title(metric)} {score(apart['metrics'][metric], metric)} on {apart['rows']:,} rows"))
     pairs(scores["pairs"])
 

@@ -27,6 +27,8 @@ PREFERRED = ("export", "blend", "compress")
 TRAINED = ("finetune", "stream")
 AGAINST = "against"
 """Slot of a stage that names what it was only held against, and not made from."""
+SCORING = "evaluate"
+"""Kind of stage whose numbers go along with a model; the models that it scored made nothing of that."""
 
 
 class Choice(NamedTuple):
@@ -117,6 +119,7 @@ class Finished:
         while queue:
             inputs = self.kept[queue.pop()].inputs.items()
             near = {by_key[key] for slot, key in inputs if slot != AGAINST and key in by_key} - found - {name}
+            near -= {item for item in near if self.kept[item].kind == SCORING}
             found |= near
             queue += near
         return found

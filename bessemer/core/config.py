@@ -166,8 +166,9 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
         many = "" if bound.endswith(" 1") else "s"
         return UserError(f"{where}: '{key}': expected {bound} item{many}, not {context['actual_length']}{more}")
     given = first.get("input")
-    shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
     message = _plain(first["msg"]).removeprefix("Value error, ")
+    named = isinstance(given, str) and given and f"'{given}'" in message
+    shown = "" if isinstance(given, (dict, list)) or named else f", not {given!r}"
     message = message[0].lower() + message[1:] if message else message
     if message.startswith(f"{key}.") or not path:  # what is said of several keys together names them itself
         return UserError(f"{where}: {message}{more}")

@@ -75,11 +75,20 @@ def make(folder: str, value: Any) -> Config:
     try:
         chosen = registry.plugin(folder, value["kind"])
     except UserError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error}{_path_meant(folder, value)}") from None
     try:
         return chosen.config.model_validate({key: item for key, item in value.items() if key != "kind"})
     except ValidationError as error:
         raise ValueError(str(explain(error, chosen.name, chosen.config))) from None
+
+
+def _path_meant(folder: str, value: dict[str, Any]) -> str:
+    """Return how a path is written, where one stands in the place of a mapping and plug-ins of this folder read some."""
+    name = value["kind"]
+    if len(value) > 1 or not any(sign in name for sign in "./") or not any(
+            "path" in item.config.model_fields for item in registry.plugins(folder).values()):
+        return ""
+    return f"; a path is written with its kind: {{kind: …, path: {name}}}"
 
 
 def dump_plugin(folder: str, config: Any) -> dict[str, Any] | None:

@@ -68,7 +68,8 @@ class Schema(BaseModel):
         found = [column for column in self.by_role(role) if column.modality["kind"] == kind]
         if len(found) != 1:
             names = ", ".join(column.name for column in found) or "none"
-            raise UserError(f"expected one {role.value} column of kind '{kind}' in the data, found {len(found)} ({names})")
+            two = "; two texts are read by networks of BERT's kind (bert, pretrained weights)" if kind == "text" and len(found) == 2 else ""
+            raise UserError(f"expected one {role.value} column of kind '{kind}' in the data, found {len(found)} ({names}){two}")
         return found[0]
 
     def texts(self) -> tuple[Column, ...]:

@@ -54,7 +54,7 @@ def _of_columns(columns: Mapping[Any, Any]) -> pa.Table:
     check_names(columns)
     for name, values in columns.items():
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-            raise UserError(f"the column '{name}' is one value ({values!a:.40}), not a list; give a list for every column, and one row as "
+            raise UserError(f"the column '{name}' is one value ({values!r:.40}), not a list; give a list for every column, and one row as "
                             "[row]")
         found[str(name)] = _array(str(name), values)
     lengths = {name: len(values) for name, values in found.items()}
@@ -163,7 +163,7 @@ def _of_sequence(rows: Any, inputs: Sequence[str], aliases: Mapping[str, Sequenc
     import pyarrow as pa
 
     if not hasattr(rows, "__iter__"):
-        raise UserError(f"expected rows (a table, a mapping of columns, a list of rows or of texts), not {rows!a:.40}")
+        raise UserError(f"expected rows (a table, a mapping of columns, a list of rows or of texts), not {rows!r:.40}")
     listed = rows.to_pylist() if isinstance(rows, (pa.Array, pa.ChunkedArray)) else list(rows)
     if listed and isinstance(listed[0], Mapping):
         wrong = next((index for index, row in enumerate(listed) if not isinstance(row, Mapping)), None)
@@ -185,7 +185,7 @@ def _of_sequence(rows: Any, inputs: Sequence[str], aliases: Mapping[str, Sequenc
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         wrong = next((index for index, value in enumerate(listed) if isinstance(value, str) != isinstance(listed[0], str)), None)
         if wrong is not None:
-            raise UserError(f"text {wrong + 1} is no text as those before it ({type(listed[wrong]).__name__}, {listed[wrong]!a:.60}); "
+            raise UserError(f"text {wrong + 1} is no text as those before it ({type(listed[wrong]).__name__}, {listed[wrong]!r:.60}); "
                             "expected texts alone, or lists of words alone") from None
         return pa.table({inputs[0]: _array(inputs[0], listed)})  # numbers, lists of words: read as in rows that are mappings
 

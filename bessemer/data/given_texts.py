@@ -43,12 +43,14 @@ def check_numbers(X: Any) -> None:
         row, item = next((row, item) for row, item in enumerate(rows) if not isinstance(item, str))
         raise ValueError(f"{_other(row, item)}, and others are texts: give a text in every row, or leave the row out")
     for row, items in enumerate(rows):
+        if isinstance(items, bytes):
+            raise ValueError(f"{_other(row, items)}: decode it, as b.decode('utf-8')")
         if not (isinstance(items, (list, tuple)) or getattr(items, "ndim", 0) == 1):
             continue
         words = next((item for item in items if isinstance(item, str) and not _is_number(item)), None)
         if words is not None:
-            raise ValueError(f"row {row} (from 0) of X is a row of {len(items)} with the text {words!r:.40} in it; give texts as a list or "
-                             "an array [N] of one text a row, and a table with words in it as a data frame")
+            raise ValueError(f"row {row} (from 0) of X is a row of {len(items)} with the text {str(words)!r:.40} in it; give texts as a "
+                             "list or an array [N] of one text a row, and a table with words in it as a data frame")
 
 
 def _may_hold_words(X: Any) -> bool:

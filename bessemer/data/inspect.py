@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ SAMPLE = 20_000
 CELLS = 20_000_000
 WIDEST = 10_000
 CODES = 20
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 TASKS = ("classification", "regression", "multilabel", "tags")
 
 
@@ -120,10 +122,11 @@ def _made(kind: str, path: Path, **more: Any) -> Config:
 def _text_kind(path: Path, head: bytes, kind: str | None) -> str:
     """Return the kind of text whose name does not say it."""
     found = encoding_of(head)
-    first = (head.decode(found, "replace") if found else head.decode("utf-8-sig", "replace")).lstrip("\ufeff").split("\n", 1)[0]
+    lines = (head.decode(found, "replace") if found else head.decode("utf-8-sig", "replace")).lstrip("\ufeff").split("\n")
+    first = lines[0]
     if first.lstrip()[:1] == "{":
         return "jsonl"
-    if first.lstrip().startswith("__label__"):
+    if any(line.lstrip().startswith("__label__") for line in lines):  # a line may have no label
         return "fasttext"
     if kind is None:
         raise UserError(f"'{path}' has the suffix '{path.suffix}', which says nothing about its kind; expected {', '.join(KINDS)}")
@@ -210,6 +213,8 @@ def inspect(path: Path, target: str | None = None, task: str | None = None, besi
         labels = labels_of(found, read, table) if read["kind"] in ("multilabel", "tags") else {}
         columns = tuple(replace(column, note="; ".join(filter(None, (column.note, said)))) if column.name == found.name else column
                         for column in columns)
+    if not is_table:  # short texts too, which a table would call words or a category
+        columns = tuple(replace(column, kind="text") if column.name in inputs else column for column in columns)
     return Inspection(config, plugin_of("data/sources", config).name, columns, len(table), rejected.total(), chosen, inputs, job, is_table,
                       read, tuple(column.name for column in columns if column.reason.startswith("leak:")),
                       dict(rejected), splits_of(config), labels, notes)
@@ -233,8 +238,29 @@ def _said(found: Found, read: Mapping[str, Any], table: pa.Table, beside: bool) 
     for word in pc.unique(words.drop_null()).sort().to_pylist() if words is not None else ():
         alike.setdefault(" ".join(word.casefold().split()), []).append(word)
     twins = [group for group in alike.values() if len(group) > 1]
+    numbers: dict[str, list[str]] = {}
+    for word in (group[0] for group in alike.values()):
+        numbers.setdefault(_WHOLE.sub(r"\1", word), []).append(word)
+    same = next((group for group in numbers.values() if len(group) > 1), None)
+    if same and not twins:
+        return (f"{' and '.join(map(repr, same[:2]))} are one number and labels of their own: write them alike in the source if they mean "
+                "one")
     return (f"{' and '.join(map(repr, twins[0][:2]))} differ by case or blanks alone and are labels of their own: write them alike in the "
             "source if they mean one") if twins else ""
+
+
+def _marks_said(column: pa.ChunkedArray) -> str:
+    """Return, in words, that some texts of a column are taken for missing values; nothing where there are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.data.looks import MISSING
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return ""
+    found = [word for word in pc.unique(column.drop_null()).sort().to_pylist() if word in MISSING]
+    are = "are" if len(found) > 1 else "is"
+    return f" ({', '.join(map(repr, found[:3]))} {are} taken for missing; write another word for a label)" if found else ""
 
 
 def _sample(source: Source, path: Path) -> tuple[pa.Table, Counter[str], tuple[str, ...]]:
@@ -292,7 +318,7 @@ def _task(path: Path, table: pa.Table, found: Found, columns: tuple[Found, ...],
     here = f"'{path}': the column '{found.name}'"
     if found.kind not in ("list", "vector") and found.distinct < 2:
         raise UserError(f"{here} has {found.distinct} different value{'s' * (found.distinct != 1)}, so "
-                        "there is nothing to tell apart; expected at least two labels")
+                        f"there is nothing to tell apart; expected at least two labels{_marks_said(table[found.name])}")
     several = found.separator is not None
     like = next((said[said.index(LIKE_NUMBERS):] for said in (found.note, found.reason) if LIKE_NUMBERS in said), "")
     task = asked or ("multilabel" if several else "regression" if found.numeric and not _codes(found, table, columns)

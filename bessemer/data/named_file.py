@@ -1,4 +1,4 @@
-"""A file of rows that a command names: how it is read, and in which encoding, which no source says.
+"""A file of rows that a command names: how it is read (see `as_run.py`), and in which encoding, which no source says.
 
 What the person says is so (--encoding). Else a file that is not UTF-8 and has no mark is read in the encoding that the sources of the run
 name, where all that name one name the same: rows to predict, to score or to learn are mostly written as those that were trained on.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bessemer.core.config import Config, read_yaml
-from bessemer.core.errors import UserError
+from bessemer.core.config import Config
+from bessemer.data.as_run import as_in_run, recipe_stages
 from bessemer.data.encoding import unpacked
 from bessemer.data.guess import binary, damaged, found_in
-from bessemer.data.inspect import infer_source
 from bessemer.data.sources.folder import Folder, found_together
 from bessemer.data.together import in_encoding, marked
 
@@ -25,7 +23,7 @@ _PLAIN, _UTF8, _OTHER = "ASCII alone", "UTF-8, or shown by its first bytes", "ne
 
 
 def named_source(path: Path, encoding: str | None = None, run: Path | None = None) -> tuple[Config, str]:
-    """Return how a file is read, and what a person should know of its encoding, a sentence or nothing.
+    """Return how a file is read, and what a person should know of that, in a line, or nothing.
 
     Args:
         path: the file, as `infer_source` has it.
@@ -35,16 +33,16 @@ def named_source(path: Path, encoding: str | None = None, run: Path | None = Non
     Raises:
         UserError: there is no such file or encoding, or the file's kind has none.
     """
-    config = infer_source(path)
+    config, how = as_in_run(path, run)
     if encoding is not None:
-        return in_encoding(config, encoding, path), ""
+        return in_encoding(config, encoding, path), how
     named = run_encoding(run) if run is not None else None
     if named is None or "encoding" not in type(config).model_fields or not _is_other(config):
-        return config, ""
+        return config, how
     shown = found_in(_telling(config.outside()[0])).name if not isinstance(config, Folder) else None
     doubt = f", though its bytes look like {shown.upper()}" if shown is not None and _name(shown) != _name(named) else ""
-    return in_encoding(config, named, path), (f"{path}: it is not UTF-8 and is read as {named.upper()}, as the run's sources are{doubt}; "
-                                              "--encoding says another")
+    told = f"{path}: it is not UTF-8 and is read as {named.upper()}, as the run's sources are{doubt}; --encoding says another"
+    return in_encoding(config, named, path), f"{how}; {told}" if how else told
 
 
 def run_encoding(folder: Path) -> str | None:
@@ -53,18 +51,9 @@ def run_encoding(folder: Path) -> str | None:
     Args:
         folder: the run's, or a stage's in it.
     """
-    for root, stage in ((folder, None), (folder.parent, folder.name)):
-        if not (root / "recipe.yaml").is_file():
-            continue
-        with suppress(UserError):
-            plain = read_yaml(root / "recipe.yaml")
-            stages = plain.get("stages") if isinstance(plain, dict) else None
-            if not isinstance(stages, dict) or (stage is not None and stage not in stages):
-                continue
-            sources = [item["sources"] for item in stages.values() if isinstance(item, dict) and "sources" in item]
-            names = {_name(name): name for name in _encodings(sources) if _name(name) not in ("utf-8", "utf-8-sig")}
-            return next(iter(names.values())) if len(names) == 1 else None
-    return None
+    sources = [item["sources"] for item in recipe_stages(folder).values() if isinstance(item, dict) and "sources" in item]
+    names = {_name(name): name for name in _encodings(sources) if _name(name) not in ("utf-8", "utf-8-sig")}
+    return next(iter(names.values())) if len(names) == 1 else None
 
 
 def _encodings(plain: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = 500
 EXAMPLE = 40
+BETWEEN = r"[\"'], ?[\"']"
 READ, EDGE = 190, 64
 """Readers show at least so many bytes of a row that they cut off; the longest personal data but for addresses of pages."""
 
@@ -68,8 +69,10 @@ class Quarantine:
         import pyarrow.compute as pc
 
         cut = pc.and_(pc.greater_equal(pc.binary_length(contents), READ), pc.less_equal(pc.utf8_length(contents), SHOWN))
-        contents = pc.if_else(cut, pc.utf8_slice_codeunits(contents, 0, -EDGE), contents)
-        return scrub(contents, self.scrub)
+        contents = scrub(pc.if_else(cut, pc.utf8_slice_codeunits(contents, 0, -EDGE), contents), self.scrub)
+        spread = pc.replace_substring_regex(contents, BETWEEN, " ")  # a list of words: a number may go over several
+        found = scrub(spread, self.scrub)
+        return pc.if_else(pc.and_(pc.starts_with(contents, "["), pc.not_equal(found, spread)), found, contents)
 
     def place(self, reason: str) -> str:
         """Return where the first row of a reason has it: `, such as '1,5' in column 'price'`; empty where it is of no one column."""

@@ -281,7 +281,7 @@ def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rule
     strata = np.zeros(len(rows), np.int32)
     if rules.targets:
         names = (*twins.labels[rules.targets[0]], "no label")
-        strata = rows["code0"].to_numpy().astype(np.int32)
+        strata = _with_twins(rows["code0"].to_numpy().astype(np.int32), rows["key"].to_numpy())
         strata = np.where(strata < 0, len(names) - 1, strata)
         if len(np.unique(strata)) == 1:
             aside = f". {quarantine.count:,} were set aside: {quarantine.top(1)}" if quarantine.count else ""
@@ -295,6 +295,23 @@ def _population(file: Path, rows: pa.Table, twins: duplicates.Twins, rules: Rule
         whole = stored[by.COLUMN].combine_chunks()
         values = by.codes(whole.take(places)) if rules.splitter.by.kind == "group" else by.moments(whole, rules.splitter.by.column)[places]
     return Population(rows["key"].to_numpy(), strata, _given(rows), names, rules.seed, values)
+
+
+def _with_twins(codes_N: np.ndarray, keys_N: np.ndarray) -> np.ndarray:
+    """Return each row's label code, a missing one that of a row with equal inputs which has one.
+
+    Of several targets such rows may lack different ones, and are no duplicates; drawn among other labels they would fall into other splits.
+    """
+    import numpy as np
+
+    bare_N = codes_N < 0
+    if not bare_N.any() or bare_N.all():
+        return codes_N
+    known, first = np.unique(keys_N[~bare_N], return_index=True)
+    place = np.minimum(np.searchsorted(known, keys_N[bare_N]), len(known) - 1)
+    found = codes_N.copy()
+    found[bare_N] = np.where(known[place] == keys_N[bare_N], codes_N[~bare_N][first[place]], codes_N[bare_N])
+    return found
 
 
 def _overlap(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:

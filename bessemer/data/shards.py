@@ -70,6 +70,9 @@ class ShardReader:
         self.folder = folder
         self._opened: dict[str, list[np.ndarray]] = {}
         self.files = sorted(folder.glob("*.arrow"))
+        if not self.files and (folder.parent / "manifest.json").is_file():
+            raise UserError(f"the {folder.name} split of '{folder.parent}' has no rows, and this reads some; give prepare's split a "
+                            f"'{folder.name}' part above 0")
         if not self.files:
             raise UserError(f"'{folder}' holds no prepared rows; run the recipe's prepare stage")
 

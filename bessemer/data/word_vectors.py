@@ -16,6 +16,8 @@ EXPECTED = "expected lines of 'word number number …', an .npz with 'words' and
 
 def read_word_vectors(path: Path) -> tuple[pa.Array, np.ndarray]:
     """Return the words, string [N], and their vectors, float32 [N, S]; of a word that comes twice the first counts (index_in's rule)."""
+    import numpy as np
+
     if path.is_dir():
         words, vectors = _folder(path)
     elif not path.is_file():
@@ -24,6 +26,10 @@ def read_word_vectors(path: Path) -> tuple[pa.Array, np.ndarray]:
         words, vectors = _npz(path) if path.suffix == ".npz" else _text(path)
     if vectors.ndim != 2 or len(words) != len(vectors) or not len(words):
         raise UserError(f"'{path}' has {len(words)} words and vectors of the shape {list(vectors.shape)}; {EXPECTED}")
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise UserError(f"'{path}': the vectors of {len(broken):,} words are not finite numbers, first that of '{words[int(broken[0])]}'; "
+                        "leave these words out")
     return words, vectors
 
 
@@ -58,17 +64,20 @@ def _text(path: Path) -> tuple[pa.Array, np.ndarray]:
     from pyarrow import csv
 
     with path.open("rb") as stream:
-        head = stream.readline().split()
-        width = len(stream.readline().split()) - 1 if len(head) == 2 else len(head) - 1
+        line = stream.readline()
+        head = line.split()
+        line = stream.readline() if len(head) == 2 else line
+        width = len(line.split()) - 1
     if width < 1:
         raise UserError(f"'{path}' holds no word vectors; {EXPECTED}")
     names = ["word", *(str(index) for index in range(width))]
+    end = ["end"] if line.rstrip(b"\r\n").endswith(b" ") else []  # fastText's own files have a space at the end of each line
     try:
         table = csv.read_csv(
-            path, read_options=csv.ReadOptions(column_names=names, skip_rows=int(len(head) == 2)),
+            path, read_options=csv.ReadOptions(column_names=names + end, skip_rows=int(len(head) == 2)),
             parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
-            convert_options=csv.ConvertOptions(column_types={"word": pa.string(), **dict.fromkeys(names[1:], pa.float32())},
-                                               strings_can_be_null=False))
+            convert_options=csv.ConvertOptions(strings_can_be_null=False, column_types={
+                "word": pa.string(), "end": pa.string(), **dict.fromkeys(names[1:], pa.float32())}))
     except pa.ArrowInvalid as error:
         raise UserError(f"'{path}' cannot be read as word vectors ({str(error).splitlines()[0]}); {EXPECTED}") from None
     vectors = np.stack([table[name].to_numpy() for name in names[1:]], axis=1)

@@ -69,6 +69,8 @@ def accuracy_at_coverage(validation: tuple[np.ndarray, np.ndarray], test: tuple[
     """
     import numpy as np
 
+    from bessemer.evaluate.score import interval
+
     chosen = thresholds(_known(*validation)[0])
     confidence_N, correct_N = _known(*test)
     rng = np.random.Generator(np.random.Philox(key=[seed, 2**34]))
@@ -79,7 +81,8 @@ def accuracy_at_coverage(validation: tuple[np.ndarray, np.ndarray], test: tuple[
                                  "rows": len(right), "accuracy": None, "low": None, "high": None}
         if len(right):
             drawn_R = rng.binomial(len(right), right.mean(), resamples) / len(right)  # resampling rows of 0 and 1 is a binomial draw
-            entry.update(accuracy=float(right.mean()), low=float(np.percentile(drawn_R, 2.5)), high=float(np.percentile(drawn_R, 97.5)))
+            low, high = interval(drawn_R, float(right.mean()), len(right))
+            entry.update(accuracy=float(right.mean()), low=low, high=high)
         found.append(entry)
     return found
 

@@ -96,7 +96,7 @@ def _holds_lists(values: pa.Array) -> bool:
     return bool(pa.types.is_list(values.type) or pa.types.is_large_list(values.type))
 
 
-def _joined(values: pa.Array) -> pa.Array:
+def joined(values: pa.Array) -> pa.Array:
     """Return lists of words as texts with a space between two, other values as they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -116,7 +116,7 @@ def text(config: Text) -> Modality:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found, moving = _washed(config, _joined(values) if config.lists == "join" else values)
+        found, moving = _washed(config, joined(values) if config.lists == "join" else values)
         length = pc.utf8_length(found)
         nothing = pa.scalar(None, pa.string())
         why = pc.if_else(pc.greater(length, config.max_chars), f"text longer than {config.max_chars} characters", nothing)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.core.errors import GuardError, UserError
 from bessemer.core.heads import tag_answers
+from bessemer.core.schema import Role
 from bessemer.core.types import Answer
-from bessemer.predictors._rows import NetworkPredictor, batches, clean_texts
+from bessemer.modalities._units import units_of
+from bessemer.predictors._rows import NetworkPredictor, batches, clean_texts, input_column
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from bessemer.core.schema import Column
+    from bessemer.core.schema import Schema
 
 
 def of_texts(plain: NetworkPredictor) -> NetworkPredictor:
@@ -68,7 +70,12 @@ class TagPredictor(NetworkPredictor):
         """Return the clean texts of raw rows; a list of words has to hold one word each, as each gets one tag."""
         texts = super().clean(rows)
         if self.heads[0].unit == "word":
-            _check_words(rows, self._input)
+            import pyarrow.compute as pc
+
+            why = odd_lists(self._input.name, rows.column(self._input.named_in(rows.column_names)), texts)
+            row = pc.index(why.is_valid(), True).as_py()
+            if row >= 0:
+                raise UserError(f"row {row + 1}: {why[row].as_py()}")
         return texts
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
@@ -118,26 +125,72 @@ class TagPredictor(NetworkPredictor):
                                for row in range(len(arrays["input_ids"]))])
 
 
-def _check_words(rows: pa.Table, column: Column) -> None:
-    """Raise a UserError where a word of a list is none, or several; a list of one is a text."""
+def unfit_lists(schema: Schema, rows: pa.Table) -> pa.Array:
+    """Return for each raw row why its list of words cannot have a tag a word; null where it can, or no word has one: string [N]."""
+    import pyarrow as pa
+
+    from bessemer.data.columns import texts
+    from bessemer.modalities import modality_of
+
+    nothing = pa.nulls(len(rows), pa.string())
+    if not word_tags(schema):
+        return nothing
+    column = input_column(schema)
+    kind = modality_of(column)
+    values = texts(rows.column(column.name), lists=kind.lists)
+    if not (kind.lists and _are_lists(values)) or pa.types.is_nested(values.type.value_type):
+        return nothing
+    return odd_lists(column.name, values, kind.clean(values)[0].to_pylist())
+
+
+def odd_lists(column: str, values: pa.Array | pa.ChunkedArray, clean: Sequence[str | None]) -> pa.Array:
+    """Return what is wrong with each list of words that gets one tag a word, null where nothing is: string [N].
+
+    A word of it is none or several, or its clean text has another number of words. A list of one is a text, and a null is no list.
+    """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    lists = rows.column(column.named_in(rows.column_names)).combine_chunks()
-    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
-        return
-    lists = pc.if_else(pc.greater(pc.list_value_length(lists), 1), lists, None)
+    lists = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    found = np.full(len(lists), None, object)
+    if not _are_lists(lists):
+        return pa.array(found, pa.string())
+    sizes = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    lists = pc.if_else(pa.array(sizes > 1), lists, None)
     words = lists.flatten().cast(pa.string())
     bare = pc.utf8_trim_whitespace(words)
     several = pc.not_equal(pc.list_value_length(pc.utf8_split_whitespace(bare)), 1)
-    place = pc.index(pc.or_(several, pc.equal(bare, "")), True).as_py()
-    if place >= 0:
-        row = pc.list_parent_indices(lists)[place].as_py()
-        raise UserError(f"row {row + 1}: {odd_word(column.name, words[place].as_py())}")
+    parents = pc.list_parent_indices(lists)
+    for place in np.flatnonzero(pc.fill_null(pc.or_(several, pc.equal(bare, "")), False).to_numpy(zero_copy_only=False)).tolist()[::-1]:
+        found[parents[place].as_py()] = odd_word(column, words[place].as_py())
+    for row in np.flatnonzero(sizes > 1).tolist():
+        text = clean[row]
+        if found[row] is None and text and (left := len(units_of(text, "word"))) != sizes[row]:
+            found[row] = changed_words(column, int(sizes[row]), left)
+    return pa.array(found, pa.string())
+
+
+def _are_lists(values: pa.Array) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(values.type) or pa.types.is_large_list(values.type))
+
+
+def word_tags(schema: Schema) -> bool:
+    """Tell whether every word of a text gets a tag."""
+    return any(column.modality["kind"] == "tags" and column.modality.get("unit", "word") == "word"
+               for column in schema.by_role(Role.TARGET))
 
 
 def odd_word(column: str, word: str) -> str:
     """Return what is wrong with a list that holds such a word."""
     what = "has a space in it" if word.strip() else "is empty"
-    return (f"the column '{column}' holds the word {word!a:.60}, which {what}; every word of a list gets one tag: write it as one word, or "
+    return (f"the column '{column}' holds the word {word!r:.60}, which {what}; every word of a list gets one tag: write it as one word, or "
             "as several of the list")
+
+
+def changed_words(column: str, given: int, left: int) -> str:
+    """Return what is wrong with a list of words whose clean text has another number of them."""
+    return (f"the column '{column}' holds a list of {given} words, which are {left} once they are clean (signs that nobody sees, markup "
+            "and personal data do not stay one word each); every word of a list gets one tag: leave out or write anew those words")

@@ -125,7 +125,7 @@ def _rows(value: Any, most: int, wanted: Mapping[str, str]) -> tuple[list[str], 
 def _column(name: str, item: Mapping[str, Any]) -> list[Any]:
     shape, data, kind = item.get("shape"), item.get("data"), item.get("datatype")
     if kind not in TYPES:
-        raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind!a:.40}; expected one of {', '.join(TYPES)}")
+        raise Problem("malformed", f"the input '{name:.100}' has the datatype {kind!r:.40}; expected one of {', '.join(TYPES)}")
     if not isinstance(data, list):
         raise Problem("malformed", f"the input '{name:.100}' has {named(data)} as data; expected a list with one element a row")
     if not isinstance(shape, list) or not all(isinstance(size, int) and not isinstance(size, bool) for size in shape):
@@ -161,7 +161,7 @@ def _wanted(value: Mapping[str, Any], names: Sequence[str]) -> Sequence[str]:
     wanted = [item.get("name") if isinstance(item, dict) else None for item in outputs] if isinstance(outputs, list) else [None]
     for name in wanted:
         if not isinstance(name, str) or name not in names:
-            raise Problem("malformed", f"the model has no output {name!a:.100}{nearest(str(name)[:100], names)}")
+            raise Problem("malformed", f"the model has no output {name!r:.100}{nearest(str(name)[:100], names)}")
     return [str(name) for name in wanted]
 
 

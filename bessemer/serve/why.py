@@ -217,11 +217,13 @@ def _of_text(predictor: Predictor, given: pa.Table, column: Column, text: str) -
 
 
 def _text(given: pa.Table, column: Column) -> str:
-    """Return the text of the one row as the model reads it, before cleaning."""
+    """Return the text of the one row as the model reads it, before cleaning; of a list of words, these with a space between."""
     import pyarrow as pa
 
+    from bessemer.modalities.text import joined
+
     name = column.named_in(given.column_names)
-    found: str = given.column(name).combine_chunks().cast(pa.string())[0].as_py()
+    found: str = joined(given.column(name).combine_chunks()).cast(pa.string())[0].as_py()
     return found
 
 

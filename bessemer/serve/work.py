@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bessemer.core.errors import UserError, nearest
 from bessemer.core.schema import Column, Role, Schema
+from bessemer.modalities._units import units_of
 from bessemer.predictors._rows import NetworkPredictor
-from bessemer.predictors._units import odd_word
+from bessemer.predictors._units import changed_words, odd_word, word_tags
 from bessemer.predictors.onnx_form import THREADS
 from bessemer.serve.answers import plain_rows
 from bessemer.serve.problems import Problem
@@ -110,18 +111,12 @@ def _as_text(column: Column, value: Any, tagged: bool) -> Any:
     return " ".join(value)
 
 
-def _tagged(schema: Schema) -> bool:
-    """Tell whether every word of a text gets a tag."""
-    return any(column.modality["kind"] == "tags" and column.modality.get("unit", "word") == "word"
-               for column in schema.by_role(Role.TARGET))
-
-
 class Texts:
     """Rows of one text, answered by a network: cleaned and cut into tokens together, answered in batches of like length."""
 
     def __init__(self, predictor: NetworkPredictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
-        self.column, self.tagged = input_columns(predictor.schema)[0], _tagged(predictor.schema)
+        self.column, self.tagged = input_columns(predictor.schema)[0], word_tags(predictor.schema)
         self.most_rows, self.most_cost = predictor.rows_at_once, MOST_TOKENS * int(os.environ.get(THREADS, "1"))
         self.light_chars = 0
 
@@ -150,16 +145,25 @@ class Texts:
             if name is None:
                 raise _missing(self.column, row)
             value = row[name]
-        value = _as_text(self.column, value, self.tagged)
+        words, value = value, _as_text(self.column, value, self.tagged)
         if isinstance(value, str):
             if len(value) > self.max_chars:
                 raise _too_long(self.column, value, self.max_chars)
+            if self.tagged and isinstance(words, list) and len(words) > 1:
+                self._check_words(value, len(words))
             return value
         if value is None:
             raise Problem("row", f"the value of the column '{self.column.name}' is null; every row to predict needs a text")
         if isinstance(value, (Mapping, list)):
             raise _nested(self.column, value)
         return _words(value)
+
+    def _check_words(self, text: str, given: int) -> None:
+        """Raise a Problem where the clean text of a list has another number of words than the list, as each gets a tag."""
+        assert self.predictor.codec.tidy is not None
+        left = len(units_of(self.predictor.codec.tidy([text])[0], "word"))
+        if left not in (0, given):  # of none nothing can be said at all, which `prepare` says
+            raise Problem("row", changed_words(self.column.name, given, left))
 
     def prepare(self, taken: Sequence[str]) -> list[Prepared | Problem]:
         """Return token ids; a text of which cleaning leaves nothing is a Problem."""
@@ -195,7 +199,7 @@ class Tables:
 
     def __init__(self, predictor: Predictor, max_chars: int) -> None:
         self.predictor, self.max_chars = predictor, max_chars
-        self.columns, self.tagged = input_columns(predictor.schema), _tagged(predictor.schema)
+        self.columns, self.tagged = input_columns(predictor.schema), word_tags(predictor.schema)
         self.names = tuple(column.name for column in self.columns)
         # One text is answered alone: a table of texts has no length to be sorted by.
         self.most_rows = min(MOST_ROWS, getattr(predictor, "rows_at_once", MOST_ROWS))

@@ -16,6 +16,7 @@ from bessemer.core.run import RunContext
 from bessemer.core.schema import Role, Schema
 from bessemer.core.task_spec import TableSpec, TaskSpec
 from bessemer.core.types import Answer, BuildSpec, DataSet, Model, Task
+from bessemer.stages._tasks import LABEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,6 +135,10 @@ def make_task(config: Config | None, spec: Spec) -> Task:
     chosen = plugin_of("tasks", config)
     if table and chosen.name != "supervised":
         raise UserError(f"the task '{chosen.name}' does not fit the data: a table is learnt by 'supervised'")
+    targets = [column.name for column in spec.schema.by_role(Role.TARGET)]
+    if chosen.name in LABEL and len(targets) > 1:
+        raise UserError(f"the task '{chosen.name}' learns one target, and the data have {len(targets)} ({', '.join(targets[:12])}): take "
+                        "supervised, which learns them all and may weigh them (target_weights), or prepare the data with one target")
     task: Task = chosen.function(config, spec)
     return replace(task, settings=config)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bessemer.core.config import Config
 from bessemer.data.clean import Clean
 from bessemer.data.scrub import KINDS, counts
+from bessemer.modalities.text import joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +38,7 @@ class Scrubbed:
 
             found, why = clean(values)
             total = self.found.setdefault(name, dict.fromkeys(kinds, 0))
-            for kind, count in counts(values.cast(pa.string()), found, kinds).items():
+            for kind, count in counts(joined(values).cast(pa.string()), found, kinds).items():
                 total[kind] += count
             return found, why
 

@@ -190,7 +190,7 @@ def _score(config: Evaluate, run: RunContext, truths: Mapping[str, np.ndarray], 
     """Return the sheet of every form (its first target's, others apart), and each form paired with the first."""
     from bessemer.core.heads import part_of
     from bessemer.evaluate.paired import paired
-    from bessemer.evaluate.score import score
+    from bessemer.evaluate.score import known_rows, score
 
     resamples = 100 if run.rehearsal else config.resamples
     started = time.perf_counter()
@@ -202,9 +202,11 @@ def _score(config: Evaluate, run: RunContext, truths: Mapping[str, np.ndarray], 
         for target, truth in truths.items():
             run.check()
             sheet = score(truth, answers[target], run.seed, resamples)
-            if overlap is not None and overlap.any() and not overlap.all():
-                apart = score(truth[~overlap], part_of(answers[target], ~overlap), run.seed, resamples)
-                sheet["without_overlap"] = {"rows": int((~overlap).sum()), "metrics": apart["metrics"]}
+            if overlap is not None:
+                rest = truth[~overlap], part_of(answers[target], ~overlap)
+                count = len(known_rows(*rest)[0])
+                if 0 < count < sheet["rows"]:  # of the rows that have this target
+                    sheet["without_overlap"] = {"rows": count, "metrics": score(*rest, run.seed, resamples)["metrics"]}
             sheets[target] = sheet
             if name != first:
                 pairs.append({"a": first, "b": name, "target": target,

@@ -228,6 +228,8 @@ def _tell(funnel: dict[str, Any], quarantine: Quarantine, run: RunContext) -> No
 def _tell_rare(funnel: dict[str, Any], run: RunContext, labelled: bool) -> None:
     """Tell people of labels, or of splits where there are none, with so few rows to score that their numbers say little."""
     for split in ("validation", "test"):
+        if not sum(funnel["splits"].get(split, {}).values()):
+            continue  # nothing was asked for
         if not labelled:
             rows = funnel["splits"].get(split, {}).get("rows", 0)
             if 0 < rows < FEW_ROWS:

@@ -29,7 +29,7 @@ class Classification(Config):
     class_weights: Literal["none", "balanced"] = "none"
     """'balanced' weighs a class by rows / (classes x rows of the class) of the training split, as scikit-learn does."""
     target: str | None = None
-    """Which target column; needed where the data have several."""
+    """The target column; data of several targets are learnt by supervised."""
 
 
 @register("tasks", "classification")

@@ -39,7 +39,7 @@ class Distillation(Config):
     relation_heads: Annotated[int, Field(ge=1)] | None = None
     """Relation heads at most, 12 by default: as many as divide both networks' widths; with hidden: relations alone."""
     target: str | None = None
-    """Which target column; needed where the data have several."""
+    """The target column; data of several targets are learnt by supervised."""
 
     @model_validator(mode="after")
     def _effective(self) -> Distillation:

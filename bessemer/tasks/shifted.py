@@ -40,7 +40,7 @@ class Shifted(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a label's mass spread over all classes."""
     target: str | None = None
-    """Which target column; needed where the data have several."""
+    """The target column; data of several targets are learnt by supervised."""
 
 
 @register("tasks", "shifted")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 
 import pyarrow.csv as csv
+import pytest
 
+from bessemer.api import Model
+from bessemer.app.abstention import thresholds_of
+from bessemer.core.answering import Finished
+from bessemer.core.errors import UserError
 from tests.conftest import write_csv
 
 RUN = "runs/tiny"
@@ -37,3 +42,14 @@ def test_every_number_is_among_the_results(finished):
     sure = [item for item in results if item["metric"] == "accuracy at coverage 0.8"]
     assert {item["form"] for item in sure} >= {"finetune torch-float32", "compress onnx-int8", "baseline tfidf_linear"}
     assert all(item["low"] <= item["value"] <= item["high"] and item["split"] == "test" for item in sure)
+
+
+def test_thresholds_are_of_the_stage_that_answers(finished):
+    """An update's network, or one that nobody scored, is sure of other rows than another with a form of the same name."""
+    run = Finished(finished / RUN)
+    for stage in ("finetune", "export"):
+        model = Model.load(finished / RUN / stage, "torch-float32")
+        assert 0 < thresholds_of(run, model, 0.8)["label"] < 1
+    model.folder = finished / RUN / "update-001"
+    with pytest.raises(UserError, match="has no thresholds for the form 'torch-float32' of update-001: no evaluation of its labels"):
+        thresholds_of(run, model, 0.8)

@@ -98,3 +98,15 @@ def test_what_was_made_from_an_update_that_is_not_promoted_answers_only_where_no
                 {"update-002": ("update", []), "compress": ("compress", ["update-002"])})
     assert choose(root).folder.name == "compress"
     assert choose(root).why == "made from update-002, which is not promoted; no other model is there"
+
+
+def test_the_models_that_an_evaluation_scored_made_nothing_of_what_shows_its_numbers(tmp_path: Path) -> None:
+    """An export of the network from before an update shows scores of both: the update answers where it is promoted, else the export."""
+    made = {"plain": ("finetune", list[str]()), "compress": ("compress", ["plain"]), "update-001": ("update", ["plain"]),
+            "evaluate": ("evaluate", ["update-001", "plain"]), "export": ("export", ["compress", "plain", "evaluate"])}
+    recipe: dict[str, dict[str, object]] = {"plain": {}, "compress": {}, "evaluate": {"models": ["update-001", "plain"]}, "export": {},
+                                            "update-001": {"kind": "update"}}
+    root = _run(tmp_path / "run", recipe, made)
+    assert (choose(root).folder.name, choose(root).unasked) == ("export", {})
+    (root / "promoted.json").write_text(json.dumps({"stage": "update-001", "key": "update-001"}))
+    assert choose(root).folder.name == "update-001"

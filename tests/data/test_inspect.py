@@ -207,3 +207,18 @@ def test_mappings_are_no_words(tmp_path):
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     [who] = [column for column in inspect(tmp_path / "t.jsonl", "y").columns if column.name == "who"]
     assert (who.kind, who.modality) == ("other", None) and who.reason.startswith("it holds mappings of values")
+
+
+def test_labels_that_mean_missing_values_are_told(tmp_path):
+    file = tmp_path / "m.csv"
+    file.write_text("text,y\n" + "".join(f"some words of {i},{'NA' if i % 2 else 'None'}\n" for i in range(60)))
+    with pytest.raises(UserError, match=r"two labels \('NA', 'None' are taken for missing; write another word for a label\)"):
+        inspect(file, "y")
+
+
+def test_labels_of_one_number_are_told_and_texts_are_called_so(tmp_path):
+    file = tmp_path / "m.csv"
+    file.write_text("text,y\n" + "".join(f"soup bread {'ab'[i % 2]} {i},{('0', '1', '1.0')[i % 3]}\n" for i in range(60)) + "soup,0\n")
+    found = {column.name: column for column in inspect(file, "y").columns}
+    assert "'1' and '1.0' are one number and labels of their own" in found["y"].note
+    assert found["text"].kind == "text"

@@ -278,6 +278,8 @@ def test_sqlalchemy(tmp_path, monkeypatch):
         columns=("text",))[0] == [{"text": "b"}]
     assert read("sqlalchemy", **settings, query="WITH x AS (SELECT 1 AS y) SELECT * FROM x")[0] == [{"y": "1"}]
     entry = plugin("data/sources", "sqlalchemy")
+    named = entry.config.model_validate({"url": "sqlite:///${PLACE}", "version": 1, "query": "SELECT 1"})
+    assert entry.function(named).name == "PLACE: a query (version 1)"
     config = entry.config.model_validate({**settings, "table": "r"})
     assert config.outside() == ("database version 1",) and path not in json.dumps(config.model_dump(mode="json"))
     for change, message in (

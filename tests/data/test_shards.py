@@ -37,6 +37,10 @@ def test_rows_come_back_by_position_over_shards(tmp_path, monkeypatch):
 def test_damaged_or_absent_shards(tmp_path):
     with pytest.raises(UserError, match="holds no prepared rows"):
         ShardReader(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(UserError, match="the test split of .* has no rows, and this reads some; give prepare's split a 'test' part"):
+        ShardReader(tmp_path / "test")
     (tmp_path / "00000.arrow").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="00000.arrow' is damaged"):
         len(ShardReader(tmp_path))

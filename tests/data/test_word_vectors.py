@@ -117,3 +117,17 @@ def test_a_student_is_as_wide_as_the_vectors_it_starts_from_where_nothing_else_i
     assert (width(vectors=vectors), width(), width(embedding_size=2, vectors=vectors)) == (VECTORS.shape[1], 128, 2)
     with pytest.raises(UserError, match=f"embedding_size is 64, but the vectors to start from have {VECTORS.shape[1]} numbers"):
         width(embedding_size=64, vectors=vectors)
+
+
+def test_lines_that_end_with_a_space_are_read(tmp_path: Path) -> None:
+    """So fastText writes its files."""
+    lines = write(tmp_path)["word2vec"].read_text(encoding="utf-8").splitlines()
+    (tmp_path / "e.vec").write_text("\n".join([lines[0], *(f"{line} " for line in lines[1:])]) + "\n", encoding="utf-8")
+    words, vectors = read_word_vectors(tmp_path / "e.vec")
+    assert words.to_pylist() == WORDS and (vectors == VECTORS).all()
+
+
+def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("film 1 2 3\nroom 1 nan 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="the vectors of 1 words are not finite numbers, first that of 'room'"):
+        read_word_vectors(tmp_path / "n.txt")

@@ -48,3 +48,10 @@ def test_the_threshold_for_an_accuracy_keeps_as_many_rows_as_it_may():
     assert threshold_for_accuracy(confidence, correct, 0.8) == 0.7
     assert threshold_for_accuracy(confidence, correct, 0.6) == 0.6
     assert threshold_for_accuracy(np.array([0.9, 0.9]), np.array([True, False]), 1.0) is None  # equal confidence: both or none
+
+
+def test_where_every_answer_is_right_the_interval_is_the_exact_one():
+    truth, values = np.zeros(16, np.int64), np.tile([0.9, 0.1], (16, 1))
+    first = accuracy_at_coverage((truth, values), (truth, values), 0, 100)[0]
+    assert (first["accuracy"], first["high"]) == (1.0, 1.0)
+    assert first["low"] == pytest.approx(0.025 ** (1 / 16))

@@ -78,7 +78,7 @@ class SqlAlchemy(Rows):
 @register("data/sources", "sqlalchemy")
 def source(config: SqlAlchemy) -> Source:
     """Return the rows of a database."""
-    place = urlsplit(_NAMED.sub("0", config.url)).path.rpartition("/")[2] or "database"
+    place = urlsplit(_NAMED.sub(r"\1", config.url)).path.rpartition("/")[2] or "database"
     name = f"{place}: {config.table or 'a query'} (version {config.version})"
 
     def read() -> Iterator[Chunk]:
