@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -119,13 +120,18 @@ def score(entry: Mapping[str, Any], metric: str = "accuracy") -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; numbers stand to the right."""
+    """Print a table; numbers stand to the right.
+
+    Names are in one piece where they take at most half of the width; longer ones are broken over lines, so that numbers keep room.
+    """
+    every = [tuple(str(item) for item in row) for row in rows]
+    whole = max((cell_len(row[0]) for row in every), default=0) <= out.width // 2
     out.print(Text(f"\n{title}", style="italic"))
     drawn = Table(header_style="bold")
     for index, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
-        drawn.add_row(*(Text(str(item)) for item in row))
+        drawn.add_column(Text(column), justify="left" if index == 0 else "right", no_wrap=index == 0 and whole)
+    for row in every:
+        drawn.add_row(*map(Text, row))
     out.print(drawn)
 
 
