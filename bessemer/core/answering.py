@@ -3,8 +3,8 @@
 A promoted update, or what was exported or compressed from it; else `export`, else `blend`, else `compress`, else a trained model. What was
 made from an update that is not promoted (its promotion was undone, or it never was) answers only where it is named. Among
 several of one kind: the first that the recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was
-made. Where the recipe has an export for ONNX Runtime, one for another runtime answers only where it is named: it may hold another model than
-compress chose. Stages that the run's recipe.yaml does not name are ignored.
+made. Where the recipe has an export for ONNX Runtime, one for another runtime answers only where it is named: it may hold another model
+than compress chose. Stages that the run's recipe.yaml does not name are ignored.
 """
 
 from __future__ import annotations

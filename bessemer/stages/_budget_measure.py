@@ -151,8 +151,8 @@ class Yard:
     def costs(self, place: Place, whole: bool = False, memory: bool = False) -> dict[str, Any]:
         """Return what a form costs, JSON values.
 
-        `size_bytes`, `weights_bytes` (of these the graph or weights), `ratio`, `p95_ms`, and `latency_ms` (of one row: the trained network's
-        milliseconds over the ratio to it, measured in turn); whole: also `latency_16_ms`; memory: also `memory_bytes`.
+        `size_bytes`, `weights_bytes` (of these the graph or weights), `ratio`, `p95_ms`, and `latency_ms` (of one row: the trained
+        network's milliseconds over the ratio to it, measured in turn); whole: also `latency_16_ms`; memory: also `memory_bytes`.
         """
         from bessemer.measure.latency import Effort, in_parts, latency
         from bessemer.measure.memory import peak_memory

@@ -14,7 +14,7 @@ NAMES = {"short": "trained network; dynamic_int8",
 NUMBERS = ("0.9000", "0.0000", "492.1 kB", "0.71 ms", "2.03 ms")
 
 
-@pytest.mark.parametrize(("name", "width"), [("short", 140), ("long", 140), ("long", 100), ("short", 80)])
+@pytest.mark.parametrize(("name", "width"), [("short", 140), ("long", 140), ("long", 100), ("short", 80), ("long", 80)])
 def test_numbers_are_whole_beside_names_of_any_length(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(console, "out", Console(file=shown, width=width))

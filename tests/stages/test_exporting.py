@@ -102,8 +102,8 @@ def test_of_a_pair_the_trained_network_is_exported_to_torch_and_the_pair_to_onnx
     artifact.commit(pair, artifact.Manifest(kind="compress", key=artifact.digest("pair"), inputs={}, files={}, facts={}))
     rows = pa.table({"text": ["The room number 7 was awful today.", "第7次，航班很好。"]})
     assert exported(tmp_path / "torch", source, pair, "torch") == [
-        "cascade, first-tfidf_linear, second-onnx-float32: none is one float graph, which alone torch runs; the trained network is exported "
-        "instead, whole and in float32"]
+        "cascade, first-tfidf_linear, second-onnx-float32: none is one float graph, which alone torch runs; the trained network is "
+        "exported instead, whole and in float32"]
     assert [form.name for form in read_forms(tmp_path / "torch/export")] == ["torch-program", "torch-float32"]
     for folder, other in ((tmp_path / "torch/export", source / "finetune"), (tmp_path / "onnx/export", pair)):
         if other == pair:
