@@ -224,11 +224,12 @@ def bench(run: RunArgument, batch: Annotated[str, typer.Option(help="Rows that a
     """Measure every form of a run on this machine: latency, throughput, memory, size."""
     from bessemer.app import console
     from bessemer.app.bench import bench as measure
-    from bessemer.app.bench import numbers, show
+    from bessemer.app.bench import check_output, numbers, show
     from bessemer.core.artifact import explained
     from bessemer.core.events import Events
 
     batches = numbers(batch)
+    check_output(output)
     with explained(output or run, "choose another place with --output FILE"):
         with console.Bars() as bars:
             found = measure(run, batches, seconds, Events([bars]))
@@ -250,13 +251,13 @@ def export(run: RunArgument, to: Annotated[str | None, typer.Option(help="onnx, 
                                                           "which answers.")] = None) -> None:
     """Bring a run's export up to date: one folder that predicts without torch (to torch: a program of its own)."""
     from bessemer.app import console
-    from bessemer.app.exporting import outdated, with_export
+    from bessemer.app.exporting import aside, outdated, with_export
 
     recipe, name, notes = with_export(run, to, stage)
     for line in notes:
         console.err.print(line, markup=False)
     result = _brought(recipe, name, run)
-    behind = outdated(result, name)
+    behind = outdated(result, name) or aside(result, name)
     if behind is not None:
         console.out.print(behind, markup=False)
     _next(result)

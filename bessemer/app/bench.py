@@ -131,6 +131,14 @@ def numbers(text: str) -> tuple[int, ...]:
     return found
 
 
+def check_output(output: Path | None) -> None:
+    """Refuse a file that cannot be written before anything is timed."""
+    if output is not None and output.is_dir():
+        raise UserError(f"'{output}' is a folder; give --output the name of a file for the numbers, such as {output / 'bench.json'}")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"there is no folder '{output.parent}' to write '{output.name}' into; make it (mkdir -p '{output.parent}')")
+
+
 def show(found: dict[str, Any], output: Path | None, write: Callable[[str], None]) -> None:
     """Print the table, say where the files are, and what to do next."""
     from bessemer.app import console

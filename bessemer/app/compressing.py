@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.app.networks import compress_stage, recipe_file, take
+from bessemer.core.answering import Finished, preferred
 from bessemer.core.errors import UserError
 from bessemer.core.recipe import Recipe, load_recipe, make_recipe
 from bessemer.core.registry import plugin_of
@@ -62,7 +63,7 @@ def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[
                 stage: str | None = None) -> tuple[Recipe, str, list[str]]:
     """Return the run's recipe with a budget in the compress stage of a network, the stage's name, and what a person should know.
 
-    It is the compress stage that answers or that what answers was made from; else the last of that network; else the last, which
+    It is the compress stage that answers or that what answers was made from; else the last of that network; else the only one, which
     then takes that network; else one that is added. One that is added is also scored: by the evaluate stage, where there is one, whose
     scores the report then shows.
     """
@@ -74,9 +75,12 @@ def with_budget(root: Path, budget: Mapping[str, float | None], search: Mapping[
     name, told = compress_stage(recipe, taken, kinds, stages)
     notes = [taken.said, *told]
     limits = {key: value for key, value in budget.items() if value is not None}
-    kept = (stages[name].get("budget") or {}) if not limits else {}
+    # Another quality alone goes with the cost that was asked for before; another cost is another budget.
+    limits = limits if limits.keys() - {"accuracy_drop"} else {**(stages[name].get("budget") or {}), **limits}
+    if not any(value is not None for key, value in limits.items() if key != "accuracy_drop"):
+        raise UserError("a budget says what the model may cost: give --size-mb, --latency-ms or --memory-mb, one or more")
     given = {key: value for key, value in search.items() if value is not None}
-    stages[name]["budget"] = {**kept, **limits}
+    stages[name]["budget"] = limits
     stages[name]["search"] = {**(stages[name].get("search") or {}), **given}
     # These limit a form that is asked for by name; a search decides by its budget.
     for setting in ("max_accuracy_drop", "min_agreement", "calibration_rows"):
@@ -111,7 +115,9 @@ def show(result: RunResult, name: str) -> None:
     for item in (item for item in measured if item.chosen):
         console.out.print(f"its latency of {milliseconds(again)} was measured again at the end, in turn with the trained network; the "
                           f"table's {milliseconds(item.latency_ms)} was measured during the search", markup=False, style="dim")
-    root = result.root
+    root, finished = result.root, Finished(result.root)
+    top = preferred(finished).folder.name
     if (root / "report.html").is_file():
         console.out.print(f"report: {root / 'report.html'}", markup=False)
-    console.out.print(f"next: bessemer serve {root}", markup=False)
+    answers = name == top or name in finished.sources(top)
+    console.out.print(f"next: bessemer serve {root if answers else folder}", markup=False)

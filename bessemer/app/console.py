@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -119,13 +120,21 @@ def score(entry: Mapping[str, Any], metric: str = "accuracy") -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; numbers stand to the right."""
+    """Print a table; numbers stand to the right.
+
+    Where it is too wide, names are broken over lines between their words before numbers are.
+    """
+    every = [tuple(str(item) for item in row) for row in rows]
+    lengths = [[cell_len(cell) for cell in column] for column in zip(columns, *every, strict=True)]
+    rest = sum(map(max, lengths[1:])) + 3 * len(columns) + 1
+    word = max(cell_len(part) for row in (columns, *every) for part in row[0].split() or [""])
+    names = min(max(lengths[0]), max(word, out.width - rest))
     out.print(Text(f"\n{title}", style="italic"))
     drawn = Table(header_style="bold")
     for index, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
-        drawn.add_row(*(Text(str(item)) for item in row))
+        drawn.add_column(Text(column), justify="right" if index else "left", width=None if index else names)
+    for row in every:
+        drawn.add_row(*map(Text, row))
     out.print(drawn)
 
 

@@ -109,9 +109,9 @@ def compress_stage(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stage
                    of: tuple[str, ...] = ("compress",)) -> tuple[str, list[str]]:
     """Return the stage that makes the forms of a network, and what a person should know; `stages`, of a plain recipe, then has it.
 
-    It is the one that answers or that what answers was made from; else the last of that network; else the last compress stage, which then
-    takes that network; else one that is added. One that is added is also scored: by the evaluate stage, where there is one, whose scores
-    the report then shows.
+    It is the one that answers or that what answers was made from; else the last of that network; else the only compress stage, which then
+    takes that network (of several each has its own); else one that is added. One that is added is also scored: by the evaluate stage,
+    where there is one, whose scores the report then shows.
 
     Args:
         of: kinds of stages that make forms.
@@ -119,7 +119,7 @@ def compress_stage(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stage
     behind = [name for name in taken.chain if kinds[name] in of]
     own = [name for name, kind in kinds.items() if kind in of and stages[name]["model"] == taken.name]
     names = [name for name, kind in kinds.items() if kind == "compress"]
-    name = (*behind, *own[-1:], *names[-1:], "")[0]
+    name = (*behind, *own[-1:], *(names if len(names) == 1 else ()), "")[0]
     if not name:
         return _added(recipe, taken, kinds, stages), []
     if stages[name]["model"] == taken.name:
@@ -138,9 +138,9 @@ def _moved(stages: dict[str, Any], name: str, kinds: Mapping[str, str], taken: T
 
 
 def _added(recipe: Recipe, taken: Taken, kinds: Mapping[str, str], stages: dict[str, Any]) -> str:
-    name = "compress"
+    name = "compress" if "compress" not in stages else f"compress-{taken.name}"
     while name in stages:
-        name += "-budget"
+        name += "-2"
     last = {kind: item for kind, item in ((kinds[item], item) for item in stages)}
     later = {item: stages.pop(item) for item in list(stages) if kinds[item] in ("evaluate", "export", "report")}
     stages[name] = {"kind": "compress", "data": recipe.stages[taken.name].data, "model": taken.name}

@@ -3,7 +3,8 @@
 A promoted update, or what was exported or compressed from it; else `export`, else `blend`, else `compress`, else a trained model. What was
 made from an update that is not promoted (its promotion was undone, or it never was) answers only where it is named. Among
 several of one kind: the first that the recipe's evaluate stage lists, else the last in the recipe's order from which no other of them was
-made. Stages that the run's recipe.yaml does not name are ignored.
+made. Where the recipe has an export for ONNX Runtime, one for another runtime answers only where it is named: it may hold another model
+than compress chose. Stages that the run's recipe.yaml does not name are ignored.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Finished:
         kept: stage name -> manifest.
         strangers: finished stages that the recipe does not name: name -> manifest.
         evaluated: stages that the recipe's first evaluate stage lists.
+        abroad: exports for another runtime than ONNX Runtime, where the recipe has one for that too.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,6 +102,8 @@ class Finished:
         self.strangers = {name: manifest for name, manifest in every.items() if name not in self.kept}
         scored = [item.get("models", ["finetune"]) for name, item in (stages or {}).items() if item.get("kind", name) == "evaluate"]
         self.evaluated: tuple[str, ...] = tuple(str(item) for item in scored[0]) if scored else ()
+        ships = {name: item.get("to", "onnx") for name, item in (stages or {}).items() if item.get("kind", name) == "export"}
+        self.abroad = {name for name, to in ships.items() if to != "onnx" and "onnx" in ships.values()}
 
     def ordered(self, fits: Callable[[str, Manifest], bool]) -> list[tuple[str, str]]:
         """Return the stages that fit, the one to take first, each with why it stands there."""
@@ -169,6 +173,7 @@ def preferred(finished: Finished) -> Choice:
         return finished.ordered(lambda name, item: item.kind in kinds and (root / name / FILE).is_file())
 
     trained, every = of(TRAINED), [(name, why, kind) for kind in PREFERRED for name, why in of((kind,))]
+    every.sort(key=lambda item: item[0] in finished.abroad)
     made = [name for name, _, _ in every] + [name for name, _ in trained]
     unasked = {name: other for name, _, _ in every if (other := finished.unpromoted(name, update)) is not None}
     made_of = [item for item in every if item[0] not in unasked]
@@ -180,8 +185,11 @@ def preferred(finished: Finished) -> Choice:
         chosen, why = update, "a promoted update"
     elif made_of:
         chosen, why, kind = made_of[0]
-        if sum(item == kind for _, _, item in made_of) == 1:
+        alike = [name for name, _, item in made_of if item == kind]
+        if len(alike) == 1:
             why = f"of {', '.join(PREFERRED)} and the trained models the first that is there"
+        elif chosen not in finished.abroad and finished.abroad.issuperset(alike[1:]):
+            why = "of several exports that to onnx, which holds what was compressed"
     elif trained:
         chosen, why = trained[0]
     elif every:

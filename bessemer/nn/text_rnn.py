@@ -99,9 +99,11 @@ class TextRnn(WordNetwork):
 
     def _layer(self, layer: nn.Module, x_BLI: Tensor, length_B: Tensor) -> Tensor:
         """Return the states [B, L, ways x H] of a layer; 0 beyond the end of a text."""
+        ways = ("", "_reverse") if self.config.bidirectional else ("",)
         if self.training and self.config.recurrent_dropout:
-            ways = ("", "_reverse") if self.config.bidirectional else ("",)
             return torch.cat([self._steps(layer, way, x_BLI, length_B) for way in ways], dim=-1)
+        if torch.compiler.is_exporting():  # packed rows have a shape that follows from the lengths, which no program can hold
+            return torch.cat([self._scanned(layer, way, x_BLI, length_B) for way in ways], dim=-1)
         packed = pack_padded_sequence(x_BLI, length_B.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x_BLI.shape[1])
         result: Tensor = states
@@ -109,7 +111,7 @@ class TextRnn(WordNetwork):
 
     def _steps(self, layer: nn.Module, way: str, x_BLI: Tensor, length_B: Tensor) -> Tensor:
         """Return the states [B, L, H] of one direction, step by step, the state under one mask through time (Gal's equation 7)."""
-        weight, bias, recurrent, again = (getattr(layer, f"{name}_l0{way}") for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh"))
+        weight, bias, recurrent, again = _weights(layer, way)
         given_BLG = F.linear(x_BLI, weight, bias)
         state_BH = x_BLI.new_zeros(len(x_BLI), self.config.hidden_size)
         cell_BH = state_BH
@@ -123,6 +125,24 @@ class TextRnn(WordNetwork):
             state_BH, cell_BH = torch.where(there_B1, new_BH, state_BH), torch.where(there_B1, new_cell_BH, cell_BH)
             found[step] = torch.where(there_B1, state_BH, 0.0)
         return torch.stack([found[step] for step in steps], dim=1)
+
+    def _scanned(self, layer: nn.Module, way: str, x_BLI: Tensor, length_B: Tensor) -> Tensor:
+        """Return the states [B, L, H] of one direction as one operator over the steps, whose number stays free in an exported program."""
+        from torch._higher_order_ops.scan import scan
+
+        weight, bias, recurrent, again = _weights(layer, way)
+
+        def step(before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            given_BG, there_B1 = now
+            new_BH, new_cell_BH = _cell(self.config.cell, given_BG, F.linear(before[0], recurrent, again), before)
+            state_BH = torch.where(there_B1, new_BH, before[0])
+            return (state_BH, torch.where(there_B1, new_cell_BH, before[1])), torch.where(there_B1, state_BH, 0.0)
+
+        there_LB1 = (torch.arange(x_BLI.shape[1])[:, None] < length_B)[:, :, None]
+        none_BH = x_BLI.new_zeros(x_BLI.shape[0], self.config.hidden_size)
+        given_LBG = F.linear(x_BLI, weight, bias).transpose(0, 1)
+        states_LBH: Tensor = scan(step, (none_BH, none_BH.clone()), (given_LBG, there_LB1), dim=0, reverse=bool(way))[1]
+        return states_LBH.transpose(0, 1)
 
     def _pooled(self, states_BLH: Tensor, mask_BL: Tensor, length_B: Tensor) -> Tensor:
         kept_BL1 = mask_BL[:, :, None] != 0
@@ -151,6 +171,12 @@ class TextRnn(WordNetwork):
         found = words.describe(self.kind, name, self.config, self.labels)
         unused = () if self.config.bigrams else ("bigrams", "bigram_size", "spread")
         return {key: value for key, value in found.items() if key not in unused}
+
+
+def _weights(layer: nn.Module, way: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the weights of one direction: of what goes in with their bias, and of the state that goes round with theirs."""
+    first, second, third, fourth = (getattr(layer, f"{name}_l0{way}") for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh"))
+    return first, second, third, fourth
 
 
 def _cell(kind: str, given_BG: Tensor, round_BG: Tensor, before: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

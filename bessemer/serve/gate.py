@@ -100,7 +100,7 @@ class Gate:
     def _enter(self, call: Call, path: str) -> None:
         if self.door and path not in self.free and not path.startswith(self.free_below or "\0"):
             self.door.check(call.headers)
-        elif path.startswith("/admin/") and not self.door and not from_here(call.scope.get("client"), call.headers.get(b"host", b"")):
+        elif path.startswith("/admin/") and not self.door and not from_here(call.scope.get("client"), call.headers):
             raise Problem("forbidden", "this server has no keys, so that only requests from its own machine, to localhost, may administer "
                           "it; start it with --api-key-file")
 

@@ -13,6 +13,7 @@ from bessemer.serve.call import Call, Gone, Reply
 from bessemer.serve.metrics import Metrics
 from bessemer.serve.problems import Problem
 from bessemer.serve.registry import Registry
+from bessemer.serve.twice import twice
 from bessemer.serve.versions import Version
 
 JSON_KINDS = (b"application/json",)
@@ -24,7 +25,8 @@ WINDOW = 64
 def parsed(body: bytes, what: str = "the body") -> Any:
     """Return the JSON value of a body, or of what is named instead."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
+        key = twice(body, value)
     except orjson.JSONDecodeError as error:
         if not body.strip():
             raise Problem("malformed", "the body is empty; send a JSON object of the model's input columns") from None
@@ -33,6 +35,9 @@ def parsed(body: bytes, what: str = "the body") -> Any:
                       f"{error.colno}; send a JSON object of the model's input columns (NaN is null)") from None
     except RecursionError:
         raise Problem("malformed", f"{what} is nested too deeply; send a JSON object of the model's input columns") from None
+    if key is not None:
+        raise Problem("malformed", f"{what} has the key '{key:.100}' twice in one object; give each key once")
+    return value
 
 
 def an_object(value: Any, what: str) -> dict[str, Any]:

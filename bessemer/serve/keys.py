@@ -66,8 +66,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def from_here(client: tuple[str, int] | None, host: bytes) -> bool:
-    """Tell whether a request comes from this machine and names it so: a page elsewhere that was led here names its own host."""
+def from_here(client: tuple[str, int] | None, headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a request comes from this machine and names it so.
+
+    A page elsewhere that was led here names its own host, and a browser says of which origin a page is that asks us.
+    """
+    host, origin = headers.get(b"host", b""), headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != host:
+        return False
     name = host.decode("latin-1")
     name = name if name.endswith("]") else name.rpartition(":")[0] or name
     return client is not None and is_loopback(client[0]) and is_loopback(name)

@@ -167,11 +167,11 @@ def _wanted(value: Mapping[str, Any], names: Sequence[str]) -> Sequence[str]:
 
 def _tensors(results: Sequence[Mapping[str, Any]], version: Version) -> list[dict[str, Any]]:
     """Return answers as tensors: the label, the number or the flags (joined by |) of each target, and its probabilities."""
+    if not results:
+        return [{**item, "shape": [0, *item["shape"][1:]], "data": []} for item in _outputs(version)]
     found: list[dict[str, Any]] = []
     for column in version.predictor.schema.by_role(Role.TARGET):
         items = [row[column.name] for row in results]
-        if not items:
-            continue
         if items[0]["kind"] == "number":
             found.append({"name": column.name, "datatype": "FP64", "shape": [len(items)], "data": [item["value"] for item in items]})
             for level in items[0].get("quantiles", ()):

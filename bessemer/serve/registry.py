@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -12,18 +11,15 @@ from typing import Any
 
 from bessemer.core import artifact
 from bessemer.core.errors import UserError, nearest
+from bessemer.serve.folders import NO_NAME, folders_in, natural, sources_in
 from bessemer.serve.logs import Log
 from bessemer.serve.problems import Problem
 from bessemer.serve.routing import Route, chosen_version
 from bessemer.serve.settings import Settings, Source
 from bessemer.serve.versions import Place, Version, asked, load_version, stamp_of
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-OTHER = "it reads"
+OTHER, HELD = "it reads", "its folder now holds a model that reads"
 GONE = "its folder has gone; the version in memory goes on answering until another may follow it, or is used"
-NO_NAME = ("its name cannot stand in an address; rename it: letters A to Z, digits, '.', '_' and '-', at most 100, the first a letter or a "
-           "digit")
 
 
 @dataclass(eq=False)
@@ -70,7 +66,7 @@ class Registry:
         self.models: dict[str, Hosted] = {source.name: Hosted(source.name, source) for source in settings.sources}
         self.ignored: dict[str, str] = {}
         self.changed = time.time()
-        self._lock = asyncio.Lock()
+        self._lock, self._looked = asyncio.Lock(), False
 
     # ---- asked by requests -------------------------------------------------------------------------------------------
 
@@ -113,8 +109,12 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        """Tell whether every model has a version that answers."""
-        return bool(self.models) and all(hosted.current is not None for hosted in self.models.values())
+        """Tell whether there is a model that answers, and whether all do that were named.
+
+        One of the folder of models that is half-written or refused takes nothing from the others, once all were looked at.
+        """
+        named = [self.models[source.name] for source in self.settings.sources]
+        return self._looked and all(hosted.current for hosted in named) and any(hosted.current for hosted in self.models.values())
 
     def contents(self) -> dict[str, str]:
         """Return what answers for each model: a digest of the versions that do, by name and content (two names may have the same)."""
@@ -141,7 +141,10 @@ class Registry:
         for name, why in hosted.faults.items():
             states[name] = {**states.get(name, {"version": name, "state": "refused"}), "problem": why}
         for name in hosted.places:
-            states.setdefault(name, {"version": name, "state": "unloaded"})
+            state = "loading" if name in hosted.stamps and name not in hosted.route.unloaded else "unloaded"
+            states.setdefault(name, {"version": name, "state": state})
+        for name in hosted.route.named():
+            states.setdefault(name, {"version": name, "state": "gone", "problem": hosted.route.without(name, current)})
         problem = {"problem": hosted.fault} if hosted.fault else {}
         return {"model": hosted.name, "current": current, "previous": hosted.previous, **hosted.route.plain(), **problem,
                 "versions": [states[name] for name in sorted(states, key=natural)]}
@@ -159,9 +162,10 @@ class Registry:
         async with self._lock:
             loop = asyncio.get_running_loop()
             if self.settings.models_folder:
-                self._take_models(*await loop.run_in_executor(None, _sources, self.settings.models_folder))
+                self._take_models(*await loop.run_in_executor(None, sources_in, self.settings.models_folder))
             for hosted in list(self.models.values()):
                 await self._refresh_model(hosted)
+            self._looked = True
 
     def _take_models(self, found: Sequence[Source], odd: Sequence[str]) -> None:
         """Take up models whose folders appeared, and forget those that never answered and whose folders have gone."""
@@ -210,7 +214,7 @@ class Registry:
                 manifest = artifact.load_manifest(folder)
                 name = manifest.key[:12] if manifest is not None else "unfinished"
                 return [Place(source.name, name, folder, stamp_of(folder))], []
-            folders, odd = _folders(source.folder)
+            folders, odd = folders_in(source.folder)
         except UserError as error:
             return str(error)
         except FileNotFoundError:  # the model's folder has gone, and every version's with it
@@ -219,14 +223,22 @@ class Registry:
             return f"'{source.folder}' cannot be read ({error.strerror})"
         return [Place(source.name, path.name, path, stamp_of(path)) for path in sorted(folders, key=lambda path: natural(path.name))], odd
 
-    async def _load(self, hosted: Hosted, place: Place) -> bool:
-        """Load a version; one that cannot be keeps what was there, and says why."""
+    async def _load(self, hosted: Hosted, place: Place, willing: bool = False) -> bool:
+        """Load a version; one that cannot be keeps what was there, and says why.
+
+        So does one that answers now and was overwritten by a model of another kind, unless administration is `willing`.
+        """
         started = time.perf_counter()
         hosted.stamps[place.version] = place.stamp
         try:
             version = await asyncio.get_running_loop().run_in_executor(None, load_version, place, self.settings)
         except (UserError, OSError) as error:
             self._fault(hosted, place.version, str(error))
+            return False
+        held = "" if willing else self._otherwise(hosted, version)
+        if held:
+            version.batcher.close()
+            self._fault(hosted, place.version, held)
             return False
         hosted.faults.pop(place.version, None)
         old = hosted.loaded.pop(place.version, None)
@@ -241,6 +253,16 @@ class Registry:
         self.log.event("loaded", model=hosted.name, version=place.version, form=version.predictor.form,
                        ms=round((time.perf_counter() - started) * 1000))
         return True
+
+    def _otherwise(self, hosted: Hosted, new: Version) -> str:
+        """Return how a version reads or answers otherwise than that of its name which clients are answered by; empty where it does not."""
+        old = hosted.loaded.get(new.name)
+        if old is None or (old is not hosted.current and new.name not in hosted.route.shares):
+            return ""
+        before, after = asked(old.predictor.schema), asked(new.predictor.schema)
+        return "" if before == after else (
+            f"{HELD} {_read(after)}, where the version in memory reads {_read(before)}; that one goes on answering until this version is "
+            "used again on purpose, or another is")
 
     def _settle(self, hosted: Hosted, wanted: set[str]) -> None:
         """Choose the version that answers and retire those that nobody needs."""
@@ -271,9 +293,8 @@ class Registry:
         before, after = (asked(version.predictor.schema) for version in (hosted.current, hosted.loaded[name]))
         if before == after:
             return True
-        self._fault(hosted, name, f"{OTHER} {', '.join(after[0])} and answers {', '.join(after[1])}, where the version that answers now "
-                    f"reads {', '.join(before[0])} and answers {', '.join(before[1])}; it does not take over by itself: switch to it on "
-                    "purpose when clients are ready")
+        self._fault(hosted, name, f"{OTHER} {_read(after)}, where the version that answers now reads {_read(before)}; it does not take "
+                    "over by itself: switch to it on purpose when clients are ready")
         return False
 
     def _forget(self, hosted: Hosted, gone: Set[str]) -> None:
@@ -287,6 +308,8 @@ class Registry:
             hosted.places.pop(name, None)
             if name != before:
                 self._drop(hosted, name)
+            if name == hosted.previous:
+                hosted.previous = None
         if before is None or before not in gone:
             return
         other = next((name for name in reversed(hosted.loaded)
@@ -325,12 +348,13 @@ class Registry:
             hosted = self.model(command["model"])
             route = hosted.route.after(command)
             await self._refresh_model(hosted)  # a version that is a moment old may be asked for
-            for name in route.named():
-                if name not in hosted.loaded:
+            for name in Route.wanted(command):
+                held = command["action"] != "shadow" and hosted.faults.get(name, "").startswith(HELD)
+                if name not in hosted.loaded or held:
                     if name not in hosted.places:
                         raise Problem("not-found", f"the model '{hosted.name}' has no version '{name:.100}'"
                                       f"{nearest(name[:100], {**hosted.places, **hosted.loaded})}")
-                    if not await self._load(hosted, hosted.places[name]):
+                    if not await self._load(hosted, hosted.places[name], held):
                         raise Problem("conflict", f"the version '{name}' of '{hosted.name}' is not served: {hosted.faults[name]}")
             if command["action"] == "unload" and command["version"] not in {**hosted.places, **hosted.loaded}:
                 raise Problem("not-found", f"the model '{hosted.name}' has no version '{command['version']:.100}'"
@@ -364,26 +388,6 @@ class Registry:
                 version.batcher.close()
 
 
-def _sources(folder: str) -> tuple[list[Source], list[str]]:
-    """Return the models of a folder of models, and the folders whose names are none."""
-    try:
-        found, odd = _folders(folder)
-    except OSError:
-        return [], []
-    return [Source(name=path.name, folder=str(path), kind="versions") for path in found], odd
-
-
-def _folders(folder: str) -> tuple[list[Path], list[str]]:
-    """Return the folders in one whose names can stand in an address, and the names of the others; hidden ones are not looked at."""
-    found = sorted(path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
-    odd = [path.name.encode("utf-8", "backslashreplace").decode() for path in found if not NAME.fullmatch(path.name)]
-    return [path for path in found if NAME.fullmatch(path.name)], odd
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return what names are sorted by: their numbers as numbers.
-
-    >>> sorted(["v10", "v9", "10", "9"], key=natural)
-    ['9', '10', 'v9', 'v10']
-    """
-    return [(0, int(part), "") if "0" <= part[0] <= "9" else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
+def _read(found: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    """Return what a model reads and answers, in words."""
+    return f"{', '.join(found[0])} and answers {', '.join(found[1])}"

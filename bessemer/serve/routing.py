@@ -42,6 +42,22 @@ class Route:
         use = None if plain["use"] == "newest" else plain["use"]
         return Route(use, dict(plain["shares"]), plain["shadow"], tuple(plain["unloaded"]))
 
+    def without(self, name: str, current: str | None) -> str:
+        """Return what becomes of a version that is named here and whose folder has gone, in words."""
+        instead = f"'{current}' answers in its place" if current else "no version answers in its place"
+        if name == self.use:
+            return f"its folder has gone, and `use` names it: {instead} until it is back, or another is used"
+        if name in self.shares:
+            return f"its folder has gone, and it has a share of the requests: {instead} until it is back, or other shares are set"
+        return "its folder has gone, and it is the shadow: nothing is asked beside the version that answers until it is back"
+
+    @staticmethod
+    def wanted(command: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the versions that a command needs."""
+        if command["action"] == "shares":
+            return tuple(command["shares"])
+        return () if command["action"] == "unload" or command["version"] in (None, "newest") else (command["version"],)
+
     def after(self, command: Mapping[str, Any]) -> Route:
         """Return the route after a command: `use`, `shares`, `shadow` or `unload`."""
         action = command["action"]

@@ -61,14 +61,14 @@ def addresses(prediction: Prediction, kserve: KServe, admin: Admin) -> list[Addr
         Address("GET", "/models", admin.models, "Every model, its versions, and why one is not served.", "server", "", "Models",
                 ("no-key",)),
         Address("GET", "/health", admin.health, "Whether the process lives.", "server"),
-        Address("GET", "/ready", admin.ready, "Whether every model is ready.", "server", faults=("no-model",)),
+        Address("GET", "/ready", admin.ready, "Whether the models are ready.", "server", faults=("no-model",)),
         Address("GET", "/metrics", admin.metrics, "Counters for Prometheus, of all processes.", "server", "", "", ("no-key",)),
         Address("GET", "/page.json", admin.page_json, "The columns, targets and examples of the first model.", "server", "", "Page", KNOWN),
         Address("GET", "/v1/models/{model}/page.json", admin.page_json, "The columns, targets and examples of a model.", "named models", "",
                 "Page", KNOWN),
         Address("GET", "/v2", kserve.server, "What the server is.", "kserve v2", faults=("no-key",)),
         Address("GET", "/v2/health/live", kserve.live, "Whether the process lives.", "kserve v2", faults=("no-key",)),
-        Address("GET", "/v2/health/ready", kserve.ready, "Whether every model is ready.", "kserve v2", faults=("no-key", "no-model"))]
+        Address("GET", "/v2/health/ready", kserve.ready, "Whether the models are ready.", "kserve v2", faults=("no-key", "no-model"))]
     for mark in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found += [
             Address("GET", mark, kserve.model, "What a model reads and gives.", "kserve v2", faults=KNOWN),

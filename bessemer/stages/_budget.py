@@ -208,6 +208,9 @@ def taught(hunt: Hunt, beside: Path | None = None) -> Training:
     assert search is not None
     if not search.distil or "teach" not in registry.plugins("stages"):
         return hunt.training
+    if any(answer.kind == "tags" for answer in hunt.yard.reference.values()):
+        hunt.run.note("tags are learnt from the labels alone: what a teacher says is one answer a row")
+        return hunt.training
     rows = int(hunt.run.input_manifests["data"].facts.get("rows", {}).get("train", 0))
     plain: dict[str, Any] = {"kind": "teach", "data": str(hunt.origin.data), "models": [str(hunt.origin.folder)], "copies": 0,
                              "bf16": "auto"}

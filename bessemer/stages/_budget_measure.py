@@ -149,8 +149,10 @@ class Yard:
         return found
 
     def costs(self, place: Place, whole: bool = False, memory: bool = False) -> dict[str, Any]:
-        """Return `size_bytes`, `latency_ms` (of one row; the trained network's milliseconds over the ratio to it, measured in turn),
-        `ratio`; whole: also `latency_16_ms`, `p95_ms`; memory: also `memory_bytes`.
+        """Return what a form costs, JSON values.
+
+        `size_bytes`, `weights_bytes` (of these the graph or weights), `ratio`, `p95_ms`, and `latency_ms` (of one row: the trained
+        network's milliseconds over the ratio to it, measured in turn); whole: also `latency_16_ms`; memory: also `memory_bytes`.
         """
         from bessemer.measure.latency import Effort, in_parts, latency
         from bessemer.measure.memory import peak_memory
@@ -166,8 +168,9 @@ class Yard:
         if in_parts(candidate):  # the mean: the median would hide the rows that go on
             times = timed["trained"]["1"]["mean_ms"] / one["mean_ms"]
         milliseconds = self.trained_ms / times if self.trained_ms else one["median_ms"]
-        found = {"size_bytes": size(place.folder, place.form or "")["form"], "latency_ms": round(milliseconds, 4), "ratio": one["ratio"],
-                 "p95_ms": round(one["p95_ms"] * milliseconds / one["median_ms"], 4)}
+        bytes_of = size(place.folder, place.form or "")
+        found = {"size_bytes": bytes_of["form"], "weights_bytes": bytes_of["weights"], "latency_ms": round(milliseconds, 4),
+                 "ratio": one["ratio"], "p95_ms": round(one["p95_ms"] * milliseconds / one["median_ms"], 4)}
         if whole:
             many = latency({"candidate": forms["candidate"]}, self.rows, (16,), effort, tick=self.run.check)["candidate"]["16"]
             found["latency_16_ms"] = round(many["median_ms"] * milliseconds / one["median_ms"], 4)

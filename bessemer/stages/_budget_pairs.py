@@ -147,11 +147,17 @@ def promising(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[Pair]:
 def _good(hunt: Hunt, listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the fastest forms that meet the quality, or nearly do, and leave room for another form within the budget's size."""
     least = min((item["size_bytes"] for item in listed), default=0)
-    fitting = [item for item in listed if hunt.limits.size_mb is None or (item["size_bytes"] + least) / MB <= hunt.limits.size_mb]
+    fitting = [item for item in listed if hunt.limits.size_mb is None or (least + _added(item)) / MB <= hunt.limits.size_mb]
     allowed = hunt.limits.accuracy_drop
     meeting = sorted((item for item in fitting if item["drop"]["value"] <= allowed), key=lambda item: item["latency_ms"])[:TRIED]
     near = sorted((item for item in fitting if allowed < item["drop"]["value"] <= allowed + NEARLY), key=lambda item: item["latency_ms"])
     return meeting + near[:TRIED - len(meeting) if meeting else TRIED]
+
+
+def _added(dear: dict[str, Any]) -> int:
+    """Return the bytes that a second form adds to a pair: its weights, as the tokenizer or the columns are the first one's."""
+    found: int = dear.get("weights_bytes", dear["size_bytes"])  # what was measured before version 0.5 does not say
+    return found
 
 
 def _with(hunt: Hunt, dear: dict[str, Any], listed: Sequence[dict[str, Any]]) -> list[Pair]:
@@ -161,7 +167,7 @@ def _with(hunt: Hunt, dear: dict[str, Any], listed: Sequence[dict[str, Any]]) ->
     target, truth = next(iter(hunt.yard.truths.items()))
     found = []
     for cheap in listed:
-        both = (cheap["size_bytes"] + dear["size_bytes"]) / MB
+        both = (cheap["size_bytes"] + _added(dear)) / MB
         late = cheap["latency_ms"] > FASTER * dear["latency_ms"] or cheap["drop"]["value"] > SURE
         alone = any((Path(item["folder"]) / "heads.json").is_file() for item in (cheap, dear))
         if late or alone or (hunt.limits.size_mb is not None and both > hunt.limits.size_mb):

@@ -131,11 +131,13 @@ def parity(made: Sequence[Made], inputs: Mapping[str, Path], out: Path, rows: in
     """Compare each form with the one that it was made of, on validation rows: float within 1e-4, lossy within LIMITS.
 
     Returns those that agree, and how closely. A lossy form that does not is left out: two runtimes round otherwise, and 4 bits magnify it.
+    So is a float form beside which another one lies: OpenVINO misreads the tensors of `sparse_storage`.
     """
     from bessemer.core.forms import open_form
 
     table, truths = validation_rows(inputs["data"], rows)
     kept, found = list[Made](), dict[str, Any]()
+    exact = [item for item in made if not item.form.lossy]
     for item in made:
         run.check()
         reference = open_form(item.folder, item.like).predict(table)
@@ -146,6 +148,10 @@ def parity(made: Sequence[Made], inputs: Mapping[str, Path], out: Path, rows: in
             run.note(f"{item.like} is left out: as {item.form.name} it answers otherwise than it does itself by ONNX Runtime: {error.how}")
             continue
         except GuardError as error:  # seen of hashed n-grams by OpenVINO, whose whole numbers have 32 bits
+            exact.remove(item)
+            if exact:
+                run.note(f"{item.like} is left out: {error}")
+                continue
             raise GuardError(f"{error}; this runtime computes the network otherwise, so it cannot be exported to it: export it to onnx"
                              ) from None
         kept.append(item)

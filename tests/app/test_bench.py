@@ -31,3 +31,10 @@ def test_bench_says_what_batches_are(copied: Path, bessemer: Command) -> None:
         assert f"--seconds needs a number above 0, such as 20; it is {seconds}" in said.error
     assert bessemer("bench", "runs/tiny", "--batch", "1,many").error == (
         "--batch 1,many: expected numbers of rows of 1 and more with commas between, such as 1,16")
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_timed(copied: Path, bessemer: Command) -> None:
+    assert bessemer("bench", "runs/tiny", "--output", "none/bench.json").error == (
+        "there is no folder 'none' to write 'bench.json' into; make it (mkdir -p 'none')")
+    assert bessemer("bench", "runs/tiny", "--output", "runs").error == (
+        "'runs' is a folder; give --output the name of a file for the numbers, such as runs/bench.json")

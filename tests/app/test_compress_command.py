@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from bessemer.app.compressing import with_budget
 from bessemer.app.rehearse import rehearse
 from bessemer.core.events import Events
 from bessemer.core.recipe import load_recipe
@@ -52,8 +54,9 @@ def test_plan_of_a_search_tries_a_candidate_and_forecasts_its_minutes(here: Path
 
 def test_a_budget_without_a_limit_is_a_sentence_and_changes_nothing(copied: Path, bessemer: Command) -> None:
     before = Path("runs/tiny/recipe.yaml").read_text()
-    said = bessemer("compress", "runs/tiny", "--accuracy-drop", "0.01")
-    assert "a budget limits size_mb, latency_ms or memory_mb; give one or more" in said.error
+    for options in (("--accuracy-drop", "0.01"), ()):
+        assert bessemer("compress", "runs/tiny", *options).error == (
+            "a budget says what the model may cost: give --size-mb, --latency-ms or --memory-mb, one or more")
     for option, value, needed in (("--size-mb", "-1", "a number above 0"), ("--latency-ms", "nan", "a number above 0"),
                                   ("--minutes", "0", "a number above 0"), ("--trials", "0", "a whole number from 1 to 10,000"),
                                   ("--accuracy-drop", "2", "a number from 0 to 1, such as 0.005")):
@@ -68,3 +71,13 @@ def _empty() -> Path:
     stage = "{sources: [{kind: csv, path: rows.csv}], inputs: {text: {kind: text}}}"
     (root / "recipe.yaml").write_text(f"name: empty\nstages:\n  prepare: {stage}\n")
     return root
+
+
+def test_another_quality_alone_goes_with_the_cost_that_was_asked_for(copied: Path) -> None:
+    root = Path("runs/tiny")
+    first, name, _ = with_budget(root, {"size_mb": 2.0, "latency_ms": None, "accuracy_drop": 0.02}, {})
+    (root / "recipe.yaml").write_text(yaml.safe_dump(first.plain(), sort_keys=False))
+    for asked, size_mb, latency_ms, drop in (({"accuracy_drop": 0.001}, 2.0, None, 0.001), ({"latency_ms": 5.0}, None, 5.0, 0.01),
+                                             ({}, 2.0, None, 0.02)):
+        budget = with_budget(root, asked, {})[0].stages[name].budget
+        assert (budget.size_mb, budget.latency_ms, budget.accuracy_drop) == (size_mb, latency_ms, drop)

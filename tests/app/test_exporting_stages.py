@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bessemer.app.exporting import with_export, with_report
 from bessemer.core.errors import UserError
-from bessemer.core.recipe import load_recipe
+from bessemer.core.recipe import Recipe, load_recipe
+from bessemer.stages.export import Export
 from tests.app.test_networks import LINEAR, NET, PREPARE, TWO, _run
 from tests.conftest import Command
 
@@ -49,6 +51,30 @@ def test_another_network_is_exported_in_place_of_the_one_before(tmp_path: Path) 
     assert name == "export" and [recipe.stages[item].model for item in ("compress", "export")] == ["second", "second"]
     assert notes == [f"second of {root} is exported (--stage)",
                      "the stage compress takes it in place of first, and what follows is made anew from it"]
+
+
+def _exports(recipe: Recipe) -> dict[str, tuple[str, str, str]]:
+    return {name: (item.model, item.compressed, item.to) for name, item in recipe.stages.items() if isinstance(item, Export)}
+
+
+def test_each_runtime_has_one_export_stage_whatever_is_exported_in_which_order(tmp_path: Path) -> None:
+    root = _run(tmp_path / "run", {**TWO, "small": {"kind": "compress", "model": "first"}, "tiny": {"kind": "compress", "model": "second"},
+                                   "export": {"model": "first", "compressed": "small"}})
+    for to, stage in (("openvino", "second"), ("torch", "first"), ("torch", "second"), ("openvino", "first"), ("torch", None)):
+        recipe, _, _ = with_export(root, to, stage)
+        (root / "recipe.yaml").write_text(yaml.safe_dump(recipe.plain(), sort_keys=False))
+    assert _exports(recipe) == {"export": ("first", "small", "onnx"), "export-openvino": ("first", "small", "openvino"),
+                                "export-torch": ("first", "small", "torch")}
+    assert with_export(root, None)[1:] == ("export", []) and with_export(root, "onnx")[1:] == ("export", [])
+    assert _exports(with_export(root, "onnx", "second")[0])["export"] == ("second", "tiny", "onnx")
+
+
+def test_a_compress_stage_of_its_own_is_added_where_the_other_networks_have_theirs(tmp_path: Path) -> None:
+    stages = {**TWO, "third": {**NET, "learning_rate": 0.03}, "small": {"kind": "compress", "model": "first"},
+              "compress": {"kind": "compress", "model": "second"}, "export": {"model": "first", "compressed": "small"}}
+    recipe, name, _ = with_export(_run(tmp_path / "run", stages), "torch", "third")
+    assert _exports(recipe) == {"export": ("first", "small", "onnx"), name: ("third", "compress-third", "torch")}
+    assert [recipe.stages[item].model for item in ("small", "compress", "compress-third")] == ["first", "second", "third"]
 
 
 @pytest.mark.parametrize(("stages", "sentence"), [

@@ -60,6 +60,19 @@ def test_an_exported_form_answers_before_what_it_was_made_from(tmp_path: Path) -
     assert choose(_run(tmp_path / "run", recipe, made)).folder.name == "export"
 
 
+def test_an_export_for_another_runtime_answers_where_the_recipe_has_no_other(tmp_path: Path) -> None:
+    made = {"plain": ("finetune", list[str]()), "compress": ("compress", ["plain"]), "export": ("export", ["compress"]),
+            "export-torch": ("export", ["compress"])}
+    recipe: dict[str, dict[str, object]] = {"plain": {"kind": "finetune"}, "compress": {}, "export": {},
+                                            "export-torch": {"kind": "export", "to": "torch"}}
+    found = choose(_run(tmp_path / "both", recipe, made))
+    assert (found.folder.name, found.why) == ("export", "of several exports that to onnx, which holds what was compressed")
+    del made["export"]
+    assert choose(_run(tmp_path / "unfinished", recipe, made)).folder.name == "compress"
+    del recipe["export"]
+    assert choose(_run(tmp_path / "one", recipe, made)).folder.name == "export-torch"
+
+
 def test_a_folder_without_a_model_says_what_it_is(tmp_path: Path) -> None:
     root = _run(tmp_path / "run", STAGES, {"prepare": ("prepare", [])})
     (root / "prepare" / "predictor.json").unlink()

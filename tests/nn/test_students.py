@@ -13,6 +13,7 @@ import torch
 
 from bessemer.core.errors import UserError
 from bessemer.export.onnx import Onnx, onnx_graph
+from bessemer.export.torch_program import TorchProgram, torch_program
 from bessemer.nn import words
 from bessemer.nn.checkpoint import load_network, save_network
 from bessemer.nn.network import Network
@@ -181,6 +182,19 @@ def test_the_graph_answers_as_the_network(kind: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, said, atol=1e-4)
         assert (found.argmax(1) == said.argmax(1)).all()
         np.testing.assert_array_equal(rows.logits_of(again, arrays), said)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru-trimmed", "lstm-forward"])
+def test_a_recurrent_network_is_a_torch_program_too(kind: str, tmp_path: Path) -> None:
+    """Any batch and length, without the packing of rows that no program can hold."""
+    network = STUDENTS[kind]()
+    torch_program(TorchProgram())(network, tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2").module()
+    for count, length in ((1, 1), (3, 12), (4, 30)):
+        arrays = rows.batch_of(count, length, count)
+        with torch.no_grad():
+            found = program(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        np.testing.assert_allclose(found.numpy(), rows.logits_of(network, arrays), atol=1e-5)
 
 
 def test_the_graph_of_ngrams_is_tiny(tmp_path: Path) -> None:

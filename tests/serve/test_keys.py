@@ -51,6 +51,17 @@ def test_without_keys_only_this_machine_by_its_own_name_administers(texts: Path)
     run(scenario())
 
 
+def test_without_keys_a_page_of_another_origin_administers_nothing(texts: Path) -> None:
+    async def scenario() -> None:
+        async with process(texts, host="localhost:8000") as server:
+            for origin, status in (("http://localhost:8000", 200), ("http://evil.example", 403), ("http://localhost:9000", 403),
+                                   ("null", 403)):
+                answer = await server.client.post("/admin/reload", headers={"origin": origin})
+                assert answer.status_code == status, (origin, answer.text)
+
+    run(scenario())
+
+
 def test_files_of_keys(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# mine\n{KEY}\n\n  {OTHER}\n")

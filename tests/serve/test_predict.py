@@ -207,6 +207,10 @@ def test_kserve_lists_the_outputs_that_it_gives_and_takes_whole_numbers_only_whe
                 outputs = (await server.post(f"/v2/models/{model}/infer", {"inputs": tensors})).json()["outputs"]
                 assert [(item["name"], item["datatype"], len(item["shape"])) for item in outputs] == [
                     (item["name"], item["datatype"], len(item["shape"])) for item in about["outputs"]]
+                nobody = [{**item, "shape": [0], "data": []} for item in tensors]
+                outputs = (await server.post(f"/v2/models/{model}/infer", {"inputs": nobody})).json()["outputs"]
+                assert [(item["name"], item["shape"][0], item["data"]) for item in outputs] == [
+                    (item["name"], 0, []) for item in about["outputs"]]
             assert {"amount", "amount.0.1", "amount.0.9"} <= {item["name"] for item in about["outputs"]}
             place = next(place for place, item in enumerate(tensors) if item["datatype"] == "FP64")
             for kind, value, status in (("INT64", 30.7, 400), ("UINT8", -1, 400), ("INT8", 128, 400), ("INT64", 30, 200),

@@ -23,6 +23,8 @@ BAD_BODIES: list[tuple[bytes, int, str]] = [
     (b'{"review": "\xff"}', 400, "the body is no JSON in UTF-8: "),
     (b'{"review": "\\ud800"}', 400, "the body is no JSON in UTF-8: "),
     ('{"review": "a"}'.encode("utf-16"), 400, "the body is no JSON in UTF-8: "),
+    (b'{"review": "a", "review": "b"}', 400, "the body has the key 'review' twice in one object; give each key once"),
+    (b'{"review" : "a \\"b\\": c", "more": [1, {"\\u0061": 1, "a"\n: 2}]}', 400, "the body has the key 'a' twice in one object"),
     (b"[1]", 400, "the body is a list; expected a JSON object of the model's input columns"),
     (b'"a"', 400, "the body is a text; expected a JSON object"),
     (b"null", 400, "the body is null; expected a JSON object"),
@@ -51,8 +53,8 @@ def test_bad_bodies_are_said_in_one_sentence(texts: Path) -> None:
         async with process(texts) as server:
             for body, status, detail in BAD_BODIES:
                 is_problem(await server.post("/predict", body), status, detail)
-            good = await server.post("/predict", ROW)
-            assert good.status_code == 200
+            for good in (ROW, b'{"review" : "a \\"b\\": c",\n "more": {"review": [1, {"a": 1}]}}'):
+                assert (await server.post("/predict", good)).status_code == 200
 
     run(scenario())
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bessemer.core.types import Answer
 from bessemer.search.front import SLACK, Choice, Limits
+from bessemer.stages._budget import taught
 from bessemer.stages._budget_deliver import late, sentence
 
 
@@ -26,3 +29,12 @@ def test_a_form_that_is_late_when_measured_again_is_said_to_be_the_nearest(milli
     said = sentence(hunt, item, choice, (again, reachable))
     assert said.startswith(start) and said.endswith(end)
     assert reachable != said.startswith("not reachable")
+
+
+def test_tags_are_learnt_from_the_labels_alone_and_no_teacher_is_asked_in_vain() -> None:
+    notes, training = list[str](), object()
+    tags = Answer("tags", np.ones((3, 1), np.float32), ("O",), offsets=np.array([0, 1, 3]))
+    hunt: Any = SimpleNamespace(config=SimpleNamespace(search=SimpleNamespace(distil=True)), training=training,
+                                yard=SimpleNamespace(reference={"tags": tags}), run=SimpleNamespace(note=notes.append))
+    assert taught(hunt) is training
+    assert notes == ["tags are learnt from the labels alone: what a teacher says is one answer a row"]

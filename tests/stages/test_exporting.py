@@ -14,11 +14,14 @@ import pyarrow as pa
 import pytest
 
 from bessemer.api import run as run_recipe
+from bessemer.core import artifact
 from bessemer.core.answering import choose
 from bessemer.core.errors import GuardError
 from bessemer.core.events import Events
 from bessemer.core.forms import Form, open_form, read_forms, write_forms
 from bessemer.core.run import RunContext, Stop
+from bessemer.stages._budget_measure import Place
+from bessemer.stages._budget_pairs import write_pair
 from bessemer.stages._exporting import Made, parity
 from tests.conftest import Command
 from tests.predictors.test_predictors import BLOCKED
@@ -35,9 +38,10 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
     rows = pa.table({"text": ["The room number 7 was awful today.", "第7次，航班很好。"]})
     expected = open_form(run / "compress", "onnx-float32").predict(rows)["label"].values
     for to, first in (("openvino", "openvino-float32"), ("torch", "torch-program")):
-        assert bessemer("export", run, "--to", to).code == 0
+        said = bessemer("export", run, "--to", to)
         folder = run / f"export-{to}"
-        assert choose(run).folder == folder  # of several exports the one that was asked for last
+        assert said.code == 0 and f"to have export-{to} answer, name its folder: bessemer serve {folder}" in " ".join(said.out.split())
+        assert choose(run).folder == run / "export"  # the choice of a search may be no graph for this runtime
         assert [form.name for form in read_forms(folder)] == [first, "torch-float32"]
         np.testing.assert_allclose(open_form(folder).predict(rows)["label"].values, expected, atol=1e-5)
         assert list(facts_of(folder)["parity"]) == [first]  # the int8 graph has scales of a batch, which is for its own runtime
@@ -45,9 +49,9 @@ def test_export_to_each_runtime(copied: Path, bessemer: Command) -> None:
         assert "awful" in bessemer("predict", folder, "The room was awful.").out
     texts = pa.table({"text": ["good film", "bad day"]})
     script = BLOCKED.replace('"review"', '"text"')
-    said = subprocess.run([sys.executable, "-c", script, str(run / "export-openvino")], capture_output=True, text=True, check=True,
+    answered = subprocess.run([sys.executable, "-c", script, str(run / "export-openvino")], capture_output=True, text=True, check=True,
                           cwd=Path(__file__).parents[2]).stdout
-    assert said.strip() == open_form(run / "export-openvino").predict(texts)["label"].values.tobytes().hex()
+    assert answered.strip() == open_form(run / "export-openvino").predict(texts)["label"].values.tobytes().hex()
     assert (run / "export" / "manifest.json").read_bytes() == before
     assert bessemer("export", run, "--to", "onnx").code == 0 and (run / "export" / "manifest.json").read_bytes() == before
     assert choose(run).folder == run / "export"
@@ -92,6 +96,22 @@ def test_where_no_float_graph_lies_the_network_itself_is_exported(finished: Path
     assert list(json.loads((tmp_path / "export/checks.json").read_text(encoding="utf-8"))["forms"]) == [name, "torch-float32"]
 
 
+def test_of_a_pair_the_trained_network_is_exported_to_torch_and_the_pair_to_onnx(finished: Path, tmp_path: Path) -> None:
+    source, pair = finished / "runs/tiny", tmp_path / "pair"
+    write_pair(pair, [Place(source / "baseline", "tfidf_linear"), Place(source / "compress", "onnx-float32")], 0.9)
+    artifact.commit(pair, artifact.Manifest(kind="compress", key=artifact.digest("pair"), inputs={}, files={}, facts={}))
+    rows = pa.table({"text": ["The room number 7 was awful today.", "第7次，航班很好。"]})
+    assert exported(tmp_path / "torch", source, pair, "torch") == [
+        "cascade, first-tfidf_linear, second-onnx-float32: none is one float graph, which alone torch runs; the trained network is "
+        "exported instead, whole and in float32"]
+    assert [form.name for form in read_forms(tmp_path / "torch/export")] == ["torch-program", "torch-float32"]
+    for folder, other in ((tmp_path / "torch/export", source / "finetune"), (tmp_path / "onnx/export", pair)):
+        if other == pair:
+            assert exported(tmp_path / "onnx", source, pair, "onnx") == [] and read_forms(folder)[0].name == "cascade"
+        expected = open_form(other).predict(rows)["label"].values
+        np.testing.assert_allclose(open_form(folder).predict(rows)["label"].values, expected, atol=1e-5)
+
+
 def test_a_lossy_form_that_another_runtime_answers_otherwise_is_left_out(finished: Path, tmp_path: Path) -> None:
     source, heard = finished / "runs/tiny", list[str]()
     exported(tmp_path / "ship", source, source / "compress", "openvino")
@@ -116,6 +136,11 @@ def test_a_lossy_form_that_another_runtime_answers_otherwise_is_left_out(finishe
     assert said.startswith("onnx-float32 is left out: as openvino-blocks it answers otherwise than it does itself by ONNX Runtime: the "
                            "same label on 0.0% of 32 validation rows (min_agreement 95.0%), accuracy worse by ")
     assert not (out / "blocks.xml").exists() and (out / "model.bin").is_file()
+    heard.clear()
+    sparse = Form(name="openvino-sparse", predictor=exact.predictor, files=exact.files)
+    write_forms(out, (sparse, exact))
+    assert parity([Made(sparse, "onnx-float32", other), made[1]], {"data": source / "prepare"}, out, 32, context)[0] == made[1:]
+    assert heard[0].startswith("onnx-float32 is left out: answers of the form openvino-sparse against ")
     with pytest.raises(GuardError, match="answers of the form openvino-float32 .* this runtime computes the network otherwise, so "
                                          "it cannot be exported to it: export it to onnx"):
         parity([Made(exact, "onnx-float32", other)], {"data": source / "prepare"}, out, 32, context)

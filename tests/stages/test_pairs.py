@@ -43,6 +43,13 @@ def test_a_pair_is_made_of_forms_that_fit_the_size_together() -> None:
     assert expected == pytest.approx(1 + 4 / 20 * 8) and threshold == 1.0
 
 
+def test_a_pair_holds_what_prepares_its_inputs_once() -> None:
+    both = [{**item, "weights_bytes": item["size_bytes"] - 600_000} for item in LISTED]  # of each form 0.6 MB are its tokenizer
+    for size_mb, found in ((3.3, []), (3.5, [("fast", "slow")])):
+        pairs = promising(hunt(accuracy_drop=0.0, size_mb=size_mb, latency_ms=3), both)
+        assert [(cheap["name"], dear["name"]) for _, cheap, dear, _ in pairs] == found
+
+
 def test_pairs_within_the_latency_come_before_the_others() -> None:
     found = promising(hunt(accuracy_drop=0.0, size_mb=100, latency_ms=1.9), LISTED)
     assert [dear["name"] for _, _, dear, _ in found] == ["large", "larger", "largest"]
