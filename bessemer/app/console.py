@@ -122,17 +122,20 @@ def score(entry: Mapping[str, Any], metric: str = "accuracy") -> str:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; numbers stand to the right.
 
-    Where it is too wide, names are broken over lines between their words before numbers are.
+    Where it is too wide, titles and names are broken over lines between their words before numbers are.
     """
     every = [tuple(str(item) for item in row) for row in rows]
-    lengths = [[cell_len(cell) for cell in column] for column in zip(columns, *every, strict=True)]
-    rest = sum(map(max, lengths[1:])) + 3 * len(columns) + 1
-    word = max(cell_len(part) for row in (columns, *every) for part in row[0].split() or [""])
-    names = min(max(lengths[0]), max(word, out.width - rest))
+    cells = [max((cell_len(row[place]) for row in every), default=0) for place in range(len(columns))]
+    borders, word = 3 * len(columns) + 1, max(cell_len(part) for row in (columns, *every) for part in row[0].split() or [""])
+    widths: list[int | None] = [None] * len(columns)
+    if borders + sum(max(cell, cell_len(title)) for cell, title in zip(cells, columns, strict=True)) > out.width:
+        least = [max(cell, *map(cell_len, title.split() or [""])) for cell, title in zip(cells, columns, strict=True)]
+        room = out.width - borders - sum(least[1:])
+        widths = [min(least[0], max(word, room)), *(least[1:] if room >= word else [None] * (len(columns) - 1))]
     out.print(Text(f"\n{title}", style="italic"))
     drawn = Table(header_style="bold")
     for index, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="right" if index else "left", width=None if index else names)
+        drawn.add_column(Text(column), justify="right" if index else "left", width=widths[index])
     for row in every:
         drawn.add_row(*map(Text, row))
     out.print(drawn)
