@@ -44,7 +44,8 @@ def train_longer(hunt: Hunt, waiting: bool = True) -> None:
         if item is None:
             return
         record = hunt.journal[item["record"]]
-        about = {"label": with_way(str(record["label"]).removesuffix(f", {SAID}"), SAID), "of": item["record"],
+        again = str(record["label"]).endswith(SAID)
+        about = {"label": f"{record['label']} twice" if again else with_way(str(record["label"]), SAID), "of": item["record"],
                  "settings": {**record["settings"], LONGER: number}}
         made = attempt(hunt, name, about, lambda one=item: _trained(hunt, one))  # type: ignore[misc]
         if made["status"] == "finished":
