@@ -7,7 +7,7 @@ whichever stood before it go to rest: those of OpenMP, by which torch computes, 
 busy. After 2 ms int8 of a network took 3.8 ms in turn with torch, after 20 ms 3.0, and 2.9 alone (measured on two cores).
 
 A form of several parts, of which the later ones read few rows, first answers row after row untimed: else the first calls of those parts,
-in which a runtime opens its sessions and tries how many threads are quicker, would be a good part of the mean. A pair whose rows took 1.1
+in which a runtime opens its sessions and tries how many threads are quicker, would be a good part of the mean. A pair whose rows took 1.5
 ms in the mean seemed to take 1.8.
 
 The first untimed call is for the rows that are timed. Forms remember what words and values become (a date that is met again costs a
