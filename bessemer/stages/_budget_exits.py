@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.core import registry
-from bessemer.core.artifact import digest
 from bessemer.stages._budget_deliver import candidates
-from bessemer.stages._budget_space import BERTS, depth_of, with_way
+from bessemer.stages._budget_space import BERTS, depth_of, recipe_after, with_way
 from bessemer.stages._budget_try import Hunt, attempt, measured, no_time_for, point_of
 
 EXITS = "early_exits"
@@ -80,8 +79,7 @@ def recipe_for(hunt: Hunt, item: Mapping[str, Any]) -> dict[str, Any]:
     stage = {"kind": "early_exit", "data": str(training.data), "model": str(model), "methods": [item["methods"]] if item["methods"] else [],
              "accuracy_drop": max(0.0, round(hunt.limits.accuracy_drop - item["drop"]["value"], 6)), "learning_rate": LEARNING_RATE,
              "num_train_epochs": round(PASSES * training.passes * training.effort, 4), "bf16": "auto"}
-    mark = digest([model.parent.name, model.name, training.seed, training.threads, training.key, {**stage, "data": "", "model": ""}])
-    return {"name": f"{training.name}-exits-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": {"exits": stage}}
+    return recipe_after(model, training, stage, "exits", "exits")
 
 
 def _trained(hunt: Hunt, item: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.core import registry
-from bessemer.core.artifact import digest
 from bessemer.core.pick import make
 from bessemer.search.front import SLACK
 from bessemer.stages._budget_deliver import candidates
-from bessemer.stages._budget_space import BERTS, TRAINED, with_way
+from bessemer.stages._budget_space import BERTS, TRAINED, recipe_after, with_way
 from bessemer.stages._budget_try import Hunt, attempt, forms_of, no_time_for
 
 KINDS = ("dynamic_int8", "static_int8")
@@ -108,9 +107,7 @@ def recipe_for(hunt: Hunt, model: Path, methods: Sequence[Mapping[str, Any]]) ->
     stage = {"kind": "finetune", "data": str(training.data), "init": str(model), "adaptation": rounding, "learning_rate": LEARNING_RATE,
              "num_train_epochs": round(PASSES * training.passes * training.effort, 4), "replay_rows": 0, "bf16": "auto",
              **({} if training.task is None else {"task": dict(training.task)})}
-    # A trial's name says all that differs, so that none is ever replaced; its own folder is named by what the network was trained with.
-    mark = digest([model.parent.name, training.seed, training.threads, training.key, {**stage, "data": "", "init": ""}])
-    return {"name": f"{training.name}-int8-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": {"tuned": stage}}
+    return recipe_after(model, training, stage, "tuned", "int8")
 
 
 def _trained(hunt: Hunt, record: Mapping[str, Any], lossy: Mapping[str, Any], plain: Mapping[str, Any] | None) -> dict[str, Any]:

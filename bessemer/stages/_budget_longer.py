@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bessemer.core.artifact import MANIFEST, digest
+from bessemer.core.artifact import MANIFEST
 from bessemer.search.front import SLACK
 from bessemer.stages._budget_deliver import candidates
 from bessemer.stages._budget_int8 import train_for_int8
-from bessemer.stages._budget_space import LEARNING, PASSES, learnt_as, with_way
+from bessemer.stages._budget_space import LEARNING, PASSES, learnt_as, recipe_after, with_way
 from bessemer.stages._budget_try import FORECAST, NO_TIME, Hunt, attempt, forecast, forms_of, point_of
 
 LONGER, PREFIX, SAID = "longer", "longer-", "trained for longer"
@@ -80,8 +80,7 @@ def recipe_for(hunt: Hunt, item: Mapping[str, Any], multiple: float) -> dict[str
              "num_train_epochs": round(multiple * PASSES[kind][-1] * training.passes * training.effort, 4),
              **({} if training.task is None else {"task": dict(training.task)}),
              **({"max_length": training.length} if training.length else {})}
-    mark = digest([model.parent.name, model.name, training.seed, training.threads, training.key, {**stage, "data": "", "init": ""}])
-    return {"name": f"{training.name}-longer-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": {LONGER: stage}}
+    return recipe_after(model, training, stage, LONGER, LONGER)
 
 
 def affordable(hunt: Hunt, item: Mapping[str, Any]) -> tuple[float, float]:

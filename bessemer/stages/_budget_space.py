@@ -327,6 +327,24 @@ def recipe_of(settings: Settings, rung: int, origin: Origin, training: Training)
     return {"name": f"{training.name}-{family}-{mark[:10]}", "seed": training.seed, "threads": training.threads, "stages": stages}
 
 
+def recipe_after(model: Path, training: Training, stage: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
+    """Return the recipe of one stage that goes on from a trained candidate's folder.
+
+    A trial's name says all that differs, so that none is ever replaced; the candidate's folder is named by what it was trained with.
+
+    Args:
+        model: the candidate's folder.
+        training: what all candidates share.
+        stage: its settings; `data`, and `init` or `model`, are folders, which the mark has otherwise.
+        name: of the stage.
+        kind: of trial, part of its name.
+    """
+    own = {key: "" if key in ("data", "init", "model") else value for key, value in stage.items()}
+    mark = digest([model.parent.name, model.name, training.seed, training.threads, training.key, own])
+    return {"name": f"{training.name}-{kind}-{mark[:10]}", "seed": training.seed, "threads": training.threads,
+            "stages": {name: dict(stage)}}
+
+
 def forms_recipe(name: str, model: Path, chains: Sequence[Any], origin: Origin, training: Training) -> dict[str, Any]:
     """Return the recipe that makes the forms of a trained network; how far they may be from it is the search's matter."""
     stage = {"kind": "compress", "data": str(origin.data), "model": str(model), "methods": list(chains), "max_accuracy_drop": 1.0,
